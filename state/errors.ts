@@ -1,0 +1,51 @@
+/** What went wrong, as a closed set; every edge (REST, node API, CNI) maps these codes to its own dialect. */
+export type ErrorCode =
+  | "INVALID" // the caller's input is wrong; `field` names the member
+  | "NOT_FOUND" // the addressed object does not exist
+  | "CONFLICT" // name, subnet, tag or address is taken, or a guard failed
+  | "IN_USE" // others still refer to it; `blockers` lists them
+  | "IMMUTABLE" // the object exists and cannot be changed that way
+  | "EXHAUSTED" // no address, tag or id is left
+  | "UNSUPPORTED" // this release, kernel or switch cannot do it
+  | "FORBIDDEN" // the peer is known but may not do this
+  | "PRECONDITION" // If-Match or an epoch does not hold
+  | "UNAVAILABLE" // no leader, or the store, switch or daemon is away; try again
+  | "TIMEOUT" // a deadline passed; the outcome may be unknown
+  | "REJECTED" // the kernel, switch or database refused; its own text is in the message
+  | "PROTOCOL" // the peer sent bytes that are not the protocol
+  | "CLOSED" // the connection or component has been closed
+  | "INTERNAL"; // a defect of ours
+
+export interface ErrorDetails {
+  readonly cause?: unknown;
+  /** JSON member at fault, when there is one. */
+  readonly field?: string;
+  /** Stable short name for clients, finer than the code: `in-use`, `subnet-overlap`, … */
+  readonly reason?: string;
+  /** Keys of the objects that stand in the way (IN_USE), the first few. */
+  readonly blockers?: readonly string[];
+}
+
+/** The only error class of the project: it names the deed, keeps the cause and carries a code from a closed set. */
+export class NetError extends Error {
+  readonly code: ErrorCode;
+  readonly field: string | undefined;
+  readonly reason: string | undefined;
+  readonly blockers: readonly string[] | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = "NetError";
+    this.code = code;
+    this.field = details.field;
+    this.reason = details.reason;
+    this.blockers = details.blockers;
+  }
+}
+
+/** Wraps anything thrown; a NetError passes unchanged. `doing` completes "Cannot …". */
+export function asNetError(thrown: unknown, doing: string, code: ErrorCode = "INTERNAL"): NetError {
+  if (thrown instanceof NetError) return thrown;
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  return new NetError(code, `Cannot ${doing}: ${text}`, { cause: thrown });
+}
