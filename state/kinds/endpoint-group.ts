@@ -1,0 +1,20 @@
+import { z } from "zod";
+import { GroupId } from "../ids.ts";
+import { ConfiguredTag, Name } from "../names.ts";
+
+/** What the admin says of an endpoint group (contract §6.3). */
+export const EndpointGroup = z.object({
+  groupName: Name,
+  tenantName: Name,
+  networkName: Name,
+  ipPool: z.string().max(64).default(""),
+  policies: z.array(Name).max(1_000).default([]),
+  netProfile: z.string().max(64).default(""),
+  extContractsGrps: z.array(Name).max(1_000).default([]),
+  cfgdTag: ConfiguredTag,
+});
+export type EndpointGroup = z.infer<typeof EndpointGroup>;
+
+/** What the store keeps of an endpoint group. */
+export const EndpointGroupRecord = z.object({ key: z.string(), groupId: GroupId, config: EndpointGroup });
+export type EndpointGroupRecord = Readonly<z.infer<typeof EndpointGroupRecord>>;

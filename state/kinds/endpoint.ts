@@ -1,0 +1,29 @@
+import { z } from "zod";
+import { Epoch, GroupId, Mac, NetworkId } from "../ids.ts";
+import { Name, NodeName, OptionalName } from "../names.ts";
+
+/**
+ * One attachment of a container to a network: a lease on its addresses, owned by `nodeName` until the release of this `epoch`.
+ * Key: `<containerId>:<ifName>` for CNI, `<tenant>:<network>:<endpointID>` for the v1 plugin calls; never parsed back.
+ */
+export const EndpointRecord = z.object({
+  key: z.string(),
+  epoch: Epoch,
+  endpointId: z.string(),
+  containerId: z.string(),
+  ifName: z.string(),
+  nodeName: NodeName,
+  tenantName: Name,
+  networkName: Name,
+  groupName: OptionalName,
+  networkId: NetworkId,
+  groupId: GroupId.optional(),
+  ipv4: z.ipv4(),
+  ipv6: z.ipv6().optional(),
+  mac: Mac,
+  podName: z.string().default(""),
+  podNamespace: z.string().default(""),
+  labels: z.record(z.string(), z.string()).default({}),
+  createdAt: z.string(),
+});
+export type EndpointRecord = Readonly<z.infer<typeof EndpointRecord>>;

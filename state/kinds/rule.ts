@@ -1,0 +1,29 @@
+import { z } from "zod";
+import { Name, OptionalName } from "../names.ts";
+
+/** What the admin says of a policy rule (contract §6.5). `port` 0 and empty strings mean "any". */
+export const Rule = z.object({
+  tenantName: Name,
+  policyName: Name,
+  ruleId: Name,
+  direction: z.enum(["in", "out"]),
+  action: z.enum(["allow", "deny"]),
+  priority: z.int().min(0).max(100).default(1),
+  protocol: z
+    .string()
+    .regex(/^(tcp|udp|icmp||[0-9]{1,3})$/)
+    .refine((text) => !/^[0-9]+$/.test(text) || Number(text) <= 255, "must be at most 255")
+    .default(""),
+  port: z.int().min(0).max(65_535).default(0),
+  fromEndpointGroup: OptionalName,
+  toEndpointGroup: OptionalName,
+  fromNetwork: OptionalName,
+  toNetwork: OptionalName,
+  fromIpAddress: z.string().max(64).default(""),
+  toIpAddress: z.string().max(64).default(""),
+});
+export type Rule = z.infer<typeof Rule>;
+
+/** What the store keeps of a rule. */
+export const RuleRecord = z.object({ key: z.string(), config: Rule });
+export type RuleRecord = Readonly<z.infer<typeof RuleRecord>>;

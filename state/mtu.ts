@@ -1,0 +1,33 @@
+import { NetError } from "./errors.ts";
+
+/** Outer Ethernet 14 + IPv4 20 + UDP 8 + VXLAN 8 (RFC 7348 §5), in bytes. */
+const VXLAN_OVER_IPV4_BYTES = 50;
+/** The same with an IPv6 header of 40. */
+const VXLAN_OVER_IPV6_BYTES = 70;
+
+export interface MtuInput {
+  readonly encap: "vlan" | "vxlan";
+  /** MTU of the link below, in bytes. A VLAN tag does not count against it (IEEE 802.3ac). */
+  readonly underlayMtuBytes: number;
+  readonly vtepIp: string;
+  /** What the admin asked for; 0 = as large as the underlay carries. */
+  readonly configuredMtuBytes: number;
+}
+
+/** MTU of a pod's interface, in bytes: what the underlay carries less the tunnel's headers, or the smaller configured value. */
+export function podMtuBytes(input: MtuInput): number {
+  const overheadBytes = input.encap === "vlan" ? 0 : vxlanOverheadBytes(input.vtepIp);
+  const largestBytes = input.underlayMtuBytes - overheadBytes;
+  if (input.configuredMtuBytes > largestBytes) {
+    throw new NetError(
+      "INVALID",
+      `MTU ${input.configuredMtuBytes} does not fit: the underlay carries ${input.underlayMtuBytes} bytes, ${largestBytes} inside ${input.encap}`,
+      { field: "mtuBytes" },
+    );
+  }
+  return input.configuredMtuBytes === 0 ? largestBytes : input.configuredMtuBytes;
+}
+
+function vxlanOverheadBytes(vtepIp: string): number {
+  return vtepIp.includes(":") ? VXLAN_OVER_IPV6_BYTES : VXLAN_OVER_IPV4_BYTES;
+}

@@ -1,0 +1,151 @@
+import { z } from "zod";
+import { Epoch } from "./ids.ts";
+import { EndpointRecord } from "./kinds/endpoint.ts";
+import { NodeCondition, NodeRegistration } from "./kinds/node.ts";
+import { Name, OptionalName } from "./names.ts";
+import { KINDS, type Kind, type RecordOf } from "./records.ts";
+
+/**
+ * The node API, version 1: what netplugin and netmaster say to each other (HTTP/1.1, JSON; mTLS when configured).
+ * Every path starts with `/node/v1/nodes/<node>`; with mTLS the client certificate's common name must be `<node>`.
+ *
+ *   POST   /register            NodeRegistration         → RegisterReply
+ *   POST   /heartbeat           Heartbeat                → HeartbeatReply
+ *   GET    /watch                                        → NDJSON of WatchMessage, never ends
+ *   POST   /endpoints           EndpointRequest          → EndpointReply   (idempotent by containerId and ifName)
+ *   POST   /endpoints/release   EndpointRelease          → ReleaseReply    (idempotent; compares the epoch)
+ *
+ * Errors: the status of the REST API's new dialect with a NodeApiError body.
+ */
+export const NODE_API_VERSION = "v1";
+
+/** Names node API and release in every reply, so that a mixed cluster can be seen. */
+export const NODE_API_VERSION_HEADER = "contiv-node-api";
+
+export const RegisterReply = z.object({
+  /** How often the node must send a heartbeat, in milliseconds. */
+  heartbeatIntervalMs: z.int().positive(),
+  /** A watch stream silent for longer than this is dead, in milliseconds (bookmarks come more often). */
+  watchIdleTimeoutMs: z.int().positive(),
+  clusterVersion: z.string(),
+});
+export type RegisterReply = z.infer<typeof RegisterReply>;
+
+/** What of the store's state this node has put into its switch and kernel. */
+export const Receipt = z.object({
+  /** Store revision of the view that was enforced last, as decimal text. */
+  enforcedRevision: z.string().regex(/^[0-9]+$/),
+  /** Time of that enforcement, RFC 3339. */
+  enforcedAt: z.string(),
+  endpointCount: z.int().nonnegative(),
+  flowCount: z.int().nonnegative(),
+  /** What could not be enforced: object (`kind/key`) → the reason. */
+  failures: z.record(z.string(), z.string()).default({}),
+});
+export type Receipt = z.infer<typeof Receipt>;
+
+export const Heartbeat = z.object({
+  bootId: z.string(),
+  conditions: z.array(NodeCondition).max(100),
+  receipt: Receipt.optional(),
+});
+export type Heartbeat = z.infer<typeof Heartbeat>;
+
+/** `registered: false` asks the node to register again (it was deleted, or the store is new). */
+export const HeartbeatReply = z.object({ registered: z.boolean(), heartbeatIntervalMs: z.int().positive() });
+export type HeartbeatReply = z.infer<typeof HeartbeatReply>;
+
+/**
+ * One object enters, changes or leaves the node's scope. `modRevision` orders versions of one object; a message that is older than
+ * what the node holds is ignored. `delete` means "not in your scope any more", whether or not the object still exists.
+ */
+export interface ObjectPut<K extends Kind = Kind> {
+  readonly type: "put";
+  readonly kind: K;
+  readonly key: string;
+  readonly modRevision: string;
+  readonly object: RecordOf<K>;
+}
+export interface ObjectDelete {
+  readonly type: "delete";
+  readonly kind: Kind;
+  readonly key: string;
+  readonly modRevision: string;
+}
+
+/**
+ * A stream begins with puts of everything in scope, then `synced`: what the node holds and was not sent has gone. After that each
+ * group of changes that belong to one store revision ends with a `bookmark`; bookmarks also come when nothing changes.
+ */
+export type WatchMessage =
+  | ObjectPut
+  | ObjectDelete
+  | { readonly type: "synced"; readonly revision: string }
+  | { readonly type: "bookmark"; readonly revision: string };
+
+/** The envelope of a WatchMessage; `object` is parsed by the schema of its kind. */
+export const WatchEnvelope = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("put"),
+    kind: z.enum(KINDS as [Kind, ...Kind[]]),
+    key: z.string(),
+    modRevision: z.string(),
+    object: z.unknown(),
+  }),
+  z.object({
+    type: z.literal("delete"),
+    kind: z.enum(KINDS as [Kind, ...Kind[]]),
+    key: z.string(),
+    modRevision: z.string(),
+  }),
+  z.object({ type: z.literal("synced"), revision: z.string() }),
+  z.object({ type: z.literal("bookmark"), revision: z.string() }),
+]);
+
+/** A pod wants to be attached. */
+export const EndpointRequest = z.object({
+  containerId: z.string().min(1).max(256),
+  ifName: z.string().min(1).max(15),
+  tenantName: Name,
+  networkName: Name,
+  groupName: OptionalName,
+  podName: z.string().max(253).default(""),
+  podNamespace: z.string().max(253).default(""),
+  labels: z.record(z.string().max(317), z.string().max(256)).default({}),
+  /** Address that the pod asks for; refused when it is taken or outside the network or the group's pool. */
+  requestedIpv4: z.ipv4().optional(),
+  requestedIpv6: z.ipv6().optional(),
+});
+export type EndpointRequest = z.infer<typeof EndpointRequest>;
+
+/** The lease, and the objects that the node needs to connect the pod at once, before the watch delivers them. */
+export const EndpointReply = z.object({
+  endpoint: EndpointRecord,
+  /** Addresses with prefix length, gateways and routes as the CNI result needs them. */
+  ipv4: z.object({ address: z.string(), gateway: z.string().optional() }),
+  ipv6: z.object({ address: z.string(), gateway: z.string().optional() }).optional(),
+  routes: z.array(z.object({ destination: z.string(), gateway: z.string().optional() })),
+  mtuBytes: z.int().positive(),
+  /** The store revision that holds all of this, as decimal text. */
+  revision: z.string(),
+  /** Same form as the watch's puts; modRevision orders them with it. */
+  objects: z.array(z.unknown()),
+});
+export type EndpointReply = z.infer<typeof EndpointReply>;
+
+/** Ends the lease of one epoch. Of an endpoint that has another epoch, or is gone, nothing is changed. */
+export const EndpointRelease = z.object({ key: z.string().min(1).max(512), epoch: Epoch });
+export type EndpointRelease = z.infer<typeof EndpointRelease>;
+
+/** `released: false` = there was nothing of that epoch to release. */
+export const ReleaseReply = z.object({ released: z.boolean(), revision: z.string() });
+export type ReleaseReply = z.infer<typeof ReleaseReply>;
+
+/** Error body of the node API; `code` is a state/errors.ts code, so that the caller rebuilds the same NetError. */
+export const NodeApiError = z.object({
+  code: z.string(),
+  message: z.string(),
+  reason: z.string().optional(),
+  field: z.string().optional(),
+});
+export type NodeApiError = z.infer<typeof NodeApiError>;
