@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Epoch } from "./ids.ts";
 import { EndpointRecord } from "./kinds/endpoint.ts";
-import { NodeCondition, NodeRegistration } from "./kinds/node.ts";
+import { NodeCondition } from "./kinds/node.ts";
 import { Name, OptionalName } from "./names.ts";
 import { KINDS, type Kind, type RecordOf } from "./records.ts";
 
