@@ -1,0 +1,58 @@
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { run } from "./exec.ts";
+
+const DAYS = "3650";
+
+/** Certificate, key and authority of one party, as file paths. */
+export interface Identity {
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** A small certificate authority for one cluster on one machine; its key never leaves `directory` (mode 0700). */
+export async function createAuthority(directory: string): Promise<void> {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  if (existsSync(join(directory, "ca.crt"))) return;
+  await newKey(join(directory, "ca.key"));
+  const extensions = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"];
+  const subject = ["-subj", "/CN=contiv-ts sandbox authority", "-days", DAYS];
+  await run([
+    ...["openssl", "req", "-x509", "-new", "-key", join(directory, "ca.key"), "-out", join(directory, "ca.crt")],
+    ...subject,
+    ...extensions,
+  ]);
+}
+
+/** Issues a certificate for `commonName`, valid as server (for `addresses`) and as client. */
+export async function issue(directory: string, commonName: string, addresses: readonly string[]): Promise<Identity> {
+  const path = (suffix: string) => join(directory, `${commonName}.${suffix}`);
+  const identity = { caFile: join(directory, "ca.crt"), certFile: path("crt"), keyFile: path("key") };
+  if (existsSync(identity.certFile)) return identity;
+  await newKey(identity.keyFile);
+  const names = [`DNS:${commonName}`, ...addresses.map((address) => `IP:${address}`)].join(",");
+  writeFileSync(path("ext"), `subjectAltName=${names}\nextendedKeyUsage=serverAuth,clientAuth\n`);
+  await run(["openssl", "req", "-new", "-key", identity.keyFile, "-out", path("csr"), "-subj", `/CN=${commonName}`]);
+  await run([
+    ...[
+      "openssl",
+      "x509",
+      "-req",
+      "-in",
+      path("csr"),
+      "-out",
+      identity.certFile,
+      "-days",
+      DAYS,
+      "-extfile",
+      path("ext"),
+    ],
+    ...["-CA", identity.caFile, "-CAkey", join(directory, "ca.key"), "-CAcreateserial"],
+  ]);
+  return identity;
+}
+
+async function newKey(file: string): Promise<void> {
+  await run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", file]);
+}

@@ -1,0 +1,99 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const LAYERS = ["state", "netmaster", "netplugin", "netctl", "drivers", "cni-shim", "deploy", "test"];
+
+/** Which folders each folder may import besides itself; ARCHITECTURE.md holds the same table. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  state: [],
+  netmaster: ["state"],
+  netplugin: ["state", "drivers"],
+  netctl: ["state"],
+  drivers: ["state"],
+  deploy: ["state", "netmaster", "netplugin", "netctl", "drivers"],
+  test: ["state", "netmaster", "netplugin", "netctl", "drivers", "deploy"],
+};
+
+/** Packages that only one folder may import. */
+const OWNED_PACKAGES: Record<string, string> = {
+  etcd3: "state/store",
+  cockatiel: "state/store",
+  koffi: "drivers/netlink",
+  fastify: "netmaster",
+};
+
+/** The wire libraries stand alone: they know the project's ids, deltas and errors, not its kinds. */
+const DRIVER_MAY_KNOW = new Set(["state/errors.ts", "state/delta.ts", "state/ids.ts", "state/address.ts"]);
+
+interface Import {
+  readonly file: string;
+  readonly specifier: string;
+}
+
+function sources(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
+    .filter((file) => !file.includes("node_modules"));
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(ROOT, file), "utf8");
+  const found = text.matchAll(
+    /^\s*(?:import|export)\b[^"']*?from\s+["']([^"']+)["']|import\(\s*["']([^"']+)["']\s*\)/gm,
+  );
+  return [...found].map((match) => ({ file, specifier: match[1] ?? match[2] ?? "" }));
+}
+
+function existingLayers(): string[] {
+  const present = new Set(readdirSync(ROOT));
+  return LAYERS.filter((layer) => present.has(layer));
+}
+
+const all = existingLayers().flatMap(sources).flatMap(importsOf);
+const production = all.filter(({ file }) => !file.endsWith(".test.ts") && !file.startsWith("test/"));
+
+function target({ file, specifier }: Import): string {
+  return relative(ROOT, join(ROOT, dirname(file), specifier));
+}
+
+describe("layers", () => {
+  it("sees the imports at all", () => {
+    expect(all.length).toBeGreaterThan(50);
+  });
+
+  it("lets every folder import only what the table allows", () => {
+    const wrong = production
+      .filter(({ specifier }) => specifier.startsWith("."))
+      .filter((each) => {
+        const from = each.file.split("/")[0] ?? "";
+        const to = target(each).split("/")[0] ?? "";
+        return from !== to && !(MAY_IMPORT[from] ?? []).includes(to);
+      });
+    expect(wrong).toEqual([]);
+  });
+
+  it("lets only the owner import a package that is fenced in", () => {
+    const wrong = production.filter(({ file, specifier }) => {
+      const owner = OWNED_PACKAGES[specifier];
+      return owner !== undefined && !file.startsWith(owner);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it("keeps the drivers free of tenants and networks", () => {
+    const wrong = production.filter((each) => {
+      if (!each.file.startsWith("drivers/") || !each.specifier.startsWith(".")) return false;
+      const to = target(each);
+      return to.startsWith("state/") && !DRIVER_MAY_KNOW.has(to);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it("lets nobody import a daemon's main", () => {
+    expect(all.filter(({ specifier }) => specifier.endsWith("/main.ts"))).toEqual([]);
+  });
+});
