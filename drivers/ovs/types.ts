@@ -1,0 +1,93 @@
+import type { Delta, Failures } from "../../state/delta.ts";
+import type { NetError } from "../../state/errors.ts";
+import type { Flow } from "./openflow/flow.ts";
+
+/**
+ * What the OVS driver offers to netplugin. It knows bridges, ports and flows; never tenants, networks or endpoints.
+ * Doctrine of every `apply`: applying twice equals once, removing what is absent succeeds, one failure stays one.
+ */
+
+/** Marks that we leave in `external_ids`; a port or bridge without `contiv-owner` is never touched. */
+export const OWNER_MARK = { key: "contiv-owner", value: "contiv-ts" } as const;
+
+/** A port of the integration bridge that exists, as the database and the switch report it. */
+export interface SwitchPort {
+  readonly name: string;
+  /** Undefined until the switch has plugged it in. */
+  readonly ofport: number | undefined;
+  readonly externalIds: Readonly<Record<string, string>>;
+  /** The switch's own text when it cannot plug the port in (no such device, …). */
+  readonly error: string | undefined;
+}
+
+/** A port that should exist. A veth's host end must exist before; internal and tunnel devices are made by the switch. */
+export type PortSpec =
+  | { readonly kind: "system"; readonly externalIds: Readonly<Record<string, string>> }
+  | {
+      readonly kind: "internal";
+      readonly mac: string;
+      readonly mtuBytes: number;
+      readonly externalIds: Readonly<Record<string, string>>;
+    }
+  | { readonly kind: "vxlan"; readonly udpPort: number; readonly externalIds: Readonly<Record<string, string>> };
+
+/** Ports of the integration bridge that carry our mark, by name. */
+export interface PortDriver {
+  read(): ReadonlyMap<string, SwitchPort>;
+  /** One transaction for all; resolves when every new port has its ofport (or is in the failures). */
+  apply(delta: Delta<PortSpec>, options?: { readonly signal?: AbortSignal }): Promise<Failures>;
+  /** Changes only external_ids of existing ports; needs no reconfiguration of the switch. */
+  mark(marks: ReadonlyMap<string, Readonly<Record<string, string>>>): Promise<Failures>;
+}
+
+/** All flows of the integration bridge whose cookie carries our magic, by `flowKey`. */
+export interface FlowDriver {
+  read(options?: { readonly signal?: AbortSignal }): Promise<ReadonlyMap<string, Flow>>;
+  /** One atomic bundle and a barrier: when it resolves, packets see the new flows. A refused bundle changes nothing. */
+  apply(delta: Delta<Flow>, options?: { readonly signal?: AbortSignal }): Promise<Failures>;
+}
+
+/** A veth pair that is plugged in and waits for its pod. */
+export interface WarmPort {
+  /** Host end: the name of the OVS port. */
+  readonly name: string;
+  readonly ifIndex: number;
+  /** Pod end, still in the host's namespace. */
+  readonly peerName: string;
+  readonly peerIfIndex: number;
+  readonly ofport: number;
+}
+
+/** Ready ports, so that an ADD does not wait for the switch. Refills itself in the background; adopts what it left before a restart. */
+export interface PortPool extends AsyncDisposable {
+  /** Hands out a ready port, or makes one when none is ready. */
+  take(options: { readonly signal: AbortSignal }): Promise<WarmPort>;
+  /** Gives back a port whose pod end was not used. */
+  giveBack(port: WarmPort): void;
+  readonly size: number;
+}
+
+/** One NIC that carries VLANs or tunnels; its addresses live on the uplink bridge's own port while we hold it. */
+export interface Uplink {
+  /** Physical network alias. */
+  readonly alias: string;
+  readonly nic: string;
+  readonly bridge: string;
+  /** Port of the integration bridge that leads to it. */
+  readonly patchOfport: number;
+  readonly mtuBytes: number;
+  readonly addresses: readonly string[];
+}
+
+export interface OvsDriver extends AsyncDisposable {
+  readonly ports: PortDriver;
+  readonly flows: FlowDriver;
+  readonly datapathType: "system" | "netdev";
+  readonly ovsVersion: string;
+  uplinks(): ReadonlyMap<string, Uplink>;
+  /** What is wrong with an uplink (NIC missing, link down, take-over undone), by alias. */
+  uplinkFailures(): ReadonlyMap<string, NetError>;
+  /** "Look again": ports, uplinks or the connection changed. `resync` = the switch restarted; flows must be compared in full. */
+  onChange(listener: (change: { readonly resync: boolean }) => void): () => void;
+  readonly connected: boolean;
+}
