@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { AddressRecord } from "./kinds/address.ts";
 import { AppProfileRecord } from "./kinds/app-profile.ts";
 import { EndpointRecord } from "./kinds/endpoint.ts";
 import { EndpointGroupRecord } from "./kinds/endpoint-group.ts";
@@ -21,6 +22,7 @@ export const RECORDS = {
   netprofile: NetprofileRecord,
   appProfile: AppProfileRecord,
   endpoint: EndpointRecord,
+  address: AddressRecord,
   node: NodeRecord,
 } as const;
 
