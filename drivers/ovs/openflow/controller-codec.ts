@@ -1,0 +1,92 @@
+import type { Action, ControllerAction } from "./action.ts";
+import { checked, endAction, NXAST, putProperty, startNicira } from "./action-wire.ts";
+import {
+  getBytes,
+  getU8,
+  getU16,
+  getU32,
+  nested,
+  protocolError,
+  putBytes,
+  putU8,
+  putU16,
+  putU32,
+  putZeros,
+  type Reader,
+  remaining,
+  skip,
+  skipPadTo8,
+  type Writer,
+} from "./bytes.ts";
+
+/** ofp-actions.c, enum nx_action_controller2_prop_type; written in this order, what is default left out. */
+const PROPERTY = { maxLen: 0, controllerId: 1, reason: 2, userdata: 3, pause: 4, meter: 5 } as const;
+const WHOLE_PACKET = 0xffff;
+/** openflow-common.h, OFPR_ACTION. */
+const REASON_ACTION = 1;
+
+/** NXAST_CONTROLLER2 (37): struct ext_action_header, then properties. */
+export function putController(writer: Writer, action: ControllerAction): void {
+  const start = startNicira(writer, NXAST.controller2);
+  putZeros(writer, 6);
+  const { maxLenBytes = WHOLE_PACKET, controllerId = 0, reason = REASON_ACTION, userdata, meter } = action;
+  if (maxLenBytes !== WHOLE_PACKET) {
+    putProperty(writer, PROPERTY.maxLen, (out) => putU16(out, checked(maxLenBytes, 16, "controller max_len")));
+  }
+  if (controllerId !== 0) {
+    putProperty(writer, PROPERTY.controllerId, (out) => putU16(out, checked(controllerId, 16, "controller id")));
+  }
+  if (reason !== REASON_ACTION) {
+    putProperty(writer, PROPERTY.reason, (out) => putU8(out, checked(reason, 8, "controller reason")));
+  }
+  if (userdata !== undefined && userdata.length > 0) {
+    putProperty(writer, PROPERTY.userdata, (out) => putBytes(out, userdata));
+  }
+  if (action.pause) putProperty(writer, PROPERTY.pause, () => {});
+  if (meter !== undefined) {
+    putProperty(writer, PROPERTY.meter, (out) => putU32(out, checked(meter, 32, "controller meter")));
+  }
+  endAction(writer, start);
+}
+
+/** A property's type and a reader of its value; the outer reader goes on behind its padding. */
+export function getProperty(reader: Reader): { type: number; value: Reader } {
+  const start = reader.offset;
+  const type = getU16(reader);
+  const length = getU16(reader);
+  if (length < 4) throw protocolError(`property of length ${length}`);
+  const value = nested(reader, length - 4);
+  skipPadTo8(reader, start);
+  return { type, value };
+}
+
+export function getController(reader: Reader): Action | undefined {
+  skip(reader, 6);
+  let action: ControllerAction = { kind: "controller" };
+  while (remaining(reader) > 0) {
+    const { type, value } = getProperty(reader);
+    const part = controllerPart(type, value);
+    if (part === undefined) return undefined;
+    action = { ...action, ...part };
+  }
+  return action;
+}
+
+function controllerPart(type: number, value: Reader): Partial<ControllerAction> | undefined {
+  switch (type) {
+    case PROPERTY.maxLen:
+      return { maxLenBytes: getU16(value) };
+    case PROPERTY.controllerId:
+      return { controllerId: getU16(value) };
+    case PROPERTY.reason:
+      return { reason: getU8(value) };
+    case PROPERTY.userdata:
+      return { userdata: Uint8Array.from(getBytes(value, remaining(value))) };
+    case PROPERTY.pause:
+      return { pause: true };
+    case PROPERTY.meter:
+      return { meter: getU32(value) };
+    default:
+      return undefined;
+  }
+}

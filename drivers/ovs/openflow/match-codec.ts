@@ -1,0 +1,132 @@
+import { NetError } from "../../../state/errors.ts";
+import {
+  getU16,
+  nested,
+  padTo8,
+  patchU16,
+  protocolError,
+  putBytes,
+  putU16,
+  type Reader,
+  remaining,
+  skipPadTo8,
+  type Writer,
+} from "./bytes.ts";
+import { fieldFromBytes, rawOf } from "./field-value.ts";
+import { type FieldSpec, fieldByCode, MATCH_FIELDS } from "./fields.ts";
+import type { Match } from "./flow.ts";
+import { getOxm, isFullMask, putOxm, type Tlv } from "./oxm.ts";
+
+/** openflow-1.1.h, OFPMT_OXM. */
+const OXM_MATCH_TYPE = 1;
+/** OXM_OF_PKT_REG<n>: how Open vSwitch tells the registers 2n (upper half) and 2n + 1 in OpenFlow 1.5 (nx-match.c, nx_put_raw). */
+const PKT_REG_CLASS = 0x8001;
+
+/** A match under construction: any field, not yet complete. */
+type Draft = Record<string, unknown>;
+
+/** Adds the fields that others presuppose; refuses a match that contradicts itself or leaves one open. */
+export function completeMatch(match: Match): Match {
+  const draft: Draft = { ...match };
+  for (const spec of MATCH_FIELDS) {
+    if (match[spec.name] === undefined) continue;
+    require(draft, spec, "ethType", spec.needs.ethType);
+    require(draft, spec, "ipProto", spec.needs.ipProto);
+    require(draft, spec, "icmpv6Type", spec.needs.icmpv6Type);
+    if (spec.needs.vlan && draft.vlanVid === undefined) draft.vlanVid = "any";
+  }
+  for (const spec of MATCH_FIELDS) if (match[spec.name] !== undefined) checkOpen(draft, spec);
+  return draft;
+}
+
+function require(draft: Draft, spec: FieldSpec, name: string, value: number | undefined): void {
+  if (value === undefined) return;
+  if (draft[name] !== undefined && draft[name] !== value) {
+    throw new NetError("INVALID", `Cannot match ${spec.name} where ${name} is ${draft[name]}: it needs ${value}`, {
+      field: spec.name,
+    });
+  }
+  draft[name] = value;
+}
+
+/** What cannot be guessed: IPv4 or IPv6, solicitation or advertisement. */
+function checkOpen(draft: Draft, spec: FieldSpec): void {
+  const isIp = draft.ethType === 0x0800 || draft.ethType === 0x86dd;
+  if (spec.needs.ip && !isIp) {
+    throw new NetError("INVALID", `Cannot match ${spec.name} unless ethType is 0x0800 or 0x86dd`, { field: spec.name });
+  }
+  const isNd = draft.icmpv6Type === 135 || draft.icmpv6Type === 136;
+  if (spec.name.startsWith("nd") && !isNd) {
+    throw new NetError("INVALID", `Cannot match ${spec.name} unless icmpv6Type is 135 or 136`, { field: spec.name });
+  }
+}
+
+/** Writes the fields in canonical order, prerequisites included, without header or padding. */
+export function putMatchFields(writer: Writer, match: Match): void {
+  const complete = completeMatch(match);
+  for (const spec of MATCH_FIELDS) {
+    const value = complete[spec.name];
+    if (value !== undefined) putOxm(writer, spec, rawOf(spec, value));
+  }
+  if (match.unknown !== undefined) putBytes(writer, Buffer.from(match.unknown, "hex"));
+}
+
+/** struct ofp11_match_header, OXM fields, padding to 8 bytes (openflow-1.1.h). */
+export function putMatch(writer: Writer, match: Match): void {
+  const start = writer.length;
+  putU16(writer, OXM_MATCH_TYPE);
+  putU16(writer, 0);
+  putMatchFields(writer, match);
+  patchU16(writer, start + 2, writer.length - start);
+  padTo8(writer, start);
+}
+
+export function getMatch(reader: Reader): Match {
+  const start = reader.offset;
+  const type = getU16(reader);
+  const length = getU16(reader);
+  if (type !== OXM_MATCH_TYPE || length < 4) throw protocolError(`match of type ${type} and length ${length}`);
+  const match = getMatchFields(nested(reader, length - 4));
+  skipPadTo8(reader, start);
+  return match;
+}
+
+export function getMatchFields(reader: Reader): Match {
+  const draft: Draft = {};
+  while (remaining(reader) > 0) {
+    const start = reader.offset;
+    const tlv = getOxm(reader);
+    if (!addKnown(draft, tlv)) addUnknown(draft, reader.buffer.subarray(start, reader.offset));
+  }
+  return draft;
+}
+
+function addUnknown(draft: Draft, bytes: Buffer): void {
+  draft.unknown = (typeof draft.unknown === "string" ? draft.unknown : "") + bytes.toString("hex");
+}
+
+function addKnown(draft: Draft, tlv: Tlv): boolean {
+  const spec = fieldByCode(tlv.code);
+  if (spec === undefined || tlv.value.length !== spec.bytes) return false;
+  if (tlv.code >>> 7 === PKT_REG_CLASS) {
+    addRegister(draft, (tlv.code & 0x7f) * 2, tlv, 0);
+    addRegister(draft, (tlv.code & 0x7f) * 2 + 1, tlv, 4);
+    return true;
+  }
+  if (spec.name.startsWith("xxreg")) return false;
+  if (tlv.mask?.every((byte) => byte === 0)) return true;
+  const mask = tlv.mask === undefined || isFullMask(spec, tlv.mask) ? undefined : tlv.mask;
+  put(draft, spec.name, fieldFromBytes(spec, tlv.value, mask));
+  return true;
+}
+
+function addRegister(draft: Draft, index: number, tlv: Tlv, at: number): void {
+  const value = tlv.value.readUInt32BE(at);
+  const mask = tlv.mask?.readUInt32BE(at) ?? 0xffffffff;
+  if (mask !== 0) put(draft, `reg${index}`, mask === 0xffffffff ? value : { value, mask });
+}
+
+function put(draft: Draft, name: string, value: unknown): void {
+  if (draft[name] !== undefined) throw protocolError(`field ${name} appears twice`);
+  draft[name] = value;
+}
