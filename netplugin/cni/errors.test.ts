@@ -1,0 +1,60 @@
+import { describe, expect, it } from "vitest";
+import { type ErrorCode, NetError } from "../../state/errors.ts";
+import { type CniFault, cniErrorOf, cniFault } from "./errors.ts";
+
+const CONTEXT = { cniVersion: "1.0.0", command: "ADD" };
+
+describe("cniErrorOf", () => {
+  it.each<[CniFault, number]>([
+    ["incompatible-version", 1],
+    ["unsupported-field", 2],
+    ["container-unknown", 3],
+    ["invalid-environment", 4],
+    ["io", 5],
+    ["undecodable", 6],
+    ["invalid-config", 7],
+    ["invalid-netns", 8],
+    ["try-again", 11],
+    ["not-available", 50],
+    ["not-available-limited", 51],
+  ])("gives %s the code %i", (fault, code) => {
+    expect(cniErrorOf(cniFault(fault, "because"), CONTEXT)).toEqual({ cniVersion: "1.0.0", code, msg: "because" });
+  });
+
+  it.each<[ErrorCode, number, number]>([
+    ["INVALID", 7, 7],
+    ["NOT_FOUND", 100, 100],
+    ["CONFLICT", 101, 101],
+    ["EXHAUSTED", 102, 50],
+    ["FORBIDDEN", 103, 103],
+    ["REJECTED", 104, 104],
+    ["UNSUPPORTED", 105, 105],
+    ["UNAVAILABLE", 11, 50],
+    ["TIMEOUT", 11, 50],
+    ["CLOSED", 11, 50],
+    ["INTERNAL", 999, 999],
+  ])("gives %s the code %i, and %i when STATUS asks", (code, forAdd, forStatus) => {
+    const error = new NetError(code, "no");
+    expect(cniErrorOf(error, CONTEXT).code).toBe(forAdd);
+    expect(cniErrorOf(error, { ...CONTEXT, command: "STATUS" }).code).toBe(forStatus);
+    expect(cniErrorOf(error, CONTEXT).details).toMatch(/\w{4}/); // a next step
+  });
+
+  it("tells causes and blockers in details", () => {
+    const cause = new Error("outer", { cause: new Error("inner") });
+    const error = new NetError("IN_USE", "Cannot", { cause, blockers: ["a", "b"] });
+    expect(cniErrorOf(error, CONTEXT).details).toContain("outer; inner; in the way: a, b");
+  });
+
+  it.each([undefined, null, "text", { a: 1 }, new Error("")])("survives %o", (thrown) => {
+    const error = cniErrorOf(thrown, CONTEXT);
+    expect(error.code).toBe(999);
+    expect(error.msg).not.toBe("");
+  });
+
+  it("bounds the message and ends a circle of causes", () => {
+    const error = new Error("x".repeat(100_000));
+    error.cause = error;
+    expect(JSON.stringify(cniErrorOf(error, CONTEXT)).length).toBeLessThan(10_000);
+  });
+});

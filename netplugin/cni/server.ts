@@ -1,0 +1,104 @@
+import { createServer, type Socket } from "node:net";
+import { NetError } from "../../state/errors.ts";
+import type { CniHandler } from "./handler.ts";
+import { type NetnsCheck, netnsCheck } from "./netns.ts";
+import {
+  type AnsweredCall,
+  awaitOnShutdown,
+  CNI_LIMITS,
+  type CniLimits,
+  type CniLog,
+  type ServeContext,
+  serve,
+} from "./serve.ts";
+import { listenAt } from "./socket-file.ts";
+import { createSlots, createTurns } from "./turns.ts";
+
+export interface CniServerOptions {
+  readonly socketPath: string;
+  readonly handler: CniHandler;
+  /** Closes the server. */
+  readonly signal: AbortSignal;
+  readonly log: CniLog;
+  readonly limits?: Partial<CniLimits>;
+  readonly observe?: (call: AnsweredCall) => void;
+  /** How a pod's namespace is looked at; the kernel by default. */
+  readonly checkNetns?: NetnsCheck;
+}
+
+export interface CniServer extends AsyncDisposable {
+  /** Calls in hand and calls that wait for a slot. */
+  load(): { readonly connections: number; readonly active: number; readonly waiting: number };
+  /** Takes the socket away, lets calls end, aborts the rest; resolves when none is left. */
+  close(): Promise<void>;
+}
+
+/** Serves the shim's calls on a unix socket. @throws NetError when the socket cannot be made */
+export async function startCniServer(options: CniServerOptions): Promise<CniServer> {
+  options.signal.throwIfAborted();
+  const context = await contextOf(options);
+  const server = createServer({ allowHalfOpen: true }, (socket) => accept(context, socket));
+  server.maxConnections = 2 * context.limits.connectionsMax;
+  const file = await listenAt(server, options.socketPath);
+  server.on("error", (error) => context.log.warn({ error: error.message }, "CNI socket failed to accept"));
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    server.close();
+    options.signal.removeEventListener("abort", close);
+    closing ??= file.remove().then(() => drain(context));
+    return closing;
+  };
+  options.signal.addEventListener("abort", close, { once: true });
+  if (options.signal.aborted) await close();
+  return {
+    load: () => ({ connections: context.sockets.size, active: context.slots.busy, waiting: context.slots.waiting }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+async function contextOf(options: CniServerOptions): Promise<ServeContext> {
+  const limits = { ...CNI_LIMITS, ...options.limits };
+  return {
+    handler: options.handler,
+    checkNetns: options.checkNetns ?? (await netnsCheck()),
+    turns: createTurns(),
+    slots: createSlots(limits.activeMax),
+    limits,
+    log: options.log,
+    observe: options.observe ?? (() => {}),
+    sockets: new Set(),
+    reading: new Set(),
+    calls: new Set(),
+    works: new Set(),
+  };
+}
+
+function accept(context: ServeContext, socket: Socket): void {
+  context.sockets.add(socket);
+  socket.on("error", () => socket.destroy()); // a client that broke off; its "close" tells whoever needs to know
+  socket.once("close", () => context.sockets.delete(socket));
+  awaitOnShutdown(context, serve(context, socket));
+}
+
+/** Lets calls end, then aborts them and lets them be undone, then cuts what is left. */
+async function drain(context: ServeContext): Promise<void> {
+  const { drainTimeoutMs } = context.limits;
+  for (const socket of context.reading) socket.destroy();
+  if (!(await settleWithin(context.works, drainTimeoutMs))) {
+    const reason = new NetError("CLOSED", "netplugin is stopping; the runtime may try again");
+    for (const controller of context.calls) controller.abort(reason);
+    await settleWithin(context.works, drainTimeoutMs);
+  }
+  for (const socket of context.sockets) socket.destroy();
+}
+
+async function settleWithin(works: ReadonlySet<Promise<unknown>>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  await Promise.race([Promise.allSettled(works), late]);
+  clearTimeout(timer);
+  return works.size === 0;
+}
