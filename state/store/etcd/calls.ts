@@ -1,0 +1,78 @@
+import type { Etcd3, IOptions } from "etcd3";
+import type { Reporter } from "../store.ts";
+import { backoffMs, pause, throwIfAborted, within } from "../waiting.ts";
+import type { Endpoint, Endpoints } from "./endpoints.ts";
+import { failureOf, givenUp, refusal } from "./failures.ts";
+import type { EtcdTimings } from "./options.ts";
+
+/** What every call to etcd needs. */
+export interface EtcdLink {
+  readonly endpoints: Endpoints;
+  readonly timings: EtcdTimings;
+  readonly report: Reporter;
+}
+
+export type CallOptions = Exclude<IOptions["defaultCallOptions"], ((...context: never[]) => unknown) | undefined>;
+
+export interface AttemptOptions {
+  readonly doing: string;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Added to the deadline that gRPC keeps, for the calls which it leaves hanging. */
+const GRACE_MS = 250;
+
+/** One call to one member, which ends by the deadline even where the client's own does not work. */
+export async function attempt<T>(
+  link: EtcdLink,
+  endpoint: Endpoint,
+  options: AttemptOptions,
+  call: (client: Etcd3, options: CallOptions) => Promise<T>,
+): Promise<T> {
+  const { client } = endpoint;
+  try {
+    const work = call(client, { deadline: Date.now() + options.timeoutMs });
+    return await within(work, { ...options, timeoutMs: options.timeoutMs + GRACE_MS });
+  } catch (cause) {
+    if (options.signal?.aborted) throw cause;
+    link.report({ kind: "call-failed", call: options.doing, endpoint: endpoint.url, cause });
+    if (failureOf(cause).kind === "stale-auth") endpoint.renewClient(client);
+    throw cause;
+  }
+}
+
+export interface ReadOptions {
+  readonly doing: string;
+  readonly signal?: AbortSignal | undefined;
+  readonly attemptTimeoutMs?: number;
+  readonly totalTimeoutMs?: number;
+}
+
+/** Repeats a read on the members in turn until one answers or the time is up. */
+export async function read<T>(
+  link: EtcdLink,
+  options: ReadOptions,
+  call: (client: Etcd3, options: CallOptions) => Promise<T>,
+): Promise<T> {
+  const { doing, signal } = options;
+  const attemptTimeoutMs = options.attemptTimeoutMs ?? link.timings.callTimeoutMs;
+  const deadlineMs = performance.now() + (options.totalTimeoutMs ?? link.timings.operationTimeoutMs);
+  for (let failures = 0; ; failures += 1) {
+    throwIfAborted(signal, doing);
+    const endpoint = link.endpoints.preferred;
+    const timeoutMs = Math.max(1, Math.min(attemptTimeoutMs, deadlineMs - performance.now()));
+    try {
+      return await attempt(link, endpoint, { doing, timeoutMs, signal }, call);
+    } catch (error) {
+      throwIfAborted(signal, doing);
+      const failure = failureOf(error);
+      if (failure.kind === "refused") throw refusal(doing, failure.code, error);
+      if (failure.kind === "compacted" || failure.kind === "lease-gone") throw error;
+      link.endpoints.avoid(endpoint);
+      const delayMs = backoffMs(link.timings.retryBackoff, failures);
+      if (performance.now() + delayMs >= deadlineMs) throw givenUp(doing, endpoint.url, error, "UNAVAILABLE");
+      await pause(delayMs, signal);
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import { noop } from "cockatiel";
+import { Etcd3, type IOptions } from "etcd3";
+import type { TlsMaterial } from "./tls.ts";
+
+/** gRPC channel options; etcd answers pings more often than every 5 s with `too_many_pings`, hence not below 10 s. */
+const GRPC_OPTIONS = {
+  "grpc.keepalive_time_ms": 10_000,
+  "grpc.keepalive_timeout_ms": 5_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  "grpc.max_receive_message_length": 64 * 1024 * 1024,
+};
+
+export interface ClientOptions {
+  readonly tls: TlsMaterial | undefined;
+  readonly auth: { readonly username: string; readonly password: string } | undefined;
+  readonly callTimeoutMs: number;
+}
+
+/** One etcd member as we reach it, with a client of its own: a client with several hosts picks stopped ones again. */
+export class Endpoint {
+  readonly url: string;
+  readonly #options: ClientOptions;
+  #client: Etcd3;
+
+  constructor(url: string, options: ClientOptions) {
+    this.url = url;
+    this.#options = options;
+    this.#client = openClient(url, options);
+  }
+
+  get client(): Etcd3 {
+    return this.#client;
+  }
+
+  /** Drops a client whose credentials etcd no longer accepts; running streams of the old one end by themselves. */
+  renewClient(stale: Etcd3): void {
+    if (stale !== this.#client) return;
+    this.#client = openClient(this.url, this.#options);
+    stale.close();
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
+
+/** The members in a fixed order, and the one that unary calls prefer at present. */
+export class Endpoints {
+  readonly all: readonly Endpoint[];
+  readonly hasAuth: boolean;
+  #preferred: number;
+
+  constructor(urls: readonly string[], options: ClientOptions) {
+    this.all = urls.map((url) => new Endpoint(url, options));
+    this.hasAuth = options.auth !== undefined;
+    this.#preferred = this.randomIndex();
+  }
+
+  get preferred(): Endpoint {
+    return this.at(this.#preferred);
+  }
+
+  at(index: number): Endpoint {
+    const endpoint = this.all[index % this.all.length];
+    if (endpoint === undefined) throw new RangeError(`No endpoint ${index}`);
+    return endpoint;
+  }
+
+  randomIndex(): number {
+    return Math.floor(Math.random() * this.all.length);
+  }
+
+  /** Moves on to the next member, unless another call has done so already. */
+  avoid(failed: Endpoint): void {
+    if (this.preferred === failed) this.#preferred = (this.#preferred + 1) % this.all.length;
+  }
+
+  close(): void {
+    for (const endpoint of this.all) endpoint.close();
+  }
+}
+
+type CallOptions = Exclude<IOptions["defaultCallOptions"], ((...context: never[]) => unknown) | undefined>;
+type Interceptor = NonNullable<CallOptions["interceptors"]>[number];
+
+/** Asks the member to end the stream when it has lost its leader, instead of staying silent with old data. */
+const requireLeader: Interceptor = (options, nextCall) => {
+  const call = nextCall(options);
+  const start = call.start.bind(call);
+  call.start = (metadata, listener) => {
+    metadata.set("hasleader", "true");
+    start(metadata, listener);
+  };
+  return call as ReturnType<Interceptor>;
+};
+
+function openClient(url: string, { tls, auth, callTimeoutMs }: ClientOptions): Etcd3 {
+  const serverName = tls?.serverName;
+  return new Etcd3({
+    hosts: url,
+    grpcOptions: serverName ? { ...GRPC_OPTIONS, "grpc.ssl_target_name_override": serverName } : GRPC_OPTIONS,
+    ...(tls === undefined ? {} : { credentials: credentialsOf(tls) }),
+    ...(auth === undefined ? {} : { auth }),
+    // A function, since a fixed object would give all calls one absolute deadline, and a deadline ends a stream.
+    defaultCallOptions: (context) => {
+      if (!context.isStream) return { deadline: Date.now() + callTimeoutMs };
+      return context.service === "Watch" ? { interceptors: [requireLeader] } : {};
+    },
+    faultHandling: { global: noop, host: () => noop },
+  });
+}
+
+function credentialsOf({ ca, cert, key }: TlsMaterial): NonNullable<IOptions["credentials"]> {
+  if (cert === undefined || key === undefined) return { rootCertificate: ca };
+  return { rootCertificate: ca, certChain: cert, privateKey: key };
+}

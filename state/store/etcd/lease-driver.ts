@@ -1,0 +1,72 @@
+import type { Etcd3 } from "etcd3";
+import type { LeaseDriver } from "../lease.ts";
+import type { LeaseId } from "../store.ts";
+import { within } from "../waiting.ts";
+import { type EtcdLink, read } from "./calls.ts";
+import { failureOf } from "./failures.ts";
+
+const REVOKE_TIMEOUT_MS = 1_500;
+
+/** Leases at the RPC level: one short keepalive stream per beat, so that nothing half-open outlives it. */
+export function etcdLeaseDriver(link: EtcdLink): LeaseDriver {
+  return {
+    // A grant whose answer was lost leaves an empty lease that expires by itself: it may be repeated.
+    async grant(ttlS, signal) {
+      const answer = await read(link, { doing: "grant a lease", signal }, (client, options) =>
+        client.leaseClient.leaseGrant({ TTL: ttlS }, options),
+      );
+      return { id: answer.ID as LeaseId, ttlMs: Number(answer.TTL) * 1_000 };
+    },
+
+    async keepAlive(id, { timeoutMs, signal }) {
+      const endpoint = link.endpoints.preferred;
+      try {
+        return await keepAliveOnce(endpoint.client, id, timeoutMs, signal);
+      } catch (cause) {
+        link.endpoints.avoid(endpoint);
+        if (!signal.aborted) link.report({ kind: "call-failed", call: "keep a lease", endpoint: endpoint.url, cause });
+        throw cause;
+      }
+    },
+
+    async revoke(id) {
+      const reading = {
+        doing: `revoke lease ${id}`,
+        attemptTimeoutMs: REVOKE_TIMEOUT_MS / 2,
+        totalTimeoutMs: REVOKE_TIMEOUT_MS,
+      };
+      try {
+        await read(link, reading, (client, options) => client.leaseClient.leaseRevoke({ ID: id }, options));
+      } catch (error) {
+        if (failureOf(error).kind !== "lease-gone") throw error;
+      }
+    },
+  };
+}
+
+type KeepAliveStream = Awaited<ReturnType<Etcd3["leaseClient"]["leaseKeepAlive"]>>;
+
+async function keepAliveOnce(client: Etcd3, id: LeaseId, timeoutMs: number, signal: AbortSignal): Promise<number> {
+  const opening = client.leaseClient.leaseKeepAlive();
+  const answer = opening.then((stream) => askOnce(stream, id));
+  try {
+    const ttlMs = await within(answer, { timeoutMs, signal, doing: `keep lease ${id}` });
+    (await opening).end();
+    return ttlMs;
+  } catch (error) {
+    opening.then(
+      (stream) => stream.cancel(),
+      () => undefined,
+    );
+    throw error;
+  }
+}
+
+function askOnce(stream: KeepAliveStream, id: LeaseId): Promise<number> {
+  return new Promise((resolve, reject) => {
+    stream.on("data", (answer) => resolve(Number(answer.TTL) * 1_000));
+    stream.on("error", reject);
+    stream.on("end", () => reject(new Error("the keepalive stream ended without an answer")));
+    stream.write({ ID: id });
+  });
+}

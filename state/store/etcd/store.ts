@@ -1,0 +1,182 @@
+import { asNetError, NetError } from "../../errors.ts";
+import { systemClock } from "../clock.ts";
+import { runCampaign } from "../election.ts";
+import { holdLease, type LeaseDriver } from "../lease.ts";
+import type {
+  Campaign,
+  Commit,
+  CommitResult,
+  GetOptions,
+  Leadership,
+  Lease,
+  ReadOptions,
+  Snapshot,
+  Store,
+  StoredValue,
+  Watch,
+  WatchConsumer,
+} from "../store.ts";
+import { throwIfAborted } from "../waiting.ts";
+import { startWatch } from "../watch-handle.ts";
+import { type EtcdLink, read } from "./calls.ts";
+import { commitOnce } from "./commit.ts";
+import { Endpoints } from "./endpoints.ts";
+import { etcdLeaseDriver } from "./lease-driver.ts";
+import {
+  checkEndpoints,
+  closeWatchTimings,
+  DEFAULT_REQUEST_PREFIX,
+  DEFAULT_TIMINGS,
+  type EtcdOptions,
+  type EtcdTimings,
+} from "./options.ts";
+import { listPages, restartCompacted, storedValue } from "./range.ts";
+import { RequestSlots } from "./request-slots.ts";
+import { diagnoseTls, loadTls, type TlsMaterial } from "./tls.ts";
+import { followEtcd } from "./watch.ts";
+
+/**
+ * Opens a store on etcd v3.4 or later. Throws INVALID for wrong options, files or certificates, FORBIDDEN for a refused user,
+ * UNAVAILABLE when no endpoint answers in time.
+ */
+export async function openEtcdStore(options: EtcdOptions): Promise<Store> {
+  const urls = checkEndpoints(options.endpoints, options.tls !== undefined);
+  const tls = options.tls === undefined ? undefined : await loadTls(options.tls);
+  const timings = { ...DEFAULT_TIMINGS, ...options.timings };
+  const clientOptions = { tls, auth: options.auth, callTimeoutMs: timings.callTimeoutMs };
+  const requestPrefix = options.requestPrefix ?? DEFAULT_REQUEST_PREFIX;
+  const report = options.report ?? (() => undefined);
+  const link = { endpoints: new Endpoints(urls, clientOptions), timings, report };
+  try {
+    await firstContact(link, requestPrefix, tls, options.signal);
+  } catch (error) {
+    link.endpoints.close();
+    throw error;
+  }
+  return new EtcdStore(link, requestPrefix);
+}
+
+const FIRST_LOOK_MS = 1_000;
+
+/** One linearizable read; where it fails, says what is wrong with TLS, which gRPC calls "unavailable". */
+async function firstContact(
+  link: EtcdLink,
+  key: string,
+  tls: TlsMaterial | undefined,
+  signal?: AbortSignal,
+): Promise<void> {
+  const request = { key: Buffer.from(key), limit: 1, keys_only: true };
+  const contact = (totalTimeoutMs: number) =>
+    read(link, { doing: "open the store", signal, totalTimeoutMs }, (client, options) =>
+      client.kv.range(request, options),
+    );
+  try {
+    await contact(tls === undefined ? link.timings.operationTimeoutMs : FIRST_LOOK_MS);
+  } catch (error) {
+    const failure = asNetError(error, "open the store", "UNAVAILABLE");
+    if (tls === undefined || failure.code !== "UNAVAILABLE") throw failure;
+    await refuseBadTls(link, tls, failure);
+    await contact(link.timings.operationTimeoutMs);
+  }
+}
+
+async function refuseBadTls(link: EtcdLink, tls: TlsMaterial, cause: NetError): Promise<void> {
+  const findings = await Promise.all(
+    link.endpoints.all.map(async ({ url }) => ({ url, text: await diagnoseTls(url, tls, FIRST_LOOK_MS) })),
+  );
+  for (const { url, text } of findings) {
+    if (text === undefined) continue;
+    throw new NetError("INVALID", `Cannot open the store: TLS to etcd ${url} fails: ${text}`, { cause });
+  }
+}
+
+class EtcdStore implements Store {
+  readonly #link: EtcdLink;
+  readonly #slots: RequestSlots;
+  readonly #leases: LeaseDriver;
+  readonly #closed = new AbortController();
+  readonly #open = new Set<AsyncDisposable>();
+
+  constructor(link: EtcdLink, requestPrefix: string) {
+    this.#link = link;
+    this.#leases = etcdLeaseDriver(link);
+    this.#slots = new RequestSlots({
+      prefix: requestPrefix,
+      ttlS: link.timings.requestTtlS,
+      grant: (ttlS) => this.#leases.grant(ttlS, this.#closed.signal),
+      nowMs: systemClock.nowMs,
+    });
+  }
+
+  list(prefix: string, options: ReadOptions = {}): Promise<Snapshot> {
+    return restartCompacted(prefix, async () => {
+      throwIfAborted(this.#closed.signal, `list "${prefix}"`);
+      const values: StoredValue[] = [];
+      let revision = 0n;
+      for await (const page of listPages(this.#link, prefix, options)) {
+        revision = page.revision;
+        for (const kv of page.kvs) values.push(storedValue(kv));
+      }
+      return { revision, values };
+    });
+  }
+
+  async get(key: string, { signal, serializable = false }: GetOptions = {}): Promise<StoredValue | undefined> {
+    const doing = `get "${key}"`;
+    throwIfAborted(this.#closed.signal, doing);
+    const request = { key: Buffer.from(key), serializable };
+    const answer = await read(this.#link, { doing, signal }, (client, options) => client.kv.range(request, options));
+    const kv = answer.kvs[0];
+    return kv === undefined ? undefined : storedValue(kv);
+  }
+
+  watch(prefix: string, consumer: WatchConsumer, options: ReadOptions = {}): Watch {
+    return this.#watch(prefix, consumer, options, this.#link.timings);
+  }
+
+  async commit(commit: Commit, options: ReadOptions = {}): Promise<CommitResult> {
+    throwIfAborted(this.#closed.signal, `commit ${commit.requestId}`);
+    return await commitOnce(this.#link, this.#slots, commit, options.signal);
+  }
+
+  async lease(options: { readonly ttlS: number; readonly signal?: AbortSignal }): Promise<Lease> {
+    throwIfAborted(this.#closed.signal, "grant a lease");
+    const lease = await holdLease(this.#leases, { ...options, clock: systemClock, report: this.#link.report });
+    this.#open.add(lease);
+    lease.lost.addEventListener("abort", () => this.#open.delete(lease), { once: true });
+    return lease;
+  }
+
+  campaign(campaign: Campaign): Promise<Leadership> {
+    const timings = closeWatchTimings(this.#link.timings);
+    const ground = {
+      commit: this.commit.bind(this),
+      get: this.get.bind(this),
+      lease: this.lease.bind(this),
+      watchClosely: (prefix: string, consumer: WatchConsumer) => this.#watch(prefix, consumer, {}, timings),
+      clock: systemClock,
+      closed: this.#closed.signal,
+    };
+    return runCampaign(ground, campaign);
+  }
+
+  #watch(prefix: string, consumer: WatchConsumer, { signal }: ReadOptions, timings: EtcdTimings): Watch {
+    const followed = { link: { ...this.#link, timings }, prefix, consumer };
+    const watch = startWatch({
+      prefix,
+      signal: this.#closed.signal.aborted ? this.#closed.signal : signal,
+      run: (ended, onSynced) => followEtcd(followed, ended, onSynced),
+      onEnd: () => this.#open.delete(watch),
+    });
+    this.#open.add(watch);
+    return watch;
+  }
+
+  /** Ends watches, gives leases back, then closes the clients: a client closed first would leave its streams retrying. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed.signal.aborted) return;
+    this.#closed.abort(new NetError("CLOSED", "The store was closed"));
+    await Promise.all([...this.#open].map((open) => open[Symbol.asyncDispose]()));
+    this.#link.endpoints.close();
+  }
+}

@@ -1,0 +1,122 @@
+import { asNetError, NetError } from "../errors.ts";
+import type { Clock } from "./clock.ts";
+import type { Lease, LeaseId, Reporter } from "./store.ts";
+import { pause, throwIfAborted } from "./waiting.ts";
+
+/** What a backend must do for leases; validity and keepalives are decided here, the same for all. */
+export interface LeaseDriver {
+  /** Grants a lease; the answer's TTL may exceed the one asked for. */
+  grant(ttlS: number, signal?: AbortSignal): Promise<{ readonly id: LeaseId; readonly ttlMs: number }>;
+  /** One keepalive. Resolves with the renewed TTL, 0 when the lease is gone; rejects when there was no answer. */
+  keepAlive(id: LeaseId, options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<number>;
+  /** Deletes the lease with its keys; has a deadline. A lease that is gone is no error. */
+  revoke(id: LeaseId): Promise<void>;
+}
+
+export interface HoldOptions {
+  readonly ttlS: number;
+  readonly clock: Clock;
+  readonly report: Reporter;
+  readonly signal?: AbortSignal | undefined;
+  /** How long before the server's expiry the owner stops. Default: 2 s, at most a quarter of the TTL. */
+  readonly marginMs?: number | undefined;
+}
+
+const MAX_MARGIN_MS = 2_000;
+const MAX_BEAT_TIMEOUT_MS = 3_000;
+const BEAT_RETRY_MS = 100;
+
+/** Grants a lease and keeps it until it is revoked, lost, or its own clock says that it may be gone. */
+export async function holdLease(driver: LeaseDriver, options: HoldOptions): Promise<Lease> {
+  throwIfAborted(options.signal, "grant a lease");
+  const sentAtMs = options.clock.nowMs();
+  const granted = await driver.grant(options.ttlS, options.signal);
+  const held = new HeldLease(driver, granted, options);
+  held.renew(sentAtMs, granted.ttlMs);
+  void held.beat(sentAtMs);
+  return held;
+}
+
+class HeldLease implements Lease {
+  readonly id: LeaseId;
+  readonly ttlMs: number;
+  readonly #driver: LeaseDriver;
+  readonly #clock: Clock;
+  readonly #report: Reporter;
+  readonly #marginMs: number;
+  readonly #lost = new AbortController();
+  #validUntilMs = 0;
+  #cancelExpiry: () => void = () => undefined;
+
+  constructor(driver: LeaseDriver, granted: { id: LeaseId; ttlMs: number }, options: HoldOptions) {
+    this.id = granted.id;
+    this.ttlMs = granted.ttlMs;
+    this.#driver = driver;
+    this.#clock = options.clock;
+    this.#report = options.report;
+    this.#marginMs = options.marginMs ?? Math.min(MAX_MARGIN_MS, granted.ttlMs / 4);
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  valid(): boolean {
+    return !this.#lost.signal.aborted && this.#clock.nowMs() < this.#validUntilMs;
+  }
+
+  /** An answered keepalive proves the lease from the moment the question was sent, not from the answer. */
+  renew(sentAtMs: number, ttlMs: number): void {
+    this.#validUntilMs = sentAtMs + ttlMs - this.#marginMs;
+    this.#cancelExpiry();
+    this.#cancelExpiry = this.#clock.after(this.#validUntilMs - this.#clock.nowMs(), () => this.#expire());
+  }
+
+  async beat(sentAtMs: number): Promise<void> {
+    let nextBeatMs = sentAtMs + this.ttlMs / 3;
+    while (!this.#lost.signal.aborted) {
+      await pause(nextBeatMs - this.#clock.nowMs(), this.#lost.signal, this.#clock);
+      nextBeatMs = await this.#beatOnce();
+    }
+  }
+
+  /** Returns when to beat again. */
+  async #beatOnce(): Promise<number> {
+    const sentAtMs = this.#clock.nowMs();
+    const timeoutMs = Math.min(MAX_BEAT_TIMEOUT_MS, this.ttlMs / 3);
+    try {
+      const ttlMs = await this.#driver.keepAlive(this.id, { timeoutMs, signal: this.#lost.signal });
+      if (this.#lost.signal.aborted) return sentAtMs;
+      if (ttlMs <= 0) this.#lose(new NetError("PRECONDITION", `Lease ${this.id} is gone: the store has expired it`));
+      else if (!this.valid()) this.#expire();
+      else this.renew(sentAtMs, ttlMs);
+      return sentAtMs + ttlMs / 3;
+    } catch {
+      return this.#clock.nowMs() + BEAT_RETRY_MS;
+    }
+  }
+
+  #expire(): void {
+    const text = `Lease ${this.id} may be gone: no keepalive was answered in ${this.ttlMs - this.#marginMs} ms`;
+    if (this.#lose(new NetError("TIMEOUT", text))) void this.#driver.revoke(this.id).catch(() => undefined);
+  }
+
+  #lose(cause: NetError): boolean {
+    if (this.#lost.signal.aborted) return false;
+    this.#cancelExpiry();
+    this.#lost.abort(cause);
+    if (cause.code !== "CLOSED") this.#report({ kind: "lease-lost", id: this.id, cause });
+    return true;
+  }
+
+  async revoke(): Promise<void> {
+    if (!this.#lose(new NetError("CLOSED", `Lease ${this.id} was given back`))) return;
+    await this.#driver.revoke(this.id).catch((error: unknown) => {
+      this.#report({ kind: "lease-lost", id: this.id, cause: asNetError(error, `revoke lease ${this.id}`) });
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.revoke();
+  }
+}
