@@ -1,3 +1,4 @@
+import { maxBigint, minBigint } from "../bigint.ts";
 import { type Compare, compareBigint, type SortedMap, sortedMap } from "../sorted-map.ts";
 
 /** Whole numbers `first` to `last`, both included. */
@@ -39,7 +40,7 @@ export class IntervalSet {
     let merged: Interval = { first, last };
     for (const touching of this.#touching(first - 1n, last + 1n)) {
       this.#drop(touching);
-      merged = { first: min(merged.first, touching.first), last: max(merged.last, touching.last) };
+      merged = { first: minBigint(merged.first, touching.first), last: maxBigint(merged.last, touching.last) };
     }
     this.#keep(merged);
   }
@@ -74,7 +75,7 @@ export class IntervalSet {
     const from = this.#lastByFirst.getPairOrNextLower(clip.first)?.[0] ?? clip.first;
     for (const [first, last] of this.#lastByFirst.entries(from)) {
       if (first > clip.last) return;
-      if (last >= clip.first) yield { first: max(first, clip.first), last: min(last, clip.last) };
+      if (last >= clip.first) yield { first: maxBigint(first, clip.first), last: minBigint(last, clip.last) };
     }
   }
 
@@ -116,12 +117,4 @@ export class IntervalSet {
 /** @param compare replaceable only so that tests can count comparisons */
 export function emptyIntervalSet(compare: Compare<bigint> = compareBigint): IntervalSet {
   return new IntervalSet(sortedMap(compare), 0n);
-}
-
-function min(left: bigint, right: bigint): bigint {
-  return left < right ? left : right;
-}
-
-function max(left: bigint, right: bigint): bigint {
-  return left > right ? left : right;
 }

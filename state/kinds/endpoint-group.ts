@@ -1,13 +1,15 @@
 import { z } from "zod";
 import { GroupId } from "../ids.ts";
 import { ConfiguredTag, Name } from "../names.ts";
+import { parsePool } from "../network-subnet.ts";
+import { checkedText } from "../text-check.ts";
 
 /** What the admin says of an endpoint group (contract §6.3). */
 export const EndpointGroup = z.object({
   groupName: Name,
   tenantName: Name,
   networkName: Name,
-  ipPool: z.string().max(64).default(""),
+  ipPool: checkedText(64, (text) => text === "" || parsePool(text)).default(""),
   policies: z.array(Name).max(1_000).default([]),
   netProfile: z.string().max(64).default(""),
   extContractsGrps: z.array(Name).max(1_000).default([]),

@@ -1,14 +1,37 @@
 import { z } from "zod";
+import { parseSubnet } from "../address.ts";
+import { parseNumberRanges } from "../number-ranges.ts";
+import { checkedText } from "../text-check.ts";
+
+/** What 802.1Q leaves, and what 24 bits leave; the contract's text allows 0 and 4095 as range ends, they are never handed out. */
+export const VLAN_LIMITS = { first: 1, last: 4094 };
+export const VNI_LIMITS = { first: 1, last: 16_777_215 };
+
+/** Parses the VLAN ranges; ids 0 and 4095 may stand in them. */
+export function parseVlanRanges(text: string): ReturnType<typeof parseNumberRanges> {
+  const ranges = parseNumberRanges(text, { first: 0, last: 4095 });
+  if (typeof ranges === "string") return ranges;
+  const { first, last } = VLAN_LIMITS;
+  return ranges.map((range) => ({ first: Math.max(range.first, first), last: Math.min(range.last, last) }));
+}
+
+export function parseVniRanges(text: string): ReturnType<typeof parseNumberRanges> {
+  return parseNumberRanges(text, VNI_LIMITS);
+}
+
+function checkPrivateSubnet(text: string): true | string {
+  return parseSubnet(4, text)?.prefixLength === 16 || "must be like 172.19.0.0/16, with a length of 16";
+}
 
 /** Cluster-wide settings (contract §6.7). Ranges are one range or a comma list of ranges. */
 export const Global = z.object({
   name: z.literal("global"),
   networkInfraType: z.enum(["default", "aci", "aci-opflex"]),
-  vlans: z.string(),
-  vxlans: z.string(),
+  vlans: checkedText(1_024, parseVlanRanges),
+  vxlans: checkedText(1_024, parseVniRanges),
   fwdMode: z.enum(["bridge", "routing"]),
   arpMode: z.enum(["proxy", "flood"]),
-  pvtSubnet: z.string(),
+  pvtSubnet: checkedText(18, checkPrivateSubnet),
 });
 export type Global = z.infer<typeof Global>;
 

@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { NetworkId, TenantId } from "../ids.ts";
 import { ConfiguredTag, Name } from "../names.ts";
+import { parseIpv6Subnet, parseNetworkSubnet } from "../network-subnet.ts";
+import { checkedText } from "../text-check.ts";
 
 /** Alias of an underlay that carries VLANs; every node maps it to one of its NICs. */
 export const PhysicalNetwork = z
@@ -16,10 +18,10 @@ export const Network = z.object({
   nwType: z.enum(["infra", "data"]).default("data"),
   encap: z.enum(["vlan", "vxlan"]),
   pktTag: z.int().min(0).max(16_777_216).default(0),
-  subnet: z.string().min(1).max(64),
-  gateway: z.string().max(15).default(""),
-  ipv6Subnet: z.string().max(64).default(""),
-  ipv6Gateway: z.string().max(64).default(""),
+  subnet: checkedText(64, parseNetworkSubnet),
+  gateway: z.union([z.literal(""), z.ipv4()]).default(""),
+  ipv6Subnet: checkedText(64, (text) => text === "" || parseIpv6Subnet(text)).default(""),
+  ipv6Gateway: z.union([z.literal(""), z.ipv6()]).default(""),
   cfgdTag: ConfiguredTag,
   physicalNetwork: PhysicalNetwork,
   mtuBytes: z

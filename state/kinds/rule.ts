@@ -1,5 +1,9 @@
 import { z } from "zod";
 import { Name, OptionalName } from "../names.ts";
+import { parseRuleAddress } from "../rule-address.ts";
+import { checkedText } from "../text-check.ts";
+
+const RuleAddress = checkedText(64, (text) => text === "" || parseRuleAddress(text)).default("");
 
 /** What the admin says of a policy rule (contract §6.5). `port` 0 and empty strings mean "any". */
 export const Rule = z.object({
@@ -19,8 +23,8 @@ export const Rule = z.object({
   toEndpointGroup: OptionalName,
   fromNetwork: OptionalName,
   toNetwork: OptionalName,
-  fromIpAddress: z.string().max(64).default(""),
-  toIpAddress: z.string().max(64).default(""),
+  fromIpAddress: RuleAddress,
+  toIpAddress: RuleAddress,
 });
 export type Rule = z.infer<typeof Rule>;
 
