@@ -36,6 +36,11 @@ export interface ClusterView {
   endpointsOfNetwork(networkKey: string): KeySet;
   endpointsOfGroup(groupKey: string): KeySet;
   endpointsOfNode(nodeName: string): KeySet;
+  /** Nodes that have endpoints in the network. */
+  nodesOfNetwork(networkKey: string): KeySet;
+  /** Networks and groups of the node's endpoints. */
+  networksOfNode(nodeName: string): KeySet;
+  groupsOfNode(nodeName: string): KeySet;
   /** Bare allocations of a network (kind `address`). */
   addressesOfNetwork(networkKey: string): KeySet;
   networksOfTenant(tenantName: string): KeySet;
