@@ -1,0 +1,23 @@
+import type { Mac } from "../../state/ids.ts";
+import type { NodeName } from "../../state/names.ts";
+
+/** Physical network of a VLAN network that names none. */
+export const DEFAULT_PHYSICAL_NETWORK = "default";
+
+/**
+ * What the flows depend on besides the view: this node, and the ports that exist. The runtime builds a new value when the switch
+ * reports a change; `updateFlowSet` compares it with the last one, so an unchanged map may (and should) be the same object.
+ */
+export interface Machine {
+  readonly nodeName: NodeName;
+  /** Source MAC of frames that this node routes onto a VLAN: physical switches must not see one MAC on many ports. */
+  readonly routerMac: Mac;
+  /** Tunnel endpoint address of this node. */
+  readonly vtepIp: string;
+  /** OpenFlow port of the flow-keyed VXLAN tunnel port; undefined until it exists. */
+  readonly tunnelOfport: number | undefined;
+  /** Physical network alias → OpenFlow port (on the integration bridge) of the patch to its uplink bridge. */
+  readonly uplinks: ReadonlyMap<string, number>;
+  /** Endpoint key → OpenFlow port, for pods' ports and internal (infra) ports alike. */
+  readonly ports: ReadonlyMap<string, number>;
+}

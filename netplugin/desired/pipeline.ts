@@ -1,0 +1,125 @@
+import type { Action } from "../../drivers/ovs/openflow/action.ts";
+import type { Maskable } from "../../drivers/ovs/openflow/flow.ts";
+
+/** Tables of the integration bridge; docs/pipeline.md is their map. 30 to 70 are the policy engine's: until it is there they are passed. */
+export const Table = {
+  classify: 0,
+  tunnel: 5,
+  antiSpoofing: 10,
+  neighbourDiscovery: 12,
+  sourceGroup: 15,
+  neighbour: 20,
+  answer: 21,
+  answerOption: 22,
+  conntrack: 30,
+  destinationGroup: 40,
+  outRules: 50,
+  inRules: 60,
+  commit: 70,
+  route: 80,
+  switch: 90,
+  output: 100,
+} as const;
+
+/** Registers that live from table to table. `answerMac` is the pair reg8 (upper half) and reg9. */
+export const Register = {
+  networkId: "reg0",
+  sourceGroupId: "reg1",
+  destinationGroupId: "reg2",
+  tenantId: "reg3",
+  flags: "reg4",
+  outputPort: "reg5",
+  /** VLAN tag that a frame from an uplink came with, as OXM_OF_VLAN_VID writes it (bit 12 set); 0 = none. */
+  uplinkVlan: "reg6",
+  /** Used within one action list only. */
+  scratch: "reg7",
+  answerMac: "xreg4",
+} as const;
+
+/** Bits of `Register.flags`: where the packet came from (exactly one of the first four), and what has happened to it. */
+export const Flag = {
+  fromPod: 1 << 0,
+  fromTunnel: 1 << 1,
+  fromUplink: 1 << 2,
+  fromHost: 1 << 3,
+  /** The distributed gateway has routed it. */
+  routed: 1 << 8,
+  /** The address asked for belongs to a router (the R flag of RFC 4861 §4.4). */
+  routerAnswer: 1 << 9,
+} as const;
+
+/** Priorities by table: the higher wins. A table without a name here has one priority, `Priority.miss`. */
+export const Priority = {
+  /** Passes on (or drops) what nothing else in the table names. */
+  miss: 0,
+  classify: { port: 100, tunnelSource: 100, vlan: 100, vni: 100 },
+  antiSpoofing: { pod: 100, reflected: 100, remote: 10 },
+  neighbourDiscovery: { own: 100, forbidden: 50 },
+  neighbour: { ownAddress: 200, duplicateDetection: 200, answer: 100, knownSource: 50, unknownSource: 10 },
+  answer: { message: 100 },
+  route: { gatewayEcho: 300, linkLocal: 200, endpoint: 100, unroutable: 10 },
+  switch: { endpoint: 100, group: 50, routedUnknown: 30, unknown: 20 },
+} as const;
+
+/** The gateway's MAC address towards pods, the same on every node (Contiv's). */
+export const GATEWAY_MAC = "00:00:11:11:11:11";
+
+/** Generation of the flow set that this release writes; part of every cookie. Raise it when tables or registers change their meaning. */
+export const PIPELINE_GENERATION = 1;
+
+/** Upper 16 bits of the cookie of every flow that is ours. */
+export const COOKIE_MAGIC = 0xc017n;
+const COOKIE_MAGIC_SHIFT = 48n;
+const COOKIE_GENERATION_SHIFT = 32n;
+
+/** Cookie and mask that select every flow of ours, of any generation and owner. */
+export const COOKIE_OURS = { cookie: COOKIE_MAGIC << COOKIE_MAGIC_SHIFT, mask: 0xffffn << COOKIE_MAGIC_SHIFT } as const;
+
+export interface CookieParts {
+  readonly generation: number;
+  readonly ownerId: number;
+}
+
+/** Magic (16 bits), generation (16), owner (32). */
+export function cookieOf(parts: CookieParts): bigint {
+  const generation = BigInt(parts.generation & 0xffff) << COOKIE_GENERATION_SHIFT;
+  return COOKIE_OURS.cookie | generation | BigInt(parts.ownerId >>> 0);
+}
+
+/** Undefined when the cookie is not ours. */
+export function parseCookie(cookie: bigint): CookieParts | undefined {
+  if ((cookie & COOKIE_OURS.mask) !== COOKIE_OURS.cookie) return undefined;
+  return { generation: Number((cookie >> COOKIE_GENERATION_SHIFT) & 0xffffn), ownerId: Number(cookie & 0xffffffffn) };
+}
+
+/** Kinds of owner, in the upper 4 bits of the owner's number; 8 to 15 are free. */
+const OWNER_KIND_IDS: Readonly<Record<string, number>> = { base: 0, network: 1, node: 2, endpoint: 3 };
+const OWNER_KIND_UNNAMED = 15;
+
+/**
+ * Number of an owner (`endpoint/<key>`, `network/<key>`, `node/<key>`, `base/`): its kind in 4 bits, a hash of its name in 28
+ * (FNV-1a). It names a flow for people; two owners may share a number, so nothing is ever deleted by it.
+ */
+export function ownerIdOf(owner: string): number {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < owner.length; index++) {
+    hash = Math.imul(hash ^ owner.charCodeAt(index), 0x01000193);
+  }
+  const kindId = OWNER_KIND_IDS[owner.slice(0, owner.indexOf("/"))] ?? OWNER_KIND_UNNAMED;
+  return ((kindId << 28) | ((hash ^ (hash >>> 28)) & 0x0fffffff)) >>> 0;
+}
+
+/** Matches packets that have all of these flags. */
+export function hasFlags(flags: number): Maskable<number> {
+  return { value: flags, mask: flags };
+}
+
+/** Matches packets that have none of these flags. */
+export function lacksFlags(flags: number): Maskable<number> {
+  return { value: 0, mask: flags };
+}
+
+/** Raises flags and leaves the others. */
+export function raiseFlags(flags: number): Action {
+  return { kind: "setField", field: Register.flags, value: flags, mask: flags };
+}

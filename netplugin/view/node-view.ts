@@ -1,0 +1,82 @@
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import { KINDS, type Kind, type RecordOf } from "../../state/records.ts";
+import { compareText, type SortedMap, sortedMap } from "../../state/sorted-map.ts";
+import { INDEX_NAMES, type IndexName } from "./indexes.ts";
+import type { ObjectId } from "./messages.ts";
+
+/** One object that the view holds. */
+export interface Held<R = RecordOf<Kind>> {
+  readonly record: R;
+  /** Store revision of the version at hand. */
+  readonly modRevision: bigint;
+  /** The object was in this node's scope at this revision, perhaps later too: only what is newer can take it away. */
+  readonly asOf: bigint;
+}
+
+/** A list that has begun with a (new) watch stream and has not been compared yet with what the view holds. */
+export interface Listing {
+  /** Objects that the stream has sent so far. */
+  readonly sent: SortedMap<ObjectId, true>;
+  /** `synced` has come, but of a revision older than the view: the comparison waits until the stream has caught up. */
+  readonly synced: boolean;
+}
+
+/**
+ * What this node knows of the cluster: one immutable value. The next view shares with it everything that has not changed.
+ * Read it with the functions of query.ts.
+ */
+export interface NodeView {
+  /** Everything up to this store revision has been delivered; never decreases (but for `rebaseView`). */
+  readonly revision: bigint;
+  /** A first complete list has been received: what is not in the view does not exist (for this node). */
+  readonly complete: boolean;
+  readonly tables: ReadonlyMap<Kind, SortedMap<string, Held>>;
+  readonly indexes: ReadonlyMap<IndexName, SortedMap<string, string>>;
+  /** Objects that this release cannot read, with the reason. A last good version stays in the view. */
+  readonly quarantined: SortedMap<ObjectId, string>;
+  /** Leases of this node that were ended here and that netmaster still shows: to be released (again). */
+  readonly released: SortedMap<string, Held<EndpointRecord>>;
+  /** Revision that the present stream has reached. */
+  readonly position: bigint;
+  readonly listing: Listing | undefined;
+}
+
+/** One object that differs (or may differ) between two views: appeared, changed or went. */
+export interface ObjectRef {
+  readonly kind: Kind;
+  readonly key: string;
+}
+
+/** Objects touched between two views. */
+export type Changes = ReadonlyMap<ObjectId, ObjectRef>;
+
+export interface ViewStep {
+  readonly view: NodeView;
+  readonly changes: Changes;
+}
+
+export const NO_CHANGES: Changes = new Map();
+
+/** Touched by either: for whoever skips views. */
+export function mergeChanges(earlier: Changes, later: Changes): Changes {
+  if (earlier.size === 0) return later;
+  return new Map([...earlier, ...later]);
+}
+
+/** The view of a node that has heard nothing yet; its first stream may begin at once. */
+export function emptyView(): NodeView {
+  return Object.freeze({
+    revision: 0n,
+    complete: false,
+    tables: new Map(KINDS.map((kind) => [kind, sortedMap<string, Held>(compareText)])),
+    indexes: new Map(INDEX_NAMES.map((name) => [name, sortedMap<string, string>(compareText)])),
+    quarantined: sortedMap<ObjectId, string>(compareText),
+    released: sortedMap<string, Held<EndpointRecord>>(compareText),
+    position: 0n,
+    listing: newListing(),
+  });
+}
+
+export function newListing(): Listing {
+  return { sent: sortedMap<ObjectId, true>(compareText), synced: false };
+}

@@ -1,0 +1,99 @@
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import { GLOBAL_DEFAULTS, type Global } from "../../state/kinds/global.ts";
+import type { NetworkRecord } from "../../state/kinds/network.ts";
+import type { NodeRecord } from "../../state/kinds/node.ts";
+import type { NodeName } from "../../state/names.ts";
+import type { Kind, RecordOf } from "../../state/records.ts";
+import { addressEntry, type IndexName, indexPrefix, prefixEnd } from "./indexes.ts";
+import type { NodeView } from "./node-view.ts";
+
+/** One object, or undefined. The table of a kind holds only records of that kind (messages.ts), hence the cast. */
+export function recordOf<K extends Kind>(view: NodeView, kind: K, key: string): RecordOf<K> | undefined {
+  return view.tables.get(kind)?.get(key)?.record as RecordOf<K> | undefined;
+}
+
+/** All objects of a kind, in ascending order of their keys. */
+export function* recordsOf<K extends Kind>(view: NodeView, kind: K): Generator<RecordOf<K>> {
+  for (const held of view.tables.get(kind)?.values() ?? []) yield held.record as RecordOf<K>;
+}
+
+export function countOf(view: NodeView, kind: Kind): number {
+  return view.tables.get(kind)?.size ?? 0;
+}
+
+/** The cluster's settings; the contract's defaults until they arrive. */
+export function settingsOf(view: NodeView): Global {
+  return recordOf(view, "global", "global")?.config ?? GLOBAL_DEFAULTS;
+}
+
+/** The network with that number: a network made anew under an old name is another one. */
+export function networkOf(view: NodeView, networkId: number): NetworkRecord | undefined {
+  const key = view.indexes.get("networkById")?.get(indexPrefix(networkId));
+  return key === undefined ? undefined : recordOf(view, "network", key);
+}
+
+export function nodeOf(view: NodeView, nodeName: string): NodeRecord | undefined {
+  return recordOf(view, "node", nodeName);
+}
+
+export function networksOfTenant(view: NodeView, tenantId: number): Generator<NetworkRecord> {
+  return indexed(view, { index: "networksByTenant", kind: "network", prefix: indexPrefix(tenantId) });
+}
+
+export function endpointsOfNetwork(view: NodeView, networkId: number): Generator<EndpointRecord> {
+  return indexed(view, { index: "endpointsByNetworkNode", kind: "endpoint", prefix: indexPrefix(networkId) });
+}
+
+export function endpointsOfNetworkOnNode(
+  view: NodeView,
+  networkId: number,
+  nodeName: string,
+): Generator<EndpointRecord> {
+  const prefix = indexPrefix(networkId, nodeName);
+  return indexed(view, { index: "endpointsByNetworkNode", kind: "endpoint", prefix });
+}
+
+/** Endpoints that the store homes on a node, whether or not they are attached there. */
+export function endpointsOfNode(view: NodeView, nodeName: string): Generator<EndpointRecord> {
+  return indexed(view, { index: "endpointsByNode", kind: "endpoint", prefix: indexPrefix(nodeName) });
+}
+
+export function endpointsOfGroup(view: NodeView, groupId: number): Generator<EndpointRecord> {
+  return indexed(view, { index: "endpointsByGroup", kind: "endpoint", prefix: indexPrefix(groupId) });
+}
+
+export function endpointsOfTenant(view: NodeView, tenantName: string): Generator<EndpointRecord> {
+  return indexed(view, { index: "endpointsByTenant", kind: "endpoint", prefix: indexPrefix(tenantName) });
+}
+
+/** The endpoint that holds an address (in its canonical text) within a network. */
+export function endpointAt(view: NodeView, networkId: number, address: string): EndpointRecord | undefined {
+  const key = view.indexes.get("endpointByAddress")?.get(addressEntry(networkId, address));
+  return key === undefined ? undefined : recordOf(view, "endpoint", key);
+}
+
+/** Nodes that have at least one endpoint of the network, in order; costs one look-up per node, not per endpoint. */
+export function* nodesOfNetwork(view: NodeView, networkId: number): Generator<NodeName> {
+  const index = view.indexes.get("endpointsByNetworkNode");
+  const prefix = indexPrefix(networkId);
+  for (let at = index?.getPairOrNextHigher(prefix); at?.[0].startsWith(prefix); ) {
+    const nodeName = recordOf(view, "endpoint", at[1])?.nodeName;
+    if (nodeName === undefined) return;
+    yield nodeName;
+    at = index?.getPairOrNextHigher(prefixEnd(indexPrefix(networkId, nodeName)));
+  }
+}
+
+interface IndexScan<K extends Kind> {
+  readonly index: IndexName;
+  readonly kind: K;
+  readonly prefix: string;
+}
+
+function* indexed<K extends Kind>(view: NodeView, scan: IndexScan<K>): Generator<RecordOf<K>> {
+  for (const [entry, key] of view.indexes.get(scan.index)?.entries(scan.prefix) ?? []) {
+    if (!entry.startsWith(scan.prefix)) return;
+    const record = recordOf(view, scan.kind, key);
+    if (record !== undefined) yield record;
+  }
+}
