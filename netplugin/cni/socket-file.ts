@@ -7,8 +7,9 @@ import { asNetError, NetError } from "../../state/errors.ts";
 const SOCKET_PATH_MAX_BYTES = 106;
 const PROBE_TIMEOUT_MS = 1_000;
 
-/** A listening socket's file; remove() takes it away unless somebody else has put theirs there. */
+/** A listening socket's file. */
 export interface SocketFile {
+  /** Takes the file away, after the server has closed; a successor's is left alone. */
   remove(): Promise<void>;
 }
 
@@ -84,7 +85,9 @@ async function bind(server: Server, path: string): Promise<SocketFile> {
   return {
     async remove() {
       const present = await lstat(path, { bigint: true }).catch(() => undefined);
-      if (present?.ino === own.ino && present.dev === own.dev) await rm(path, { force: true });
+      if (present?.ino !== own.ino || present.dev !== own.dev) return;
+      if (await isAnswering(path)) return; // a successor's file may have got our inode number
+      await rm(path, { force: true });
     },
   };
 }
