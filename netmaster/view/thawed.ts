@@ -1,0 +1,27 @@
+/**
+ * A set of named parts, of which only those are cloned that get written: the way from one frozen view to the next. `freeze()` ends it.
+ */
+export class Thawed<N extends string, V extends { clone(): V }> {
+  readonly #parts: Record<N, V>;
+  readonly #own = new Set<N>();
+
+  constructor(parts: Readonly<Record<N, V>>) {
+    this.#parts = { ...parts };
+  }
+
+  read(name: N): V {
+    return this.#parts[name];
+  }
+
+  write(name: N): V {
+    if (!this.#own.has(name)) {
+      this.#parts[name] = this.#parts[name].clone();
+      this.#own.add(name);
+    }
+    return this.#parts[name];
+  }
+
+  freeze(): Readonly<Record<N, V>> {
+    return Object.freeze(this.#parts);
+  }
+}
