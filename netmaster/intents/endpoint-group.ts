@@ -1,0 +1,100 @@
+import { contains, formatRange } from "../../state/address.ts";
+import type { GroupId } from "../../state/ids.ts";
+import { numberClaimKey } from "../../state/keys.ts";
+import type { EndpointGroup, EndpointGroupRecord } from "../../state/kinds/endpoint-group.ts";
+import type { NetworkRecord } from "../../state/kinds/network.ts";
+import { groupPoolRange, networkRanges } from "../../state/network-ranges.ts";
+import { parsePool } from "../../state/network-subnet.ts";
+import type { ClusterView, Plan } from "../view/types.ts";
+import { conflict, immutable, invalid, notFound, refuseInUse, unknownReference } from "./errors.ts";
+import { nextId } from "./ids.ts";
+import { type Changed, changed, claimOf, type Removed, removed } from "./plan.ts";
+import { requireNetwork, requireTenant, scopedKey } from "./references.ts";
+
+/** Creates a group, or changes its policies, netprofile and contract groups (contract §6.3). */
+export function upsertEndpointGroup(view: ClusterView, config: EndpointGroup): Plan<Changed> {
+  const key = scopedKey(config.tenantName, config.groupName);
+  const existing = view.records("endpointGroup").get(key);
+  return existing === undefined ? createGroup(view, key, config) : updateGroup(view, existing, config);
+}
+
+function createGroup(view: ClusterView, key: string, config: EndpointGroup): Plan<Changed> {
+  requireTenant(view, config.tenantName);
+  const network = requireNetwork(view, scopedKey(config.tenantName, config.networkName));
+  if (view.records("network").has(key)) {
+    throw conflict("name-taken", `groupName: a network is named ${key}; choose another name`, "groupName");
+  }
+  checkPool(view, network, config);
+  checkReferences(view, config);
+  const groupId = nextId(view, "group-id") as GroupId;
+  const claims = [claimOf("endpointGroup", key, numberClaimKey("group-id", groupId))];
+  return changed({ kind: "endpointGroup", key, record: { key, groupId, config } }, { claims });
+}
+
+function updateGroup(view: ClusterView, existing: EndpointGroupRecord, asked: EndpointGroup): Plan<Changed> {
+  const { key, groupId, config: stored } = existing;
+  const config = { ...asked, cfgdTag: asked.cfgdTag === "" ? stored.cfgdTag : asked.cfgdTag };
+  for (const field of ["networkName", "ipPool", "cfgdTag"] as const) {
+    if (config[field] === stored[field]) continue;
+    const message = `${field} of endpoint group ${key} is "${stored[field]}" and cannot be changed to "${config[field]}"`;
+    throw immutable(message, field);
+  }
+  checkReferences(view, config);
+  return changed({ kind: "endpointGroup", key, record: { key, groupId, config } });
+}
+
+function checkPool(view: ClusterView, network: NetworkRecord, config: EndpointGroup): void {
+  if (config.ipPool === "") return;
+  const asked = parsePool(config.ipPool);
+  if (typeof asked === "string") throw invalid("ipPool", asked);
+  const { subnet } = networkRanges(network.config).ipv4;
+  if (!contains(subnet, asked.first) || !contains(subnet, asked.last)) {
+    throw invalid(
+      "ipPool",
+      `${config.ipPool} is outside the subnet ${network.config.subnet} of network ${network.key}`,
+    );
+  }
+  const range = groupPoolRange(config, network.config);
+  if (range === undefined || range.first > range.last) {
+    throw invalid("ipPool", `${config.ipPool} holds no address that an endpoint may have`);
+  }
+  if (view.addresses(network.networkId)?.ipv4.isRangeTouched(range)) {
+    const message = `ipPool: ${formatRange(4, range)} holds addresses that are allocated or in another group's pool`;
+    throw conflict("pool-taken", message, "ipPool");
+  }
+}
+
+function checkReferences(view: ClusterView, config: EndpointGroup): void {
+  const { tenantName, policies, netProfile, extContractsGrps } = config;
+  for (const name of policies) requireOwn(view, "policy", "policies", scopedKey(tenantName, name));
+  if (netProfile !== "") requireOwn(view, "netprofile", "netProfile", scopedKey(tenantName, netProfile));
+  const [contractGroup] = extContractsGrps;
+  if (contractGroup !== undefined) {
+    throw unknownReference("extContractsGrps", "external contract group", scopedKey(tenantName, contractGroup));
+  }
+  refuseNonVlanInAci(view, config);
+}
+
+function requireOwn(view: ClusterView, kind: "policy" | "netprofile", field: string, key: string): void {
+  if (!view.records(kind).has(key)) throw unknownReference(field, kind, key);
+}
+
+function refuseNonVlanInAci(view: ClusterView, { tenantName, networkName }: EndpointGroup): void {
+  const mode = view.records("global").get("global")?.config.networkInfraType ?? "default";
+  if (mode === "default") return;
+  const network = requireNetwork(view, scopedKey(tenantName, networkName));
+  if (network.config.encap !== "vlan") {
+    throw invalid("networkName", `${network.key} is not a VLAN network, which the fabric mode "${mode}" demands`);
+  }
+}
+
+/** Deletes a group that has no endpoints; rules that name it stay and match nothing. */
+export function deleteEndpointGroup(view: ClusterView, key: string): Plan<Removed> {
+  const group = view.records("endpointGroup").get(key);
+  if (group === undefined) throw notFound("endpoint group", key);
+  refuseInUse(`endpoint group ${key}`, [
+    { noun: "app profile", keys: view.appProfilesOfGroup(key) },
+    { noun: "endpoint", keys: view.endpointsOfGroup(key) },
+  ]);
+  return removed("endpointGroup", key, [numberClaimKey("group-id", group.groupId)]);
+}

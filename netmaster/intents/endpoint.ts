@@ -1,0 +1,203 @@
+import { addressOf, formatAddress } from "../../state/address.ts";
+import { NetError } from "../../state/errors.ts";
+import { Mac } from "../../state/ids.ts";
+import { addressClaimKey } from "../../state/keys.ts";
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import type { EndpointGroupRecord } from "../../state/kinds/endpoint-group.ts";
+import type { NetworkRecord } from "../../state/kinds/network.ts";
+import type { NodeName } from "../../state/names.ts";
+import type { EndpointRelease, EndpointRequest } from "../../state/node-api.ts";
+import type { Claim, ClusterView, IntentContext, NetworkAddresses, Plan } from "../view/types.ts";
+import { MAX_PLAN_OPERATIONS } from "../view/types.ts";
+import { conflict, firstOf, invalid } from "./errors.ts";
+import { pickAddress } from "./pick-address.ts";
+import { claimOf, plan } from "./plan.ts";
+import { requireGroup, requireNetwork, requireTenant, scopedKey } from "./references.ts";
+
+/** A node asks for an endpoint of a container that runs on it. */
+export interface EndpointCreation extends EndpointRequest {
+  readonly nodeName: NodeName;
+}
+
+/**
+ * Leases addresses to a container's interface. Asking again from the same node returns the same lease. A lease that another
+ * registered node holds is not taken over: that node's pod may be alive and forwarding, even when the node is unreachable, and two
+ * pods with one address are worse than an ADD that fails. Only when no such node is registered any more does the asker get the
+ * lease, with a new epoch, so that a late release of the old one changes nothing.
+ */
+export function createEndpoint(
+  view: ClusterView,
+  request: EndpointCreation,
+  context: IntentContext,
+): Plan<EndpointRecord> {
+  if (!view.records("node").has(request.nodeName)) {
+    const message = `Node ${request.nodeName} is not registered; it must register before it creates endpoints`;
+    throw new NetError("PRECONDITION", message, { reason: "node-not-registered" });
+  }
+  const key = `${request.containerId}:${request.ifName}`;
+  const existing = view.records("endpoint").get(key);
+  if (existing !== undefined) return repeatEndpoint(view, existing, request, context);
+  const endpointId = request.ifName === "eth0" ? request.containerId : `${request.containerId}-${request.ifName}`;
+  return leaseEndpoint(view, { ...request, key, endpointId }, context);
+}
+
+function repeatEndpoint(
+  view: ClusterView,
+  existing: EndpointRecord,
+  request: EndpointCreation,
+  context: IntentContext,
+): Plan<EndpointRecord> {
+  for (const field of ["tenantName", "networkName", "groupName"] as const) {
+    if (existing[field] === request[field]) continue;
+    const message = `${field}: interface ${request.ifName} of container ${request.containerId} has ${describeLease(existing)} already; delete it before asking for another`;
+    throw conflict("endpoint-exists", message, field);
+  }
+  if (existing.nodeName === request.nodeName) return plan(existing);
+  if (view.records("node").has(existing.nodeName)) {
+    const message = `Interface ${request.ifName} of container ${request.containerId} has ${describeLease(existing)} on node ${existing.nodeName}; delete it there, or delete that node when it is gone for good`;
+    throw conflict("endpoint-elsewhere", message);
+  }
+  const record = { ...existing, nodeName: request.nodeName, epoch: context.newEpoch() };
+  return plan(record, { puts: [{ kind: "endpoint", key: record.key, record }] });
+}
+
+function describeLease({ ipv4, tenantName, networkName }: EndpointRecord): string {
+  return `an endpoint with ${ipv4} in network ${scopedKey(tenantName, networkName)}`;
+}
+
+/** What a new endpoint needs, whoever asks. */
+export interface Lease extends Omit<EndpointCreation, "ifName"> {
+  readonly key: string;
+  readonly endpointId: string;
+  readonly ifName: string;
+  /** Requested addresses that this asker holds as bare allocations: the lease takes them over. */
+  readonly heldAddresses?: readonly string[];
+}
+
+/** Plans a new endpoint with its addresses. */
+export function leaseEndpoint(view: ClusterView, lease: Lease, context: IntentContext): Plan<EndpointRecord> {
+  requireTenant(view, lease.tenantName);
+  const network = requireNetwork(view, scopedKey(lease.tenantName, lease.networkName));
+  const group = groupOf(view, lease, network);
+  const addresses = pickAddresses(view, lease, { network, group });
+  const record: EndpointRecord = {
+    ...endpointFields(lease, context),
+    networkId: network.networkId,
+    ...(group === undefined ? {} : { groupId: group.groupId }),
+    ...addresses,
+    mac: macOf(addresses.ipv4),
+  };
+  return plan(record, {
+    puts: [{ kind: "endpoint", key: record.key, record }],
+    claims: addressClaims(record, lease.heldAddresses),
+  });
+}
+
+function endpointFields(lease: Lease, context: IntentContext) {
+  const { key, endpointId, containerId, ifName, nodeName, tenantName, networkName, groupName } = lease;
+  const names = { key, endpointId, containerId, ifName, nodeName, tenantName, networkName, groupName };
+  const { podName, podNamespace, labels } = lease;
+  return { ...names, podName, podNamespace, labels, epoch: context.newEpoch(), createdAt: context.now };
+}
+
+function groupOf(view: ClusterView, lease: Lease, network: NetworkRecord): EndpointGroupRecord | undefined {
+  if (lease.groupName === "") return undefined;
+  const group = requireGroup(view, scopedKey(lease.tenantName, lease.groupName), "groupName");
+  if (group.config.networkName !== lease.networkName) {
+    throw invalid("groupName", `${group.key} belongs to network ${group.config.networkName}, not to ${network.key}`);
+  }
+  return group;
+}
+
+interface Place {
+  readonly network: NetworkRecord;
+  readonly group: EndpointGroupRecord | undefined;
+}
+
+function pickAddresses(view: ClusterView, lease: Lease, { network, group }: Place) {
+  const { ipv4: pool4, ipv6: pool6 } = addressesOf(view, network);
+  const common = { network, groupKey: group?.key };
+  const held = (text: string | undefined) => text !== undefined && (lease.heldAddresses?.includes(text) ?? false);
+  const { requestedIpv4, requestedIpv6 } = lease;
+  const wish4 = { requested: requestedIpv4, field: "requestedIpv4", mayBeTaken: held(requestedIpv4) };
+  const ipv4 = pickAddress({ ...common, ...wish4, family: 4, pool: pool4 });
+  if (pool6 === undefined) {
+    if (requestedIpv6 !== undefined)
+      throw invalid("requestedIpv6", `cannot be had: network ${network.key} has no IPv6 subnet`);
+    return { ipv4 };
+  }
+  const wish6 = { requested: requestedIpv6, field: "requestedIpv6", mayBeTaken: held(requestedIpv6) };
+  return { ipv4, ipv6: pickAddress({ ...common, ...wish6, family: 6, pool: pool6 }) };
+}
+
+/** The address books of a network that exists. */
+export function addressesOf(view: ClusterView, network: NetworkRecord): NetworkAddresses {
+  const addresses = view.addresses(network.networkId);
+  if (addresses === undefined) throw new NetError("INTERNAL", `Network ${network.key} has no address book`);
+  return addresses;
+}
+
+/** `02:02:` and the four octets of the address (contract §7). */
+function macOf(ipv4: string): Mac {
+  const octets = ipv4.split(".").map((octet) => Number(octet).toString(16).padStart(2, "0"));
+  return Mac.parse(["02", "02", ...octets].join(":"));
+}
+
+function addressClaims(record: EndpointRecord, held: readonly string[] = []): readonly Claim[] {
+  return addressKeys(record).map(({ storeKey, ip }) => {
+    const claim = claimOf("endpoint", record.key, storeKey);
+    return held.includes(ip) ? { ...claim, replaces: true } : claim;
+  });
+}
+
+function addressKeys({
+  networkId,
+  ipv4,
+  ipv6,
+}: EndpointRecord): readonly { readonly storeKey: string; readonly ip: string }[] {
+  const canonical6 = ipv6 === undefined ? [] : [formatAddress(6, addressOf(6, ipv6))];
+  return [ipv4, ...canonical6].map((ip) => ({ ip, storeKey: addressClaimKey(networkId, ip) }));
+}
+
+/** A node ends one lease of its own. */
+export interface EndpointEnd extends EndpointRelease {
+  readonly nodeName: NodeName;
+}
+
+/** Ends the lease of that epoch; of another epoch, another node's lease, or a lease that is gone, nothing is changed. */
+export function releaseEndpoint(
+  view: ClusterView,
+  { key, epoch, nodeName }: EndpointEnd,
+): Plan<{ readonly released: boolean }> {
+  const endpoint = view.records("endpoint").get(key);
+  if (endpoint === undefined || endpoint.epoch !== epoch || endpoint.nodeName !== nodeName)
+    return plan({ released: false });
+  return removeEndpoints({ released: true }, [endpoint]);
+}
+
+/** Plans the end of leases, without asking for their epochs. */
+export function removeEndpoints<Reply>(reply: Reply, endpoints: readonly EndpointRecord[]): Plan<Reply> {
+  return plan(reply, {
+    deletes: endpoints.map(({ key }) => ({ kind: "endpoint", key })),
+    releases: endpoints.flatMap((endpoint) => addressKeys(endpoint).map(({ storeKey }) => storeKey)),
+  });
+}
+
+/** Most endpoints that one plan can end: each has its record and two addresses. */
+const ENDPOINTS_PER_PLAN = Math.floor((MAX_PLAN_OPERATIONS - 1) / 3);
+
+export interface Reclaimed {
+  readonly reclaimed: readonly string[];
+  /** Endpoints that did not fit into this transaction: ask again. */
+  readonly remaining: number;
+}
+
+/** Ends the leases of a whole set, as many as one transaction takes. */
+export function reclaimEndpoints(
+  view: ClusterView,
+  keys: Iterable<string> & { readonly size: number },
+): Plan<Reclaimed> {
+  const endpoints = firstOf(keys, ENDPOINTS_PER_PLAN).flatMap((key) => view.records("endpoint").get(key) ?? []);
+  const reclaimed = endpoints.map(({ key }) => key);
+  return removeEndpoints({ reclaimed, remaining: keys.size - reclaimed.length }, endpoints);
+}

@@ -1,0 +1,109 @@
+import { contains, formatAddress, overlaps } from "../../state/address.ts";
+import { NetError } from "../../state/errors.ts";
+import type { NetworkId } from "../../state/ids.ts";
+import { addressClaimKey, numberClaimKey } from "../../state/keys.ts";
+import type { Network, NetworkRecord } from "../../state/kinds/network.ts";
+import { type FamilyRanges, networkRanges } from "../../state/network-ranges.ts";
+import { type ClusterView, MAX_PLAN_OPERATIONS, type Plan } from "../view/types.ts";
+import { conflict, firstOf, immutable, invalid, notFound, refuseInUse } from "./errors.ts";
+import { nextId } from "./ids.ts";
+import { type Changed, changed, claimOf, plan, type Removed } from "./plan.ts";
+import { requireTenant, scopedKey } from "./references.ts";
+import { checkTagLimits, chooseTag, TAG_KINDS } from "./tags.ts";
+
+/** Creates a network; an update is always refused (contract §6.2). */
+export function upsertNetwork(view: ClusterView, config: Network): Plan<Changed> {
+  const key = scopedKey(config.tenantName, config.networkName);
+  checkFields(config);
+  if (view.records("network").has(key)) {
+    throw immutable(`network ${key} exists already, and a network cannot be changed; delete it and create it anew`);
+  }
+  const settings = view.records("global").get("global")?.config;
+  if (settings === undefined) {
+    throw new NetError("UNAVAILABLE", "The cluster's settings are not stored yet; try again", { reason: "starting" });
+  }
+  const { tenantId } = requireTenant(view, config.tenantName);
+  refuseOverlap(view, config);
+  if (view.records("endpointGroup").has(key)) {
+    throw conflict("name-taken", `networkName: an endpoint group is named ${key}; choose another name`, "networkName");
+  }
+  checkGateways(config);
+  const tag = chooseTag(view, settings, config);
+  const networkId = nextId(view, "network-id") as NetworkId;
+  const record: NetworkRecord = { key, networkId, tenantId, tag, config };
+  const claims = claimedKeys(record).map((storeKey) => claimOf("network", key, storeKey));
+  return changed({ kind: "network", key, record }, { claims });
+}
+
+/** What contradicts itself, whatever the cluster holds. */
+function checkFields(config: Network): void {
+  if (config.ipv6Gateway !== "" && config.ipv6Subnet === "") throw invalid("ipv6Gateway", "needs an ipv6Subnet");
+  if (config.physicalNetwork !== "" && config.encap !== "vlan") {
+    throw invalid("physicalNetwork", `is for VLAN networks only, and encap is "${config.encap}"`);
+  }
+  checkTagLimits(config);
+}
+
+function refuseOverlap(view: ClusterView, config: Network): void {
+  const mine = networkRanges(config);
+  const others = [...view.networksOfTenant(config.tenantName)].flatMap((key) => view.records("network").get(key) ?? []);
+  for (const [field, family] of [
+    ["ipv6Subnet", "ipv6"],
+    ["subnet", "ipv4"],
+  ] as const) {
+    const subnet = mine[family]?.subnet;
+    const other = subnet && others.find((one) => isOverlapping(networkRanges(one.config)[family], subnet));
+    if (other !== undefined) {
+      const message = `${field}: ${config[field]} overlaps ${other.config[field]} of network ${other.key}`;
+      throw conflict("subnet-overlap", message, field);
+    }
+  }
+}
+
+function isOverlapping(ranges: FamilyRanges | undefined, subnet: FamilyRanges["subnet"]): boolean {
+  return ranges !== undefined && overlaps(ranges.subnet, subnet);
+}
+
+function checkGateways(config: Network): void {
+  const { ipv4, ipv6 } = networkRanges(config);
+  const checks = [
+    { field: "gateway", subnetField: "subnet", ranges: ipv4 },
+    { field: "ipv6Gateway", subnetField: "ipv6Subnet", ranges: ipv6 },
+  ] as const;
+  for (const { field, subnetField, ranges } of checks) {
+    if (ranges?.gateway === undefined || contains(ranges.subnet, ranges.gateway)) continue;
+    throw invalid(field, `${config[field]} is outside the subnet ${config[subnetField]}`);
+  }
+}
+
+/** Store keys of what a network holds itself: id, tag, gateways. */
+function claimedKeys({ networkId, tag, config }: NetworkRecord): readonly string[] {
+  const { ipv4, ipv6 } = networkRanges(config);
+  const gateways = [ipv4, ipv6].flatMap((ranges) =>
+    ranges?.gateway === undefined ? [] : [formatAddress(ranges.subnet.family, ranges.gateway)],
+  );
+  return [
+    numberClaimKey("network-id", networkId),
+    numberClaimKey(TAG_KINDS[config.encap].pool, tag),
+    ...gateways.map((ip) => addressClaimKey(networkId, ip)),
+  ];
+}
+
+/** Deletes a network that nobody uses, and the addresses that v1 clients still hold in it. */
+export function deleteNetwork(view: ClusterView, key: string): Plan<Removed> {
+  const network = view.records("network").get(key);
+  if (network === undefined) throw notFound("network", key);
+  refuseInUse(`network ${key}`, [
+    { noun: "endpoint group", keys: view.groupsOfNetwork(key) },
+    { noun: "endpoint", keys: view.endpointsOfNetwork(key) },
+  ]);
+  const own = claimedKeys(network);
+  const bare = view.addressesOfNetwork(key);
+  const now = firstOf(bare, Math.floor((MAX_PLAN_OPERATIONS - 1 - own.length) / 2));
+  const remaining = bare.size - now.length;
+  const addresses = now.flatMap((addressKey) => view.records("address").get(addressKey) ?? []);
+  const deletes = addresses.map((address) => ({ kind: "address", key: address.key }) as const);
+  const releases = addresses.map((address) => addressClaimKey(network.networkId, address.ip));
+  if (remaining > 0) return plan({ key, remaining }, { deletes, releases });
+  return plan({ key, remaining }, { deletes: [...deletes, { kind: "network", key }], releases: [...releases, ...own] });
+}

@@ -1,0 +1,80 @@
+import { isDeepStrictEqual } from "node:util";
+import { NetError } from "../../state/errors.ts";
+import type { NodeCondition, NodeRecord, NodeRegistration } from "../../state/kinds/node.ts";
+import type { NodeName } from "../../state/names.ts";
+import type { ClusterView, IntentContext, Plan } from "../view/types.ts";
+import { type Reclaimed, reclaimEndpoints } from "./endpoint.ts";
+import { conflict, notFound } from "./errors.ts";
+import { plan, type Removed } from "./plan.ts";
+
+/** A node says that it is there; saying it again writes nothing when nothing changed. */
+export function registerNode(
+  view: ClusterView,
+  registration: NodeRegistration,
+  context: IntentContext,
+): Plan<NodeRecord> {
+  const key = registration.name;
+  for (const [otherKey, other] of view.records("node").entries()) {
+    if (otherKey === key || other.registration.vtepIp !== registration.vtepIp) continue;
+    const message = `vtepIp: ${registration.vtepIp} is the tunnel address of node ${otherKey}; give this node another one, or delete ${otherKey}`;
+    throw conflict("vtep-taken", message, "vtepIp");
+  }
+  const stored = view.records("node").get(key);
+  const record = nodeRecord(stored, { state: "ready", registration }, context);
+  return putNode(stored, { ...record, conditions: stored?.conditions ?? [] });
+}
+
+export interface NodeStateChange {
+  readonly name: NodeName;
+  readonly state: NodeRecord["state"];
+  /** Undefined leaves them as they are. */
+  readonly conditions?: readonly NodeCondition[];
+}
+
+/** Notes a transition: heartbeats stopped or came back, or conditions changed. */
+export function setNodeState(view: ClusterView, change: NodeStateChange, context: IntentContext): Plan<NodeRecord> {
+  const stored = view.records("node").get(change.name);
+  if (stored === undefined) throw notFound("node", change.name);
+  const record = nodeRecord(stored, { state: change.state, registration: stored.registration }, context);
+  return putNode(stored, { ...record, conditions: [...(change.conditions ?? stored.conditions)] });
+}
+
+function nodeRecord(
+  stored: NodeRecord | undefined,
+  { state, registration }: Pick<NodeRecord, "state" | "registration">,
+  { now }: IntentContext,
+): Omit<NodeRecord, "conditions"> {
+  const stateSince = stored?.state === state ? stored.stateSince : now;
+  return { key: registration.name, state, stateSince, registration };
+}
+
+function putNode(stored: NodeRecord | undefined, record: NodeRecord): Plan<NodeRecord> {
+  if (isDeepStrictEqual(stored, record)) return plan(record);
+  return plan(record, { puts: [{ kind: "node", key: record.key, record }] });
+}
+
+/** Ends the leases of a node that is not ready, as many as one transaction takes. */
+export function reclaimNode(view: ClusterView, key: string): Plan<Reclaimed> {
+  requireAway(view, key);
+  return reclaimEndpoints(view, view.endpointsOfNode(key));
+}
+
+/**
+ * Deletes a node that is not ready and ends the leases of its endpoints, in as many steps as it takes; the node goes last. The
+ * caller says by this that its pods are gone.
+ */
+export function deleteNode(view: ClusterView, key: string): Plan<Removed> {
+  requireAway(view, key);
+  const step = reclaimEndpoints(view, view.endpointsOfNode(key));
+  const { remaining } = step.reply;
+  const deletes = remaining > 0 ? step.deletes : [...step.deletes, { kind: "node", key } as const];
+  return plan({ key, remaining }, { deletes, releases: step.releases });
+}
+
+function requireAway(view: ClusterView, key: string): void {
+  const node = view.records("node").get(key);
+  if (node === undefined) throw notFound("node", key);
+  if (node.state !== "ready") return;
+  const message = `Node ${key} is ready and its pods may be alive; stop its netplugin first, and wait until it is unreachable`;
+  throw new NetError("IN_USE", message, { reason: "node-ready", blockers: [key] });
+}

@@ -1,0 +1,32 @@
+import type { TenantId } from "../../state/ids.ts";
+import { numberClaimKey } from "../../state/keys.ts";
+import type { Tenant } from "../../state/kinds/tenant.ts";
+import type { ClusterView, Plan } from "../view/types.ts";
+import { immutable, notFound, refuseInUse } from "./errors.ts";
+import { nextId } from "./ids.ts";
+import { type Changed, changed, claimOf, type Removed, removed } from "./plan.ts";
+
+/** Creates a tenant; an update is always refused (contract §6.1). */
+export function upsertTenant(view: ClusterView, config: Tenant): Plan<Changed> {
+  const key = config.tenantName;
+  if (view.records("tenant").has(key)) {
+    throw immutable(`tenant ${key} exists already, and a tenant cannot be changed`);
+  }
+  const tenantId = nextId(view, "tenant-id") as TenantId;
+  const claims = [claimOf("tenant", key, numberClaimKey("tenant-id", tenantId))];
+  return changed({ kind: "tenant", key, record: { key, tenantId, config } }, { claims });
+}
+
+/** Deletes a tenant that owns nothing. */
+export function deleteTenant(view: ClusterView, key: string): Plan<Removed> {
+  const tenant = view.records("tenant").get(key);
+  if (tenant === undefined) throw notFound("tenant", key);
+  refuseInUse(`tenant ${key}`, [
+    { noun: "app profile", keys: view.appProfilesOfTenant(key) },
+    { noun: "endpoint group", keys: view.groupsOfTenant(key) },
+    { noun: "policy", keys: view.policiesOfTenant(key) },
+    { noun: "netprofile", keys: view.netprofilesOfTenant(key) },
+    { noun: "network", keys: view.networksOfTenant(key) },
+  ]);
+  return removed("tenant", key, [numberClaimKey("tenant-id", tenant.tenantId)]);
+}
