@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { NetError } from "../../../state/errors.ts";
 import type { CallOptions, Session } from "./session.ts";
+import { identifier } from "./transact.ts";
 import { waitFor } from "./waiting.ts";
 
 const LockReply = z.object({ locked: z.boolean() });
@@ -22,7 +23,7 @@ export function createLocks(session: () => Session): Locks {
       await waitFor<void>(`get lock "${name}"`, options, (resolve, reject) => {
         waiting.set(name, resolve);
         session()
-          .call("lock", [name], { accept: (reply) => LockReply.parse(reply).locked })
+          .call("lock", [identifier(name, "lock")], { accept: (reply) => LockReply.parse(reply).locked })
           .then((locked) => (locked ? resolve() : session().closed.then(() => reject(lost(name)))))
           .catch(reject);
       });
@@ -35,7 +36,7 @@ export function createLocks(session: () => Session): Locks {
   }
 
   async function release(name: string, options: CallOptions): Promise<void> {
-    await session().call("unlock", [name], { ...options, accept: () => undefined });
+    await session().call("unlock", [identifier(name, "lock")], { ...options, accept: () => undefined });
   }
 
   return { acquire, release, granted: (name) => waiting.get(name)?.() };

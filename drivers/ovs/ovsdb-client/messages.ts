@@ -20,8 +20,8 @@ const ServerErrorWire = z.union([
   z.object({ error: z.string(), details: z.string().optional(), syntax: z.string().optional() }),
 ]);
 
-const Call = z.object({ method: z.string(), params: z.array(z.unknown()), id: z.unknown() });
-const Reply = z.object({ id: z.unknown(), result: z.unknown(), error: z.unknown() });
+const Call = z.object({ method: z.string(), params: z.array(z.unknown()), id: z.unknown().optional() });
+const Reply = z.object({ id: z.unknown(), result: z.unknown().optional(), error: z.unknown().optional() });
 
 /** Tells requests, notifications and replies apart; anything else is a PROTOCOL error. */
 export function parseMessage(json: unknown): Message {

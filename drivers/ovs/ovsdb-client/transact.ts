@@ -136,7 +136,8 @@ function knownColumns(table: TableSchema, columns: readonly string[]): readonly 
   return columns;
 }
 
-function identifier(text: string, what: string): string {
+/** Passes what RFC 7047 §3.1 allows as `<id>`. */
+export function identifier(text: string, what: string): string {
   if (IDENTIFIER.test(text)) return text;
   throw new NetError("INVALID", `"${text}" is no ${what}: letters, digits and underscores only`);
 }
