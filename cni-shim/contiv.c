@@ -17,7 +17,7 @@
 enum { INVALID_ENVIRONMENT = 4, IO_FAILURE = 5, INVALID_CONFIG = 7, TRY_AGAIN_LATER = 11 }; // CNI spec 1.1.0, "Error"
 enum { CONFIG_MAX = 1 << 20, ENV_MAX = 128 << 10, ANSWER_MAX = 4 << 20, DEADLINE_S = 120, TRIES = 80, PAUSE_NS = 25000000 };
 extern char **environ;
-static char config[CONFIG_MAX + 1], answer[ANSWER_MAX + 1], text[2048], version[33] = "0.1.0"; // when the config names none
+static char config[CONFIG_MAX + 2], answer[ANSWER_MAX + 1], text[2048], version[33] = "0.1.0"; // when the config names none
 static const char *socket_path;
 
 static int write_all(int fd, const char *data, size_t length) {
@@ -99,11 +99,11 @@ int main(void) {
   const char *command = getenv("CNI_COMMAND"), *path = getenv("CONTIV_CNI_SOCKET");
   command = command ? command : "", socket_path = path && *path ? path : SOCKET_PATH;
   signal(SIGPIPE, SIG_IGN), signal(SIGALRM, too_late), alarm(DEADLINE_S);
-  size_t env_size = 0, size = read_all(0, config, sizeof config), is_version = strcmp(command, "VERSION") == 0;
+  size_t env_size = 0, size = read_all(0, config, CONFIG_MAX + 1), is_version = strcmp(command, "VERSION") == 0;
   if (errno && !is_version) fail(IO_FAILURE, "cannot read the configuration from stdin", strerror(errno), "see the runtime's log");
-  if (size > CONFIG_MAX) fail(INVALID_CONFIG, "stdin", "the network configuration is larger than 1 MiB", "make it smaller");
   if (is_version) strcpy(version, "1.1.0"); // answers an empty stdin
   config[size] = 0, scan_object(config, size, version);
+  if (size > CONFIG_MAX) fail(INVALID_CONFIG, "stdin", "the network configuration is larger than 1 MiB", "make it smaller");
   if (is_version) finish(text, (size_t)sprintf(text, "{\"cniVersion\":\"%s\",\"supportedVersions\":" VERSIONS "}\n", version), 0);
   for (char **e = environ; *e; e++) if (strncmp(*e, "CNI_", 4) == 0) env_size += strlen(*e) + 1;
   if (env_size > ENV_MAX) fail(INVALID_ENVIRONMENT, "CNI_* variables", "larger than 128 KiB", "shorten CNI_ARGS or CNI_PATH");
