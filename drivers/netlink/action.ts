@@ -47,9 +47,10 @@ const TCA_POLICE_RATE64 = 8;
 const MIRRED_BYTES = 28;
 const POLICE_BYTES = 56;
 const RATE_CELLS = 256;
-/** Sizes of the rate table's cells: 256 cells of 8 bytes reach beyond an Ethernet frame. */
-const RATE_CELL_LOG = 3;
-const POLICE_MTU_BYTES = 0; // no limit: frames of GSO are up to 64 KiB
+/** Cells of 256 bytes: 256 of them reach to 64 KiB, as Open vSwitch makes it. */
+const RATE_CELL_LOG = 8;
+/** Beyond the longest GSO frame (8 × 65535); with 0 the kernel drops whatever the rate table does not cover. */
+const POLICE_MTU_BYTES = 1024 * 1024;
 
 /** The list of actions of a filter, in order of execution, for the classifier's own attribute type. */
 export function actionsAttribute(type: number, actions: readonly Action[]): Attribute {

@@ -59,10 +59,11 @@ describe("the link monitor", () => {
 
   it("asks for a resync after an overflow and goes on watching", async () => {
     const ifindex = await makePair();
-    using monitor = openLinkMonitor({ netns, receiveBufferBytes: 4_096 });
+    using monitor = openLinkMonitor({ netns, receiveBufferBytes: 32_768 });
     await monitor.next();
-    const flood = Array.from({ length: 300 }, (_, n) => setLink({ ifindex }, { mtuBytes: 1_000 + n }));
-    await socket.execute(flood);
+    // The loop stands still meanwhile, so that the error is there when libuv looks.
+    const lines = "i=1000; while [ $i -lt 1300 ]; do echo link set m0 mtu $i; i=$((i+1)); done";
+    scratch.run("sh", "-c", `(${lines}) | ip -batch -`);
     const seen: string[] = [];
     while (!seen.includes("resync")) seen.push((await monitor.next({ signal: soon() })).kind);
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -79,9 +79,11 @@ export function openLinkMonitor(options: LinkMonitorOptions = {}): LinkMonitor {
         if (change !== undefined) return change;
         await new Promise<void>((resolve) => {
           wake = resolve;
-          signal?.addEventListener("abort", () => resolve(), { once: true });
+          signal?.addEventListener("abort", wake, { once: true });
+        }).finally(() => {
+          if (wake !== undefined) signal?.removeEventListener("abort", wake);
+          wake = undefined;
         });
-        wake = undefined;
       }
     },
     [Symbol.dispose]: () => stop(new NetError("CLOSED", "The link monitor is closed")),

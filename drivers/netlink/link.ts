@@ -72,7 +72,7 @@ const IFLA_VLAN_ID = 1;
 const IFLA_VLAN_PROTOCOL = 5;
 const IFLA_MACVLAN_MODE = 1;
 const IFLA_LINK = 5;
-const RTEXT_FILTER_SKIP_STATS = 8; // linux/rtnetlink.h
+const RTEXT_FILTER_SKIP_STATS = 8; // linux/rtnetlink.h: leaves out IPv6's counters
 const IFNAME_MAX_BYTES = 15;
 const ALIAS_MAX_BYTES = 255;
 
@@ -164,14 +164,12 @@ export function getLink(target: LinkTarget): Query<LinkRow> {
 export interface LinkFilter {
   readonly masterIfindex?: number;
   readonly kind?: string;
-  /** Counters cost the kernel most of the time of a dump. */
-  readonly withStatistics?: boolean;
 }
 
-/** All links of the namespace, or those of one master or kind. */
-export function dumpLinks({ masterIfindex, kind, withStatistics = false }: LinkFilter = {}): Query<LinkRow> {
+/** All links of the namespace, or those of one master or kind, with their counters. */
+export function dumpLinks({ masterIfindex, kind }: LinkFilter = {}): Query<LinkRow> {
   const attributes = [
-    u32(IFLA_EXT_MASK, withStatistics ? 0 : RTEXT_FILTER_SKIP_STATS),
+    u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS),
     ...optional(masterIfindex, (ifindex) => u32(IFLA_MASTER, ifindex)),
     ...optional(kind, (name) => nested(IFLA_LINKINFO, [text(IFLA_INFO_KIND, name)])),
   ];

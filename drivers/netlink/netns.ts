@@ -18,22 +18,30 @@ export function openNetns(path: string): NetnsHandle {
   const fd = openFile(path);
   try {
     if (namespaceType(fd) !== CLONE_NEWNET) throw notNetns(path);
-    const { ino, dev } = fstatSync(fd);
-    let open = true;
-    return {
-      path,
-      fd,
-      inode: ino,
-      device: dev,
-      [Symbol.dispose]() {
-        if (open) closeSync(fd);
-        open = false;
-      },
-    };
+    return createHandle(path, fd);
   } catch (error) {
     closeSync(fd);
     throw error;
   }
+}
+
+/** A number used after closing could be another namespace by then: the handle refuses to tell it. */
+function createHandle(path: string, fd: number): NetnsHandle {
+  const { ino, dev } = fstatSync(fd);
+  let open = true;
+  return {
+    path,
+    inode: ino,
+    device: dev,
+    get fd() {
+      if (!open) throw new NetError("CLOSED", `The handle of network namespace ${path} is closed`);
+      return fd;
+    },
+    [Symbol.dispose]() {
+      if (open) closeSync(fd);
+      open = false;
+    },
+  };
 }
 
 /** True when both are the same namespace, perhaps opened by different paths. */

@@ -110,7 +110,7 @@ export async function sendBatch(
 export function receiveNow(fd: number): readonly Received[] | undefined {
   const received = receive(fd, sharedInbox, MSG_DONTWAIT | MSG_TRUNC);
   if (received === -EAGAIN) return undefined;
-  return parse(sharedInbox, received);
+  return messagesOf(sharedInbox, received);
 }
 
 /** Waits for one datagram on a thread of the pool, at most as long as the socket's timeout. */
@@ -119,7 +119,7 @@ export async function receiveWaiting(fd: number, inbox: Inbox): Promise<readonly
   while (received === -EINTR) received = await poolCalls.run(() => receiveOnPool(fd, inbox, MSG_TRUNC));
   if (received === -EAGAIN)
     throw new NetError("TIMEOUT", "The kernel has not answered in time; the outcome is unknown");
-  return parse(inbox, received);
+  return messagesOf(inbox, received);
 }
 
 /** Room for the datagrams of one request. */
@@ -131,7 +131,8 @@ const EINTR = 4;
 const EAGAIN = 11;
 const sharedInbox = createDatagramInbox(); // only for calls that end before anything else can run
 
-function parse(inbox: Inbox, received: number): readonly Received[] {
+/** What recvfrom() left behind: messages of the kernel, none of others, or the error it returned. */
+export function messagesOf(inbox: Inbox, received: number): readonly Received[] {
   if (received < 0) throw receiveFailed(-received);
   if (received > inbox.data.length) {
     throw new NetError("PROTOCOL", `The kernel sent a datagram of ${received} bytes, room is for ${inbox.data.length}`);
