@@ -118,16 +118,6 @@ export function packBits(bits: BitsSpec): number {
   return (bits.startBit << 6) | (bits.bitCount - 1);
 }
 
-/** A property: type, length without padding, value, padding to 8 (ofp-prop.c, ofpprop_put). */
-export function putProperty(writer: Writer, type: number, put: (writer: Writer) => void): void {
-  const start = writer.length;
-  putU16(writer, type);
-  putU16(writer, 0);
-  put(writer);
-  patchU16(writer, start + 2, writer.length - start);
-  padTo8(writer, start);
-}
-
 /** Checks a number that goes into `bits` bits. */
 export function checked(value: number, bits: number, what: string): number {
   if (Number.isInteger(value) && value >= 0 && value < 2 ** bits) return value;

@@ -117,6 +117,12 @@ export function getU64(reader: Reader): bigint {
   return reader.buffer.readBigUInt64BE(claim(reader, 8));
 }
 
+/** Seconds and nanoseconds, as OpenFlow tells durations. */
+export function getDurationMs(reader: Reader): number {
+  const seconds = getU32(reader);
+  return seconds * 1000 + Math.floor(getU32(reader) / 1_000_000);
+}
+
 /** A view of the next bytes; it shares memory with the message. */
 export function getBytes(reader: Reader, count: number): Buffer {
   const at = claim(reader, count);

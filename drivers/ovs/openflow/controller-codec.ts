@@ -1,12 +1,10 @@
 import type { Action, ControllerAction } from "./action.ts";
-import { checked, endAction, NXAST, putProperty, startNicira } from "./action-wire.ts";
+import { checked, endAction, NXAST, startNicira } from "./action-wire.ts";
 import {
   getBytes,
   getU8,
   getU16,
   getU32,
-  nested,
-  protocolError,
   putBytes,
   putU8,
   putU16,
@@ -15,9 +13,9 @@ import {
   type Reader,
   remaining,
   skip,
-  skipPadTo8,
   type Writer,
 } from "./bytes.ts";
+import { getProperty, putProperty } from "./property.ts";
 
 /** ofp-actions.c, enum nx_action_controller2_prop_type; written in this order, what is default left out. */
 const PROPERTY = { maxLen: 0, controllerId: 1, reason: 2, userdata: 3, pause: 4, meter: 5 } as const;
@@ -47,17 +45,6 @@ export function putController(writer: Writer, action: ControllerAction): void {
     putProperty(writer, PROPERTY.meter, (out) => putU32(out, checked(meter, 32, "controller meter")));
   }
   endAction(writer, start);
-}
-
-/** A property's type and a reader of its value; the outer reader goes on behind its padding. */
-export function getProperty(reader: Reader): { type: number; value: Reader } {
-  const start = reader.offset;
-  const type = getU16(reader);
-  const length = getU16(reader);
-  if (length < 4) throw protocolError(`property of length ${length}`);
-  const value = nested(reader, length - 4);
-  skipPadTo8(reader, start);
-  return { type, value };
 }
 
 export function getController(reader: Reader): Action | undefined {

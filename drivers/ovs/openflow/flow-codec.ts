@@ -4,6 +4,7 @@ import { putActions } from "./action-encode.ts";
 import { checked } from "./action-wire.ts";
 import {
   createWriter,
+  getDurationMs,
   getU8,
   getU16,
   getU32,
@@ -51,13 +52,16 @@ export interface EncodedFlow {
 const cache = new WeakMap<Flow, EncodedFlow>();
 const scratch = createWriter(4096);
 
-/** Wire form of a flow; remembered as long as the (immutable) object lives. */
-export function encodeFlow(flow: Flow): EncodedFlow {
+/**
+ * Wire form of a flow; remembered as long as the (immutable) object lives. `isComplete`: its match comes from a switch, so that
+ * nothing is missing in it.
+ */
+export function encodeFlow(flow: Flow, isComplete = false): EncodedFlow {
   const known = cache.get(flow);
   if (known !== undefined) return known;
   scratch.length = 0;
   putFixed(scratch, COMMAND.add, flow);
-  putMatch(scratch, flow.match);
+  putMatch(scratch, flow.match, isComplete);
   const matchEnd = scratch.length;
   putInstructions(scratch, flow);
   const encoded = { body: written(scratch), matchEnd };
@@ -212,12 +216,6 @@ function getCounters(entry: Reader): Omit<FlowStats, "flow"> {
     else skip(reader, header & 0xff);
   }
   return counters;
-}
-
-/** Seconds and nanoseconds. */
-export function getDurationMs(reader: Reader): number {
-  const seconds = getU32(reader);
-  return seconds * 1000 + Math.floor(getU32(reader) / 1_000_000);
 }
 
 type Instructions = Pick<Flow, "actions" | "goto" | "meter" | "unknownInstructions">;

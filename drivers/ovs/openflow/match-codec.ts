@@ -61,9 +61,9 @@ function checkOpen(draft: Draft, spec: FieldSpec): void {
   }
 }
 
-/** Writes the fields in canonical order, prerequisites included, without header or padding. */
-export function putMatchFields(writer: Writer, match: Match): void {
-  const complete = completeMatch(match);
+/** Writes the fields in canonical order, prerequisites included (unless they are known to be there), without header or padding. */
+export function putMatchFields(writer: Writer, match: Match, isComplete = false): void {
+  const complete = isComplete ? match : completeMatch(match);
   for (const spec of MATCH_FIELDS) {
     const value = complete[spec.name];
     if (value !== undefined) putOxm(writer, spec, rawOf(spec, value));
@@ -72,11 +72,11 @@ export function putMatchFields(writer: Writer, match: Match): void {
 }
 
 /** struct ofp11_match_header, OXM fields, padding to 8 bytes (openflow-1.1.h). */
-export function putMatch(writer: Writer, match: Match): void {
+export function putMatch(writer: Writer, match: Match, isComplete = false): void {
   const start = writer.length;
   putU16(writer, OXM_MATCH_TYPE);
   putU16(writer, 0);
-  putMatchFields(writer, match);
+  putMatchFields(writer, match, isComplete);
   patchU16(writer, start + 2, writer.length - start);
   padTo8(writer, start);
 }
@@ -116,6 +116,7 @@ function addKnown(draft: Draft, tlv: Tlv): boolean {
   if (spec.name.startsWith("xxreg")) return false;
   if (tlv.mask?.every((byte) => byte === 0)) return true;
   const mask = tlv.mask === undefined || isFullMask(spec, tlv.mask) ? undefined : tlv.mask;
+  if (mask !== undefined && !spec.maskable) return false;
   put(draft, spec.name, fieldFromBytes(spec, tlv.value, mask));
   return true;
 }

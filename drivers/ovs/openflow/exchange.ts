@@ -1,0 +1,139 @@
+import { NetError } from "../../../state/errors.ts";
+import { createWriter, getU16, putU16, putZeros, type Reader, remaining, skip, type Writer, written } from "./bytes.ts";
+import { type Channel, converse, type ErrorRange, send, takeXids } from "./channel.ts";
+import { rejected, type SwitchError } from "./error-codec.ts";
+import { checkLimit, type Limit, yieldToLoop } from "./limit.ts";
+import { type Message, OFPT, type PutBody, putMessage } from "./message.ts";
+
+/** openflow-common.h, OFPSF_REPLY_MORE / OFPMPF_REPLY_MORE. */
+const MORE = 1;
+/** Bytes per write, and time of encoding, before others have their turn. */
+const CHUNK_BYTES = 64 * 1024;
+const SLICE_MS = 4;
+
+/** Sends a request that has an answer of one message. */
+export async function request(
+  channel: Channel,
+  ask: { type: number; replyType: number; putBody?: PutBody },
+  limit: Limit,
+): Promise<Message> {
+  let answer: Message | undefined;
+  await converse(channel, ask, limit, (message) => {
+    if (message.type !== ask.replyType) throw unexpected(limit, message);
+    answer = message;
+    return true;
+  });
+  if (answer === undefined) throw new NetError("INTERNAL", `Cannot ${limit.doing}: the answer was lost`);
+  return answer;
+}
+
+function unexpected(limit: Limit, message: Message): NetError {
+  return new NetError("PROTOCOL", `Cannot ${limit.doing}: the switch answered with a message of type ${message.type}`);
+}
+
+/** What a multipart request asks and how an entry of its answer is read. */
+export interface Part<T> {
+  /** openflow-1.5.1 specification, 7.3.5 (enum ofp_multipart_type). */
+  readonly type: number;
+  readonly putBody?: PutBody;
+  readonly getEntry: (reader: Reader) => T;
+}
+
+/** Sends a multipart request; entries are decoded message by message as they arrive. */
+export async function multipart<T>(channel: Channel, part: Part<T>, limit: Limit): Promise<T[]> {
+  const entries: T[] = [];
+  const putBody = (writer: Writer): void => {
+    putU16(writer, part.type);
+    putZeros(writer, 6);
+    part.putBody?.(writer);
+  };
+  await converse(channel, { type: OFPT.multipartRequest, putBody }, limit, (message) => {
+    if (message.type !== OFPT.multipartReply) throw unexpected(limit, message);
+    const { body } = message;
+    const type = getU16(body);
+    if (type !== part.type) throw new NetError("PROTOCOL", `Cannot ${limit.doing}: the answer is of part ${type}`);
+    const flags = getU16(body);
+    skip(body, 4);
+    while (remaining(body) > 0) entries.push(part.getEntry(body));
+    return (flags & MORE) === 0;
+  });
+  return entries;
+}
+
+/** Waits until the switch has done all that was sent before. */
+export async function barrier(channel: Channel, limit: Limit): Promise<void> {
+  await request(channel, { type: OFPT.barrierRequest, replyType: OFPT.barrierReply }, limit);
+}
+
+/** Writes message `index` whole, under `xid`. */
+export type PutNumbered = (writer: Writer, index: number, xid: number) => void;
+
+/** Messages sent in order without waiting for each; the errors that came back, by index. */
+export interface Burst extends Disposable {
+  readonly errors: ReadonlyMap<number, SwitchError>;
+}
+
+/** Errors kept per burst; the first says what is wrong. */
+const MAX_ERRORS = 16;
+
+/** Sends `count` messages; dispose of the burst when no more of its errors can come. */
+export async function sendBurst(channel: Channel, count: number, put: PutNumbered, limit: Limit): Promise<Burst> {
+  const firstXid = takeXids(channel, count);
+  const errors = new Map<number, SwitchError>();
+  const range: ErrorRange = {
+    firstXid,
+    lastXid: firstXid + count - 1,
+    onError: (xid, error) => {
+      if (errors.size < MAX_ERRORS) errors.set(xid - firstXid, error);
+    },
+  };
+  channel.errorRanges.add(range);
+  const stop = () => channel.errorRanges.delete(range);
+  try {
+    await sendNumbered(channel, count, (writer, index) => put(writer, index, firstXid + index), limit);
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  return { errors, [Symbol.dispose]: stop };
+}
+
+async function sendNumbered(
+  channel: Channel,
+  count: number,
+  put: (writer: Writer, index: number) => void,
+  limit: Limit,
+): Promise<void> {
+  const writer = createWriter(CHUNK_BYTES * 2);
+  let turnEndsMs = performance.now() + SLICE_MS;
+  for (let index = 0; index < count; index++) {
+    put(writer, index);
+    if (writer.length >= CHUNK_BYTES) await flush(channel, writer, limit);
+    if (performance.now() < turnEndsMs) continue;
+    await yieldToLoop();
+    checkLimit(limit);
+    turnEndsMs = performance.now() + SLICE_MS;
+  }
+  await flush(channel, writer, limit);
+}
+
+async function flush(channel: Channel, writer: Writer, limit: Limit): Promise<void> {
+  if (writer.length === 0) return;
+  const bytes = written(writer);
+  writer.length = 0;
+  await send(channel, bytes, limit);
+}
+
+/** Throws when the switch refused a message of a burst; `describe` names the message. */
+export function throwFirst(errors: Burst["errors"], doing: string, describe: (index: number) => string): void {
+  for (const [index, error] of errors) {
+    throw rejected(`${doing}: message ${index} (${describe(index)})`, error);
+  }
+}
+
+/** Sends one message that has no answer of its own, and waits until the switch has acted on it. */
+export async function tell(channel: Channel, type: number, putBody: PutBody, limit: Limit): Promise<void> {
+  using burst = await sendBurst(channel, 1, (writer, _index, xid) => putMessage(writer, type, xid, putBody), limit);
+  await barrier(channel, limit);
+  for (const error of burst.errors.values()) throw rejected(limit.doing, error);
+}

@@ -1,0 +1,94 @@
+import { formatMac } from "./address.ts";
+import {
+  getBytes,
+  getDurationMs,
+  getU16,
+  getU32,
+  getU64,
+  nested,
+  protocolError,
+  putU32,
+  putZeros,
+  type Reader,
+  remaining,
+  skip,
+  type Writer,
+} from "./bytes.ts";
+import type { Port } from "./flow.ts";
+import type { PortDescription, PortStats } from "./port.ts";
+import { formatPort, portNumber } from "./port-number.ts";
+import { getProperty } from "./property.ts";
+
+/** openflow-1.4.h, OFPPDPT14_ETHERNET. */
+const ETHERNET_PROPERTY = 0;
+/** openflow-common.h, OFPPC_PORT_DOWN and OFPPS_LINK_DOWN. */
+const PORT_DOWN = 1;
+const LINK_DOWN = 1;
+/** A counter the port does not keep. */
+const NO_COUNTER = 0xffff_ffff_ffff_ffffn;
+
+/** Port to ask about; all when absent (openflow-1.5.h, struct ofp15_port_desc_request; openflow-1.1.h for statistics). */
+export function putPortRequest(writer: Writer, port: Port | undefined): void {
+  putU32(writer, portNumber(port ?? "none"));
+  putZeros(writer, 4);
+}
+
+/** One entry of a port description reply (openflow-1.4.h, struct ofp14_port). */
+export function getPortDescription(reader: Reader): PortDescription {
+  const port = formatPort(getU32(reader));
+  const length = getU16(reader);
+  if (length < 40) throw protocolError(`port entry of length ${length}`);
+  const entry = nested(reader, length - 6);
+  skip(entry, 2);
+  const mac = formatMac(getBytes(entry, 6));
+  skip(entry, 2);
+  const name = getBytes(entry, 16).toString("utf8").replace(/\0.*$/s, "");
+  const config = getU32(entry);
+  const state = getU32(entry);
+  return {
+    port,
+    name,
+    mac,
+    isDown: (config & PORT_DOWN) !== 0,
+    isLinkDown: (state & LINK_DOWN) !== 0,
+    speedKbps: getSpeedKbps(entry),
+  };
+}
+
+/** openflow-1.4.h, struct ofp14_port_desc_prop_ethernet: current speed after four sets of features. */
+function getSpeedKbps(entry: Reader): number {
+  while (remaining(entry) >= 4) {
+    const { type, value } = getProperty(entry);
+    if (type !== ETHERNET_PROPERTY) continue;
+    skip(value, 20);
+    return getU32(value);
+  }
+  return 0;
+}
+
+/** One entry of a port statistics reply (openflow-1.4.h, struct ofp14_port_stats). */
+export function getPortStats(reader: Reader): PortStats {
+  const length = getU16(reader);
+  if (length < 80) throw protocolError(`port counters of length ${length}`);
+  const entry = nested(reader, length - 2);
+  skip(entry, 2);
+  const port = formatPort(getU32(entry));
+  const durationMs = getDurationMs(entry);
+  return {
+    port,
+    durationMs,
+    rxPackets: getCounter(entry),
+    txPackets: getCounter(entry),
+    rxBytes: getCounter(entry),
+    txBytes: getCounter(entry),
+    rxDropped: getCounter(entry),
+    txDropped: getCounter(entry),
+    rxErrors: getCounter(entry),
+    txErrors: getCounter(entry),
+  };
+}
+
+function getCounter(reader: Reader): bigint | undefined {
+  const value = getU64(reader);
+  return value === NO_COUNTER ? undefined : value;
+}
