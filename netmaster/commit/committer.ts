@@ -1,0 +1,254 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { performance } from "node:perf_hooks";
+import { asNetError, NetError } from "../../state/errors.ts";
+import { Epoch } from "../../state/ids.ts";
+import type { Commit, CommitResult, Guard, Leadership, Store } from "../../state/store/store.ts";
+import type { ViewCache } from "../view/cache.ts";
+import type { FrozenView } from "../view/cluster-view.ts";
+import type { ClusterView, Intent, IntentContext } from "../view/types.ts";
+import { Group } from "./group.ts";
+import { type Committed, type Pending, RequestQueue } from "./queue.ts";
+import { repairAfterConflict } from "./repair.ts";
+
+export interface SubmitOptions {
+  /** Default 10 s. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  /** Plan only: the reply and the view as they would be. */
+  readonly dryRun?: boolean;
+}
+
+/** The way from an intent to the store. Only the leader's committer takes requests. */
+export interface Committer {
+  /**
+   * Plans the request on the newest view and commits it together with others. Resolves when the local view shows it.
+   * Rejects with what the intent threw; UNAVAILABLE (not the leader, overloaded, store away: nothing was changed); TIMEOUT (the
+   * change may have been made).
+   */
+  submit<Request, Reply>(
+    intent: Intent<Request, Reply>,
+    request: Request,
+    options?: SubmitOptions,
+  ): Promise<Committed<Reply>>;
+  isLeading(): boolean;
+  /** Takes requests from now on, until the leadership is lost or `stepDown`. The view must be complete up to its epoch. */
+  lead(leadership: Leadership): void;
+  /** Rejects what waits and takes no more. */
+  stepDown(): void;
+  /** Requests that wait. */
+  readonly depth: number;
+}
+
+/** What one group came to, for metrics. */
+export interface GroupReport {
+  readonly requestCount: number;
+  readonly durationMs: number;
+  readonly outcome: "committed" | "conflict" | "failed";
+}
+
+export interface CommitterOptions {
+  readonly store: Store;
+  readonly cache: ViewCache;
+  readonly onGroup?: (report: GroupReport) => void;
+  /** Something was repaired or retried that should not have been necessary. */
+  readonly onAnomaly?: (message: string) => void;
+  readonly queueLimit?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+const DEFAULT_QUEUE_LIMIT = 4_096;
+/** How long the local view may take to show what was committed. */
+const VIEW_TIMEOUT_MS = 10_000;
+const MAX_ATTEMPTS = 3;
+
+export function createCommitter(options: CommitterOptions): Committer {
+  return new GroupCommitter(options);
+}
+
+class GroupCommitter implements Committer {
+  readonly #options: CommitterOptions;
+  readonly #queue: RequestQueue;
+  #leadership: Leadership | undefined;
+
+  constructor(options: CommitterOptions) {
+    this.#options = options;
+    this.#queue = new RequestQueue(options.queueLimit ?? DEFAULT_QUEUE_LIMIT);
+  }
+
+  get depth(): number {
+    return this.#queue.depth;
+  }
+
+  isLeading(): boolean {
+    return this.#leadership?.valid() ?? false;
+  }
+
+  async submit<Request, Reply>(
+    intent: Intent<Request, Reply>,
+    request: Request,
+    { timeoutMs = DEFAULT_TIMEOUT_MS, signal, dryRun = false }: SubmitOptions = {},
+  ): Promise<Committed<Reply>> {
+    if (!this.isLeading()) throw notLeading();
+    const plan = (view: ClusterView, context: IntentContext) => intent(view, request, context);
+    if (dryRun) return preview(plan, this.#options.cache.view());
+    return await this.#queue.add(plan, newContext(), { timeoutMs, signal });
+  }
+
+  lead(leadership: Leadership): void {
+    this.#leadership = leadership;
+    void this.#run(leadership);
+  }
+
+  stepDown(): void {
+    this.#leadership = undefined;
+    this.#queue.rejectAll(notLeading());
+  }
+
+  async #run(leadership: Leadership): Promise<void> {
+    while (leadership.valid() && this.#leadership === leadership) {
+      await this.#queue.arrival(leadership.lost);
+      if (!leadership.valid() || this.#leadership !== leadership) break;
+      const group = this.#nextGroup(this.#options.cache.view());
+      await this.#commitGroup(leadership, group);
+    }
+    if (this.#leadership === leadership) this.stepDown();
+  }
+
+  /** Takes requests from the queue as far as one transaction holds them. What fails its checks fails alone. */
+  #nextGroup(base: FrozenView): { readonly group: Group; readonly members: readonly Member[] } {
+    const group = new Group(base);
+    const members: Member[] = [];
+    for (let pending = this.#queue.peek(); pending !== undefined; pending = this.#queue.peek()) {
+      if (members.some((member) => member.pending.attempts > 0) || (pending.attempts > 0 && members.length > 0)) break;
+      const fits = tryAdd(group, pending, members);
+      if (!fits) break;
+      this.#queue.shift();
+    }
+    return { group, members };
+  }
+
+  async #commitGroup(leadership: Leadership, { group, members }: GroupInHand): Promise<void> {
+    if (members.length === 0) return;
+    if (group.isEmpty) return settle(members, group.head, group.head.revision);
+    const startedMs = performance.now();
+    for (const { pending } of members) pending.isSent = true;
+    const outcome = await this.#send(leadership, group, members).catch((error: unknown) => {
+      this.#fail(leadership, members, asNetError(error, "commit a change"));
+      return "failed" as const;
+    });
+    this.#options.onGroup?.({ requestCount: members.length, durationMs: performance.now() - startedMs, outcome });
+  }
+
+  async #send(leadership: Leadership, group: Group, members: readonly Member[]): Promise<"committed" | "conflict"> {
+    const operations = group.operations();
+    const commit: Commit = {
+      requestId: randomUUID(),
+      ...operations,
+      guards: [leadership.guard, ...operations.guards],
+    };
+    if (commit.puts.length + commit.deletes.length === 0) {
+      settle(members, group.head, group.head.revision); // what was made in this group was also removed in it
+      return "committed";
+    }
+    const result = await this.#options.store.commit(commit);
+    if (!result.committed) {
+      await this.#afterConflict(leadership, members, result);
+      return "conflict";
+    }
+    const view = await this.#options.cache.waitForRevision(result.revision, { timeoutMs: VIEW_TIMEOUT_MS });
+    settle(members, view, result.revision);
+    return "committed";
+  }
+
+  /** A guard did not hold: either somebody else leads, or somebody wrote behind our back; then each request is tried alone. */
+  async #afterConflict(
+    leadership: Leadership,
+    members: readonly Member[],
+    { failed }: Extract<CommitResult, { committed: false }>,
+  ): Promise<void> {
+    if (failed.some((guard) => guard.key === leadership.key)) {
+      this.stepDown();
+      for (const { pending } of members) pending.reject(notLeading());
+      return;
+    }
+    this.#options.onAnomaly?.(`a commit met what our view did not show: ${failed.map(describeGuard).join(", ")}`);
+    const repairs = await repairAfterConflict(this.#options, leadership, failed);
+    for (const repair of repairs) this.#options.onAnomaly?.(repair);
+    for (const { pending } of members) {
+      pending.attempts += 1;
+      pending.isSent = false;
+      if (pending.attempts >= MAX_ATTEMPTS) pending.reject(changedBehindUs(failed));
+    }
+    this.#queue.unshift(members.map((member) => member.pending).filter((pending) => !pending.isSettled()));
+  }
+
+  /** The outcome may be unknown: only a new epoch makes sure that nothing of it happens later, so the leader starts anew. */
+  #fail(leadership: Leadership, members: readonly Member[], error: NetError): void {
+    for (const { pending } of members) pending.reject(error);
+    if (error.code === "UNAVAILABLE") return;
+    this.#options.onAnomaly?.(`gave up the leadership because a commit has no certain outcome: ${error.message}`);
+    this.stepDown();
+    void leadership.resign().catch(() => undefined);
+  }
+}
+
+interface Member {
+  readonly pending: Pending;
+  readonly reply: unknown;
+}
+
+interface GroupInHand {
+  readonly group: Group;
+  readonly members: readonly Member[];
+}
+
+/** False when the request must wait for the next group. */
+function tryAdd(group: Group, pending: Pending, members: Member[]): boolean {
+  try {
+    const plan = pending.plan(group.head);
+    if (!group.add(plan)) {
+      if (members.length > 0) return false;
+      throw new NetError("INTERNAL", "The request needs more operations than one transaction has");
+    }
+    members.push({ pending, reply: plan.reply });
+  } catch (error) {
+    pending.reject(asNetError(error, "plan the change"));
+  }
+  return true;
+}
+
+function settle(members: readonly Member[], view: ClusterView, revision: bigint): void {
+  for (const { pending, reply } of members) pending.resolve({ reply, revision, view });
+}
+
+function preview<Reply>(
+  plan: (view: ClusterView, context: IntentContext) => ReturnType<Intent<unknown, Reply>>,
+  view: FrozenView,
+): Committed<Reply> {
+  const group = new Group(view);
+  const planned = plan(view, newContext());
+  group.add(planned);
+  return { reply: planned.reply, revision: view.revision, view: group.head };
+}
+
+function newContext(): IntentContext {
+  return {
+    now: new Date().toISOString(),
+    newEpoch: () => Epoch.parse(randomBytes(12).toString("base64url")),
+  };
+}
+
+function notLeading(): NetError {
+  return new NetError("UNAVAILABLE", "This netmaster does not lead; nothing was changed, try again shortly", {
+    reason: "not-leader",
+  });
+}
+
+function changedBehindUs(failed: readonly Guard[]): NetError {
+  const keys = failed.map((guard) => guard.key).join(", ");
+  return new NetError("UNAVAILABLE", `The store holds something else than this netmaster knows of: ${keys}; try again`);
+}
+
+function describeGuard(guard: Guard): string {
+  return `"${guard.key}" is not ${guard.is}`;
+}

@@ -1,0 +1,58 @@
+import { z } from "zod";
+import { LEADER_KEY } from "../../state/keys.ts";
+import type { Store } from "../../state/store/store.ts";
+
+/** What the leader says of itself in the leader key. */
+export const LeaderInfo = z.object({
+  /** Name of the process: differs between all netmasters of a cluster. */
+  id: z.string().min(1),
+  /** Where the other netmasters forward REST writes to. */
+  restUrl: z.url(),
+  /** Where they forward node API writes to. */
+  nodeApiUrl: z.url(),
+  version: z.string(),
+});
+export type LeaderInfo = Readonly<z.infer<typeof LeaderInfo>>;
+
+/** Who leads, as far as this process knows. */
+export interface LeaderDirectory extends AsyncDisposable {
+  /** Undefined: nobody, or not known yet. */
+  current(): LeaderInfo | undefined;
+  /** Store revision at which the present leader took over. */
+  epoch(): bigint | undefined;
+  onChange(listener: () => void): () => void;
+}
+
+/** Follows the leader key. */
+export function followLeader(store: Store): LeaderDirectory {
+  let leader: { readonly info: LeaderInfo; readonly epoch: bigint } | undefined;
+  const listeners = new Set<() => void>();
+  const watch = store.watch(LEADER_KEY, (events) => {
+    for (const event of events) {
+      if (event.kind === "put" && event.value.key === LEADER_KEY) {
+        const info = readInfo(event.value.value);
+        leader = info === undefined ? undefined : { info, epoch: event.value.createRevision };
+      } else if (event.kind === "delete" && event.key === LEADER_KEY) {
+        leader = undefined;
+      }
+    }
+    for (const listener of listeners) listener();
+  });
+  return {
+    current: () => leader?.info,
+    epoch: () => leader?.epoch,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    [Symbol.asyncDispose]: () => watch.close(),
+  };
+}
+
+function readInfo(value: string): LeaderInfo | undefined {
+  try {
+    return LeaderInfo.parse(JSON.parse(value));
+  } catch {
+    return undefined; // a leader of a release that says something else of itself: nobody to forward to
+  }
+}

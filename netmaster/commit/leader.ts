@@ -1,0 +1,116 @@
+import { randomUUID } from "node:crypto";
+import { asNetError, NetError } from "../../state/errors.ts";
+import { LEADER_KEY, OBJECTS } from "../../state/keys.ts";
+import type { Global } from "../../state/kinds/global.ts";
+import type { Leadership, Store } from "../../state/store/store.ts";
+import { backoffMs, pause, within } from "../../state/store/waiting.ts";
+import { bootstrap } from "../intents/global.ts";
+import type { ViewCache } from "../view/cache.ts";
+import type { Committer } from "./committer.ts";
+import type { LeaderInfo } from "./leader-info.ts";
+
+/**
+ * Written by every new leader before anything else. Lies among the objects without being one: once our watch shows it, our
+ * view shows all that earlier leaders wrote, and their fences keep them from writing more.
+ */
+export const BARRIER_KEY = `${OBJECTS}barrier`;
+
+export interface CandidateOptions {
+  readonly store: Store;
+  readonly cache: ViewCache;
+  readonly committer: Committer;
+  readonly self: LeaderInfo;
+  /** Forwarding mode of a cluster that has no settings yet. */
+  readonly fwdMode: Global["fwdMode"];
+  readonly leaderTtlS?: number;
+  readonly onEvent: (event: LeaderEvent) => void;
+}
+
+export type LeaderEvent =
+  | { readonly is: "elected"; readonly epoch: bigint }
+  | { readonly is: "leading"; readonly epoch: bigint }
+  | { readonly is: "lost"; readonly epoch: bigint; readonly cause: unknown }
+  | { readonly is: "failed"; readonly cause: NetError };
+
+const CATCH_UP_TIMEOUT_MS = 15_000;
+const BACKOFF = { minMs: 100, maxMs: 3_000 };
+/** Most time that giving up the leadership may take at the end. */
+const RESIGN_TIMEOUT_MS = 2_000;
+
+export interface Candidate extends AsyncDisposable {
+  /** Ends the candidacy and gives up the leadership, so that another takes over at once. */
+  close(): Promise<void>;
+}
+
+/** Runs for leader again and again; whenever it is won, the committer leads. */
+export function startCandidate(options: CandidateOptions): Candidate {
+  const ended = new AbortController();
+  const done = candidacy(options, ended.signal);
+  async function close(): Promise<void> {
+    ended.abort(new NetError("CLOSED", "This netmaster ends"));
+    await done;
+  }
+  return { close, [Symbol.asyncDispose]: close };
+}
+
+async function candidacy(options: CandidateOptions, ended: AbortSignal): Promise<void> {
+  const { cache, onEvent } = options;
+  await untilAborted(cache.synced, ended);
+  for (let failures = 0; !ended.aborted; ) {
+    try {
+      await leadOnce(options, ended);
+      failures = 0;
+    } catch (error) {
+      if (ended.aborted) return;
+      onEvent({ is: "failed", cause: asNetError(error, "lead") });
+      await pause(backoffMs(BACKOFF, failures), ended);
+      failures += 1;
+    }
+  }
+}
+
+async function leadOnce(options: CandidateOptions, ended: AbortSignal): Promise<void> {
+  const { store, committer, self, leaderTtlS, onEvent } = options;
+  const ttl = leaderTtlS === undefined ? {} : { ttlS: leaderTtlS };
+  const leadership = await store.campaign({ key: LEADER_KEY, value: JSON.stringify(self), signal: ended, ...ttl });
+  const { epoch } = leadership;
+  try {
+    onEvent({ is: "elected", epoch });
+    await catchUp(options, leadership);
+    committer.lead(leadership);
+    await committer.submit(bootstrap, { fwdMode: options.fwdMode });
+    onEvent({ is: "leading", epoch });
+    await untilAborted(untilAborted(never, leadership.lost), ended);
+  } finally {
+    committer.stepDown();
+    onEvent({ is: "lost", epoch, cause: leadership.lost.reason ?? ended.reason });
+    await within(leadership.resign(), { timeoutMs: RESIGN_TIMEOUT_MS, doing: "resign" }).catch(() => undefined);
+  }
+}
+
+/** Waits until our view shows everything that was written before this leadership. */
+async function catchUp({ store, cache }: CandidateOptions, leadership: Leadership): Promise<void> {
+  const { guard, epoch, lost } = leadership;
+  const put = { key: BARRIER_KEY, value: String(epoch) };
+  const result = await store.commit(
+    { requestId: randomUUID(), guards: [guard], puts: [put], deletes: [] },
+    { signal: lost },
+  );
+  if (!result.committed) throw new NetError("UNAVAILABLE", `Leadership of epoch ${epoch} was lost at once`);
+  await cache.waitForRevision(result.revision, { timeoutMs: CATCH_UP_TIMEOUT_MS, signal: lost });
+}
+
+const never: Promise<never> = new Promise(() => undefined);
+
+/** Resolves when the promise settles or the signal aborts, whichever is first. */
+function untilAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = () => {
+      signal.removeEventListener("abort", finish);
+      resolve();
+    };
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", finish, { once: true });
+    promise.then(finish, finish);
+  });
+}
