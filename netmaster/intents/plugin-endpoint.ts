@@ -1,0 +1,128 @@
+import { z } from "zod";
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import { Name, NodeName, OptionalName } from "../../state/names.ts";
+import type { ClusterView, IntentContext, Plan } from "../view/types.ts";
+import { bareKey } from "./bare-address.ts";
+import { type Lease, leaseEndpoint, removeEndpoints } from "./endpoint.ts";
+import { conflict, invalid } from "./errors.ts";
+import { plan } from "./plan.ts";
+
+const Text = z
+  .string()
+  .max(256)
+  .nullish()
+  .transform((text) => text ?? "");
+
+/** `POST /plugin/createEndpoint` (contract §8). */
+export const PluginCreate = z.object({
+  TenantName: Name,
+  NetworkName: Name,
+  ServiceName: OptionalName,
+  EndpointID: z.string().min(1).max(256),
+  EPCommonName: z.string().max(253).default(""),
+  ConfigEP: z.object({
+    Container: Text,
+    Host: NodeName,
+    IPAddress: Text,
+    IPv6Address: Text,
+    ServiceName: Text,
+  }),
+});
+export type PluginCreate = z.infer<typeof PluginCreate>;
+
+function keyOf({
+  TenantName,
+  NetworkName,
+  EndpointID,
+}: Pick<PluginCreate, "TenantName" | "NetworkName" | "EndpointID">): string {
+  return `${TenantName}:${NetworkName}:${EndpointID}`;
+}
+
+/** Leases an endpoint for a v1 caller; idempotent by network and endpoint id. */
+export function createPluginEndpoint(
+  view: ClusterView,
+  request: PluginCreate,
+  context: IntentContext,
+): Plan<EndpointRecord> {
+  const key = keyOf(request);
+  const existing = view.records("endpoint").get(key);
+  if (existing === undefined) return takeOverBare(view, leaseEndpoint(view, leaseOf(view, request, key), context));
+  if (existing.nodeName === request.ConfigEP.Host) return plan(existing);
+  const message = `ConfigEP.Host: endpoint ${key} is on host ${existing.nodeName}; delete it there first`;
+  throw conflict("endpoint-elsewhere", message, "ConfigEP.Host");
+}
+
+function leaseOf(view: ClusterView, request: PluginCreate, key: string): Lease {
+  const { IPAddress, IPv6Address, Host, ServiceName } = request.ConfigEP;
+  const [requestedIpv4, requestedIpv6] = [IPAddress, IPv6Address].map(withoutPrefix);
+  const wanted = [requestedIpv4, requestedIpv6].filter((ip) => ip !== undefined);
+  const heldAddresses = wanted.filter((ip) =>
+    view.records("address").has(bareKey(request.TenantName, request.NetworkName, ip)),
+  );
+  return {
+    key,
+    endpointId: request.EndpointID,
+    containerId: "",
+    ifName: "",
+    nodeName: Host,
+    tenantName: request.TenantName,
+    networkName: request.NetworkName,
+    groupName: request.ServiceName === "" ? ServiceName : request.ServiceName,
+    podName: request.EPCommonName,
+    podNamespace: "",
+    labels: {},
+    heldAddresses,
+    ...(requestedIpv4 === undefined ? {} : { requestedIpv4 }),
+    ...(requestedIpv6 === undefined ? {} : { requestedIpv6 }),
+  };
+}
+
+function withoutPrefix(text: string): string | undefined {
+  return text === "" ? undefined : text.split("/")[0];
+}
+
+/** The bare allocations whose addresses the endpoint holds now are gone. */
+function takeOverBare(view: ClusterView, planned: Plan<EndpointRecord>): Plan<EndpointRecord> {
+  const { tenantName, networkName, ipv4, ipv6 } = planned.reply;
+  const keys = [ipv4, ...(ipv6 === undefined ? [] : [ipv6])].map((ip) => bareKey(tenantName, networkName, ip));
+  const deletes = keys
+    .filter((key) => view.records("address").has(key))
+    .map((key) => ({ kind: "address", key }) as const);
+  return { ...planned, deletes: [...planned.deletes, ...deletes] };
+}
+
+/** `POST /plugin/deleteEndpoint`. */
+export const PluginDelete = z.object({ TenantName: Name, NetworkName: Name, EndpointID: z.string().min(1).max(256) });
+export type PluginDelete = z.infer<typeof PluginDelete>;
+
+/** Ends the lease; one that is gone already is a success (contract §13 row 26). */
+export function deletePluginEndpoint(view: ClusterView, request: PluginDelete): Plan<EndpointRecord | undefined> {
+  const endpoint = view.records("endpoint").get(keyOf(request));
+  return endpoint === undefined ? plan(undefined) : removeEndpoints(endpoint, [endpoint]);
+}
+
+/** `POST /plugin/updateEndpoint`. */
+export const PluginUpdate = z.object({
+  IPAddress: z.string().max(64).default(""),
+  ContainerID: z.string().max(256).default(""),
+  Labels: z.record(z.string().max(317), z.string().max(256)).default({}),
+  Tenant: Name,
+  Network: Name,
+  Event: z.enum(["start", "die"]),
+  EndpointID: z.string().min(1).max(256),
+  EPCommonName: z.string().max(253).default(""),
+});
+export type PluginUpdate = z.infer<typeof PluginUpdate>;
+
+/** Notes which container an endpoint belongs to (`start`); `die` changes nothing: there are no service providers yet. */
+export function updatePluginEndpoint(view: ClusterView, request: PluginUpdate): Plan<{ readonly IPAddress: string }> {
+  const { Tenant: TenantName, Network: NetworkName, EndpointID } = request;
+  const key = keyOf({ TenantName, NetworkName, EndpointID });
+  const endpoint = view.records("endpoint").get(key);
+  if (endpoint === undefined) throw invalid("EndpointID", `: endpoint ${key} does not exist`);
+  const reply = { IPAddress: endpoint.ipv4 };
+  if (request.Event === "die") return plan(reply);
+  const podName = request.EPCommonName === "" ? endpoint.podName : request.EPCommonName;
+  const record = { ...endpoint, containerId: request.ContainerID, labels: request.Labels, podName };
+  return plan(reply, { puts: [{ kind: "endpoint", key, record }] });
+}
