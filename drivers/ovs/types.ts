@@ -40,11 +40,17 @@ export interface PortDriver {
   mark(marks: ReadonlyMap<string, Readonly<Record<string, string>>>): Promise<Failures>;
 }
 
+/** Flows to add or replace, and flows to remove, by `flowKey`; a flow's identity is not readable from its key. */
+export interface FlowDelta {
+  readonly put: ReadonlyMap<string, Flow>;
+  readonly remove: ReadonlyMap<string, Flow>;
+}
+
 /** All flows of the integration bridge whose cookie carries our magic, by `flowKey`. */
 export interface FlowDriver {
   read(options?: { readonly signal?: AbortSignal }): Promise<ReadonlyMap<string, Flow>>;
-  /** One atomic bundle and a barrier: when it resolves, packets see the new flows. A refused bundle changes nothing. */
-  apply(delta: Delta<Flow>, options?: { readonly signal?: AbortSignal }): Promise<Failures>;
+  /** One atomic bundle and a barrier: when it resolves, packets see the new flows. A refused bundle changes nothing and is REJECTED. */
+  apply(delta: FlowDelta, options?: { readonly signal?: AbortSignal }): Promise<void>;
 }
 
 /** A veth pair that is plugged in and waits for its pod. */

@@ -1,0 +1,121 @@
+import { NetError } from "../../state/errors.ts";
+import { integer, mapOf, optional, setOf, string, uuid } from "./ovsdb-client/columns.ts";
+import { mutate, type Operation } from "./ovsdb-client/operations.ts";
+import { openReplica, type Replica } from "./ovsdb-client/replica.ts";
+import type { Uuid } from "./ovsdb-client/values.ts";
+import { OWNER_MARK } from "./types.ts";
+
+const TABLES = {
+  Open_vSwitch: {
+    bridges: setOf(uuid),
+    cur_cfg: integer,
+    next_cfg: integer,
+    ovs_version: optional(string),
+  },
+  Bridge: {
+    name: string,
+    ports: setOf(uuid),
+    datapath_type: string,
+    fail_mode: optional(string),
+    external_ids: mapOf(string, string),
+    other_config: mapOf(string, string),
+  },
+  Port: { name: string, interfaces: setOf(uuid) },
+  Interface: {
+    name: string,
+    type: string,
+    ofport: optional(integer),
+    error: optional(string),
+    external_ids: mapOf(string, string),
+    options: mapOf(string, string),
+  },
+} as const;
+
+/** The part of the switch's database that the driver looks at. */
+export type SwitchDatabase = Replica<typeof TABLES>;
+
+export type BridgeRow = ReturnType<typeof bridgeRows>[number];
+
+/** A port with its (only) interface. */
+export interface PortRow {
+  readonly uuid: Uuid;
+  readonly interfaceUuid: Uuid;
+  readonly name: string;
+  readonly type: string;
+  readonly ofport: number | undefined;
+  readonly error: string | undefined;
+  readonly externalIds: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** OVS writes -1 where it could not plug an interface in. */
+const OFPORT_FAILED = -1;
+
+export interface DatabaseOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly report?: ((error: NetError) => void) | undefined;
+}
+
+/** Opens the replica of `<runDir>/db.sock`. */
+export function openDatabase(runDirectory: string, options: DatabaseOptions): Promise<SwitchDatabase> {
+  return openReplica(`${runDirectory}/db.sock`, { tables: TABLES, ...options });
+}
+
+function bridgeRows(database: SwitchDatabase) {
+  return [...database.rows("Bridge")].map(([id, row]) => ({ uuid: id, ...row }));
+}
+
+export function findBridge(database: SwitchDatabase, name: string): BridgeRow | undefined {
+  return bridgeRows(database).find((bridge) => bridge.name === name);
+}
+
+/** Bridges that we made. */
+export function ownBridges(database: SwitchDatabase): readonly BridgeRow[] {
+  return bridgeRows(database).filter((bridge) => bridge.external_ids.get(OWNER_MARK.key) === OWNER_MARK.value);
+}
+
+/** The ports of one bridge, by name, its own local port included. */
+export function portsOf(database: SwitchDatabase, bridge: BridgeRow | undefined): ReadonlyMap<string, PortRow> {
+  const found = new Map<string, PortRow>();
+  for (const portId of bridge?.ports ?? []) {
+    const port = database.rows("Port").get(portId);
+    const interfaceId = port?.interfaces[0];
+    const device = interfaceId === undefined ? undefined : database.rows("Interface").get(interfaceId);
+    if (port === undefined || interfaceId === undefined || device === undefined) continue;
+    found.set(port.name, {
+      uuid: portId,
+      interfaceUuid: interfaceId,
+      name: port.name,
+      type: device.type,
+      ofport: device.ofport === undefined || device.ofport === OFPORT_FAILED ? undefined : device.ofport,
+      error: device.error,
+      externalIds: Object.fromEntries(device.external_ids),
+      options: Object.fromEntries(device.options),
+    });
+  }
+  return found;
+}
+
+/** The one row of the root table. */
+export function rootRow(database: SwitchDatabase) {
+  const [row] = database.rows("Open_vSwitch").values();
+  if (row === undefined) throw new NetError("UNAVAILABLE", "The switch database has no Open_vSwitch row yet");
+  return row;
+}
+
+/** Ends a transaction that the switch must act on; its daemon copies `next_cfg` to `cur_cfg` when it has. */
+export function bumpConfiguration(): Operation {
+  return mutate("Open_vSwitch", [], [["next_cfg", "+=", 1]]);
+}
+
+/** Runs operations and waits until the switch has acted on them. */
+export async function configure(
+  database: SwitchDatabase,
+  operations: readonly Operation[],
+  options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs: number; readonly deed: string },
+): Promise<void> {
+  await database.transact([...operations, bumpConfiguration()], options);
+  const wanted = rootRow(database).next_cfg;
+  await database.waitFor(() => rootRow(database).cur_cfg >= wanted, options);
+}

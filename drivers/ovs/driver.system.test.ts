@@ -1,0 +1,216 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type ClusterOptions, layoutOf, stopCluster } from "../../deploy/cluster/cluster.ts";
+import { ovsRunDirectory, startOvs, vswitchdName } from "../../deploy/cluster/components.ts";
+import { stopDaemon } from "../../deploy/cluster/daemon.ts";
+import { inNetns, run } from "../../deploy/cluster/exec.ts";
+import { ensureControl, ensureNode, nodeNetns } from "../../deploy/cluster/underlay.ts";
+import type { NetError } from "../../state/errors.ts";
+import { type NetnsHandle, openNetns } from "../netlink/netns.ts";
+import { type OpenOvsDriver, openOvsDriver, removeEverything } from "./driver.ts";
+import type { Flow } from "./openflow/flow.ts";
+import { flowKey } from "./openflow/flow-identity.ts";
+import { openPortPool } from "./port-pool.ts";
+import type { FlowDelta } from "./types.ts";
+
+const COOKIE = 0xc0c0_0000_0000_0000n;
+const COOKIE_MASK = 0xffff_0000_0000_0000n;
+
+const options: ClusterOptions = {
+  directory: mkdtempSync(join(tmpdir(), "contiv-ovs-")),
+  underlay: { prefix: `cd${process.pid}`, subnet: "192.168.214" },
+  nodes: 1,
+  restPort: 0,
+  tied: true,
+};
+const layout = layoutOf(options);
+const netnsName = nodeNetns(options.underlay, 1);
+const errors: NetError[] = [];
+let netns: NetnsHandle;
+
+beforeAll(async () => {
+  await ensureControl(options.underlay);
+  await ensureNode(options.underlay, 1);
+  await startOvs(layout, 1);
+  netns = openNetns(`/run/netns/${netnsName}`);
+});
+
+afterAll(async () => {
+  netns[Symbol.dispose]();
+  await stopCluster(options);
+});
+
+interface DriverSettings {
+  readonly allowDefaultRouteUplink?: boolean;
+  readonly verifyUplink?: (signal: AbortSignal) => Promise<void>;
+}
+
+function openDriver(settings: DriverSettings = {}): Promise<OpenOvsDriver> {
+  return openOvsDriver({
+    runDirectory: ovsRunDirectory(layout, 1),
+    datapath: "netdev",
+    uplinks: [{ alias: "default", nic: "eth0" }],
+    allowDefaultRouteUplink: false,
+    vxlanUdpPort: 4789,
+    cookie: COOKIE,
+    cookieMask: COOKIE_MASK,
+    netns,
+    signal: new AbortController().signal,
+    report: (error) => errors.push(error),
+    ...settings,
+  });
+}
+
+async function onNode(...argv: string[]): Promise<string> {
+  return (await run(inNetns(netnsName, argv))).stdout;
+}
+
+async function addressesOf(device: string): Promise<string[]> {
+  const rows = JSON.parse(await onNode("ip", "-json", "-4", "address", "show", device)) as {
+    addr_info: { local: string }[];
+  }[];
+  return rows.flatMap((row) => row.addr_info.map((each) => each.local));
+}
+
+async function controlReachable(): Promise<boolean> {
+  const ping = inNetns(netnsName, ["ping", "-n", "-c", "2", "-i", "0.2", "-W", "2", "192.168.214.1"]);
+  return (await run(ping, { allowFailure: true })).exitCode === 0;
+}
+
+function vsctl(...args: string[]): Promise<string> {
+  return onNode("ovs-vsctl", `--db=unix:${ovsRunDirectory(layout, 1)}/db.sock`, "--timeout=10", ...args);
+}
+
+function flowsOf(...flows: Flow[]): ReadonlyMap<string, Flow> {
+  return new Map(flows.map((flow) => [flowKey(flow), flow]));
+}
+
+function put(...flows: Flow[]): FlowDelta {
+  return { put: flowsOf(...flows), remove: new Map() };
+}
+
+describe("uplink", () => {
+  it("refuses a NIC with the default route unless it is allowed, and leaves it as it is", async () => {
+    await onNode("ip", "route", "add", "default", "via", "192.168.214.1");
+    await using driver = await openDriver();
+    expect(driver.uplinkFailures().get("default")?.message).toContain("--allow-default-route-uplink");
+    expect(await addressesOf("eth0")).toEqual(["192.168.214.11"]);
+    await onNode("ip", "route", "del", "default");
+  });
+
+  it("undoes the move when the node cannot be reached any more", async () => {
+    const verifyUplink = () => Promise.reject(new Error("no answer from netmaster"));
+    await using driver = await openDriver({ verifyUplink });
+    expect(driver.uplinkFailures().get("default")?.message).toContain("no answer from netmaster");
+    expect(await addressesOf("eth0")).toEqual(["192.168.214.11"]);
+    expect(await controlReachable()).toBe(true);
+    expect(await vsctl("list-br")).toBe("contiv-int\n");
+  });
+
+  it("moves a single NIC's addresses and routes to the uplink bridge; the node stays reachable", async () => {
+    await onNode("ip", "route", "add", "default", "via", "192.168.214.1");
+    await using driver = await openDriver({ allowDefaultRouteUplink: true });
+    expect([...driver.uplinkFailures().values()]).toEqual([]);
+    expect(driver.uplinks().get("default")?.patchOfport).toBeGreaterThan(0);
+    expect(await addressesOf("eth0")).toEqual([]);
+    expect(await addressesOf("cu-eth0")).toEqual(["192.168.214.11"]);
+    expect(await onNode("ip", "route", "show", "default")).toContain("via 192.168.214.1 dev cu-eth0");
+    expect(await controlReachable()).toBe(true);
+  });
+
+  it("adopts what is there, and repairs addresses that somebody took away", async () => {
+    await onNode("ip", "address", "flush", "dev", "cu-eth0");
+    await using driver = await openDriver({ allowDefaultRouteUplink: true });
+    expect([...driver.uplinkFailures().values()]).toEqual([]);
+    expect(await addressesOf("cu-eth0")).toEqual(["192.168.214.11"]);
+    expect(await controlReachable()).toBe(true);
+  });
+});
+
+describe("flows", () => {
+  const flow: Flow = { table: 0, priority: 5, cookie: COOKIE | 1n, match: { inPort: 7 }, actions: [], goto: 10 };
+  const foreign: Flow = { table: 0, priority: 6, cookie: 1n, match: { inPort: 8 }, actions: [] };
+
+  it("reads back what it installed, removes it, and never touches another's flows", async () => {
+    await using driver = await openDriver();
+    await expect.poll(() => driver.connected).toBe(true);
+    await driver.flows.apply(put(flow, foreign));
+    expect([...(await driver.flows.read()).keys()]).toEqual([flowKey(flow)]);
+    await driver.flows.apply({ put: new Map(), remove: flowsOf(flow) });
+    expect((await driver.flows.read()).size).toBe(0);
+    expect(await driver.flowConnection.connection().dumpFlows({ cookie: 1n })).toHaveLength(1);
+  });
+
+  it("comes back when the switch restarts, and says that all must be compared", async () => {
+    await using driver = await openDriver();
+    await expect.poll(() => driver.connected).toBe(true);
+    let resyncs = 0;
+    driver.onChange(({ resync }) => {
+      if (resync) resyncs++;
+    });
+    await stopDaemon(layout.home, vswitchdName(1), "SIGKILL");
+    await expect.poll(() => driver.flowConnection.connected, { timeout: 5_000 }).toBe(false);
+    await startOvs(layout, 1);
+    await expect.poll(() => driver.connected, { timeout: 15_000 }).toBe(true);
+    expect(resyncs).toBeGreaterThan(0);
+    await driver.ensureBase();
+    expect(await addressesOf("cu-eth0")).toEqual(["192.168.214.11"]);
+    expect(await controlReachable()).toBe(true);
+  });
+});
+
+describe("port pool", () => {
+  const signal = new AbortController().signal;
+
+  function openPool(driver: OpenOvsDriver, target: number) {
+    return openPortPool({
+      ports: driver.ports,
+      netlink: driver.netlink,
+      target,
+      finishChecksums: true,
+      netns,
+      report: (error) => errors.push(error),
+    });
+  }
+
+  it("hands out plugged-in ports, each once, also more than it keeps", async () => {
+    await using driver = await openDriver();
+    await using pool = await openPool(driver, 4);
+    const ports = await Promise.all(Array.from({ length: 20 }, () => pool.take({ signal })));
+    expect(new Set(ports.map((port) => port.ofport)).size).toBe(20);
+    const links = JSON.parse(await onNode("ip", "-json", "link", "show")) as { ifname: string }[];
+    for (const port of ports) expect(links.map((link) => link.ifname)).toContain(port.peerName);
+    expect(await onNode("ethtool", "-k", ports[0]?.peerName ?? "")).toMatch(/^tx-checksumming: off/m);
+  });
+
+  it("adopts ready ports after a restart and removes halves", async () => {
+    await using driver = await openDriver();
+    const [half] = [...driver.ports.read().keys()].filter((name) => name.startsWith("cvh"));
+    await onNode("ip", "link", "del", half ?? "");
+    await using pool = await openPool(driver, 4);
+    const names = [...driver.ports.read().keys()].filter((name) => name.startsWith("cvh"));
+    expect(names).not.toContain(half);
+    expect(pool.size).toBe(names.length);
+  });
+
+  it("lets a waiting caller go when its signal aborts", async () => {
+    await using driver = await openDriver();
+    await using pool = await openPool(driver, 0);
+    const aborted = AbortSignal.abort(new Error("deadline"));
+    await expect(pool.take({ signal: aborted })).rejects.toThrow("deadline");
+  });
+});
+
+describe("removal", () => {
+  it("takes every bridge away and gives the NIC its addresses back", async () => {
+    expect(await removeEverything(ovsRunDirectory(layout, 1), netns)).toEqual(
+      expect.arrayContaining(["contiv-int", "cu-eth0"]),
+    );
+    expect(await vsctl("list-br")).toBe("");
+    expect(await addressesOf("eth0")).toEqual(["192.168.214.11"]);
+    expect(await onNode("ip", "route", "show", "default")).toContain("via 192.168.214.1 dev eth0");
+    expect(await controlReachable()).toBe(true);
+  });
+});

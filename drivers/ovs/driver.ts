@@ -1,0 +1,179 @@
+import type { NetError } from "../../state/errors.ts";
+import { asNetError } from "../../state/errors.ts";
+import { openLinkMonitor } from "../netlink/link-monitor.ts";
+import type { NetnsHandle } from "../netlink/netns.ts";
+import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
+import { detectDatapathType, ensureBridge, removeBridge } from "./bridge.ts";
+import { openDatabase, ownBridges, rootRow, type SwitchDatabase } from "./database.ts";
+import { type FlowConnection, openFlowConnection } from "./flows.ts";
+import { INTEGRATION_BRIDGE, ROLE_KEY, TUNNEL_PORT } from "./names.ts";
+import { createPortDriver } from "./ports.ts";
+import type { OvsDriver, PortDriver, Uplink } from "./types.ts";
+import { ensureUplink, type UplinkSpec, undoUplink } from "./uplink.ts";
+
+export interface OvsDriverOptions {
+  /** The switch's run directory, with `db.sock` and the bridges' management sockets. */
+  readonly runDirectory: string;
+  /** `auto`: the kernel's when its module is loaded, the userspace one otherwise. */
+  readonly datapath: "auto" | "system" | "netdev";
+  readonly uplinks: readonly UplinkSpec[];
+  readonly allowDefaultRouteUplink: boolean;
+  /** UDP port of the tunnels; 4789 is VXLAN's (RFC 7348 §5). */
+  readonly vxlanUdpPort: number;
+  /** Flows whose cookie agrees in these bits are ours. */
+  readonly cookie: bigint;
+  readonly cookieMask: bigint;
+  /** Does this node still reach what it needs after its addresses have moved? */
+  readonly verifyUplink?: (signal: AbortSignal) => Promise<void>;
+  /** The switch's network namespace; this process's own when absent. */
+  readonly netns?: NetnsHandle | undefined;
+  readonly signal: AbortSignal;
+  readonly report: (error: NetError) => void;
+}
+
+/** The driver with what only the node agent's own parts use. */
+export interface OpenOvsDriver extends OvsDriver {
+  readonly flowConnection: FlowConnection;
+  readonly netlink: SocketPool;
+  /** Makes or repairs bridges, tunnel port and uplinks; what fails is in `uplinkFailures`, the rest works. */
+  ensureBase(): Promise<void>;
+}
+
+const START_TIMEOUT_MS = 30_000;
+
+/** Opens the driver: integration bridge, tunnel port and uplinks are there when it resolves, or it says why not. */
+export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsDriver> {
+  const { signal, report } = options;
+  const database = await openDatabase(options.runDirectory, { signal, report, timeoutMs: START_TIMEOUT_MS });
+  const netlink = openSocketPool({ netns: options.netns });
+  const datapathType = options.datapath === "auto" ? detectDatapathType() : options.datapath;
+  const ports = createPortDriver(database);
+  const uplinks = new Map<string, Uplink>();
+  const uplinkFailures = new Map<string, NetError>();
+  const listeners = new Set<(change: { readonly resync: boolean }) => void>();
+  const tell = (resync: boolean) => {
+    for (const listener of listeners) listener({ resync });
+  };
+
+  async function ensureBase(): Promise<void> {
+    await ensureBridge(database, integrationBridge(datapathType), { signal });
+    await ensureTunnelPort(ports, options);
+    for (const spec of options.uplinks) {
+      try {
+        uplinks.set(spec.alias, await ensureUplink(spec, uplinkOptions(options, { database, netlink, datapathType })));
+        uplinkFailures.delete(spec.alias);
+      } catch (error) {
+        uplinks.delete(spec.alias);
+        uplinkFailures.set(spec.alias, asNetError(error, `set up physical network "${spec.alias}"`));
+      }
+    }
+  }
+
+  await ensureBase();
+  const flowConnection = openFlowConnection({
+    socketPath: `${options.runDirectory}/${INTEGRATION_BRIDGE}.mgmt`,
+    cookie: options.cookie,
+    cookieMask: options.cookieMask,
+    signal,
+    report,
+    onConnect: () => tell(true),
+  });
+  const stopWatching = watchChanges({ database, options, tell });
+
+  return {
+    ports,
+    flows: flowConnection,
+    flowConnection,
+    netlink,
+    datapathType,
+    ensureBase,
+    get ovsVersion() {
+      return rootRow(database).ovs_version ?? "unknown";
+    },
+    get connected() {
+      return database.connected && flowConnection.connected;
+    },
+    uplinks: () => uplinks,
+    uplinkFailures: () => uplinkFailures,
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    [Symbol.asyncDispose]: async () => {
+      stopWatching();
+      await flowConnection[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+      netlink[Symbol.dispose]();
+    },
+  };
+}
+
+function integrationBridge(datapathType: "system" | "netdev") {
+  return { name: INTEGRATION_BRIDGE, datapathType, failMode: "secure", externalIds: {} } as const;
+}
+
+async function ensureTunnelPort(ports: PortDriver, options: OvsDriverOptions): Promise<void> {
+  if (ports.read().get(TUNNEL_PORT)?.ofport !== undefined) return;
+  const spec = { kind: "vxlan", udpPort: options.vxlanUdpPort, externalIds: { [ROLE_KEY]: "tunnel" } } as const;
+  const failures = await ports.apply({ put: new Map([[TUNNEL_PORT, spec]]), remove: new Set() });
+  for (const failure of failures.values()) throw failure;
+}
+
+function uplinkOptions(
+  options: OvsDriverOptions,
+  parts: { database: SwitchDatabase; netlink: SocketPool; datapathType: "system" | "netdev" },
+) {
+  return {
+    ...parts,
+    allowDefaultRoute: options.allowDefaultRouteUplink,
+    verify: options.verifyUplink,
+    signal: options.signal,
+  };
+}
+
+interface WatchParts {
+  readonly database: SwitchDatabase;
+  readonly options: OvsDriverOptions;
+  readonly tell: (resync: boolean) => void;
+}
+
+/** Database and link events both only say "look again". */
+function watchChanges({ database, options, tell }: WatchParts): () => void {
+  const stops = [
+    database.onReconnect(() => tell(true)),
+    database.onChange(({ resynchronised }) => tell(resynchronised)),
+  ];
+  const closing = new AbortController();
+  const signal = AbortSignal.any([options.signal, closing.signal]);
+  void watchLinks(signal, options, tell);
+  return () => {
+    closing.abort();
+    for (const stop of stops) stop();
+  };
+}
+
+async function watchLinks(signal: AbortSignal, options: OvsDriverOptions, tell: (resync: boolean) => void) {
+  try {
+    using monitor = openLinkMonitor({ withAddresses: true, netns: options.netns });
+    while (!signal.aborted) {
+      await monitor.next({ signal });
+      tell(false);
+    }
+  } catch (error) {
+    if (!signal.aborted) options.report(asNetError(error, "watch this node's links"));
+  }
+}
+
+/** Removes every bridge of ours and gives the NICs their addresses back: for taking a node out of service. */
+export async function removeEverything(runDirectory: string, netns?: NetnsHandle): Promise<readonly string[]> {
+  await using database = await openDatabase(runDirectory, { timeoutMs: START_TIMEOUT_MS });
+  using netlink = openSocketPool({ netns });
+  const removed: string[] = [];
+  for (const bridge of ownBridges(database)) {
+    const nic = bridge.external_ids.get("contiv-nic");
+    if (nic === undefined) await removeBridge(database, bridge.name);
+    else await undoUplink(nic, { database, netlink });
+    removed.push(bridge.name);
+  }
+  return removed;
+}

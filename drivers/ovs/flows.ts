@@ -1,0 +1,90 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { asNetError, NetError } from "../../state/errors.ts";
+import { connectSwitch, type SwitchConnection } from "./openflow/connection.ts";
+import type { FlowMod } from "./openflow/flow.ts";
+import { flowKey } from "./openflow/flow-identity.ts";
+import type { FlowDelta, FlowDriver } from "./types.ts";
+
+export interface FlowDriverOptions {
+  /** `<runDir>/<bridge>.mgmt` */
+  readonly socketPath: string;
+  /** Flows whose cookie agrees in these bits are ours. */
+  readonly cookie: bigint;
+  readonly cookieMask: bigint;
+  readonly signal: AbortSignal;
+  readonly report: (error: NetError) => void;
+  /** The connection is there (again): the switch may have lost its flows. */
+  readonly onConnect: () => void;
+}
+
+export interface FlowConnection extends FlowDriver, AsyncDisposable {
+  readonly connected: boolean;
+  /** The present connection, for counters, meters and packets; UNAVAILABLE while there is none. */
+  connection(): SwitchConnection;
+}
+
+const RECONNECT_MIN_MS = 50;
+const RECONNECT_MAX_MS = 2_000;
+const BUNDLE_TIMEOUT_MS = 30_000;
+
+/** Keeps one OpenFlow connection to the bridge and comes back after each loss. */
+export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
+  const closing = new AbortController();
+  const signal = AbortSignal.any([options.signal, closing.signal]);
+  let current: SwitchConnection | undefined;
+
+  async function keepConnected(): Promise<void> {
+    let pauseMs = RECONNECT_MIN_MS;
+    while (!signal.aborted) {
+      try {
+        current = await connectSwitch(options.socketPath, { signal });
+        pauseMs = RECONNECT_MIN_MS;
+        options.onConnect();
+        const reason = await current.closed;
+        if (!signal.aborted && reason !== undefined) options.report(reason);
+      } catch (error) {
+        if (!signal.aborted) options.report(asNetError(error, "connect to the switch", "UNAVAILABLE"));
+      }
+      current = undefined;
+      await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
+      pauseMs = Math.min(pauseMs * 2, RECONNECT_MAX_MS);
+    }
+  }
+
+  const running = keepConnected();
+
+  function connection(): SwitchConnection {
+    if (current !== undefined) return current;
+    throw new NetError(
+      "UNAVAILABLE",
+      `No OpenFlow connection to ${options.socketPath}; it is tried again all the time`,
+    );
+  }
+
+  return {
+    get connected() {
+      return current !== undefined;
+    },
+    connection,
+    read: async () => {
+      const { cookie, cookieMask } = options;
+      const flows = await connection().dumpFlows({ cookie, cookieMask });
+      return new Map(flows.map((flow) => [flowKey(flow), flow]));
+    },
+    apply: (delta, request = {}) => applyFlows(connection(), delta, request.signal ?? signal),
+    [Symbol.asyncDispose]: async () => {
+      closing.abort();
+      await current?.[Symbol.asyncDispose]();
+      await running;
+    },
+  };
+}
+
+async function applyFlows(connection: SwitchConnection, delta: FlowDelta, signal: AbortSignal): Promise<void> {
+  const mods: FlowMod[] = [];
+  for (const flow of delta.remove.values()) mods.push({ kind: "flow-delete-strict", flow });
+  for (const flow of delta.put.values()) mods.push({ kind: "flow-add", flow });
+  if (mods.length === 0) return;
+  await connection.bundle(mods, { signal: AbortSignal.any([signal, AbortSignal.timeout(BUNDLE_TIMEOUT_MS)]) });
+  await connection.barrier();
+}

@@ -1,0 +1,152 @@
+import type { Delta, Failures } from "../../state/delta.ts";
+import { asNetError, NetError } from "../../state/errors.ts";
+import { bumpConfiguration, findBridge, type PortRow, portsOf, type SwitchDatabase } from "./database.ts";
+import { INTEGRATION_BRIDGE, ROLE_KEY } from "./names.ts";
+import { byUuid, insert, mutate, type Operation, update } from "./ovsdb-client/operations.ts";
+import { type NamedUuid, named, type Uuid } from "./ovsdb-client/values.ts";
+import { OWNER_MARK, type PortDriver, type PortSpec, type SwitchPort } from "./types.ts";
+
+const PORT_TIMEOUT_MS = 15_000;
+/** Roles that belong to the driver itself: they are not netplugin's to read or remove. */
+const OWN_ROLES = new Set(["patch", "local"]);
+
+/** Ports of the integration bridge, kept in the switch's database. */
+export function createPortDriver(database: SwitchDatabase): PortDriver {
+  return {
+    read: () => markedPorts(database),
+    apply: (delta, options = {}) => applyPorts(database, delta, options),
+    mark: (marks) => markPorts(database, marks),
+  };
+}
+
+function integrationPorts(database: SwitchDatabase): ReadonlyMap<string, PortRow> {
+  return portsOf(database, findBridge(database, INTEGRATION_BRIDGE));
+}
+
+function markedPorts(database: SwitchDatabase): ReadonlyMap<string, SwitchPort> {
+  const marked = new Map<string, SwitchPort>();
+  for (const [name, port] of integrationPorts(database)) {
+    const { ofport, externalIds, error } = port;
+    const ours = externalIds[OWNER_MARK.key] === OWNER_MARK.value && !OWN_ROLES.has(externalIds[ROLE_KEY] ?? "");
+    if (ours) marked.set(name, { name, ofport, externalIds, error });
+  }
+  return marked;
+}
+
+async function applyPorts(
+  database: SwitchDatabase,
+  delta: Delta<PortSpec>,
+  options: { readonly signal?: AbortSignal },
+): Promise<Failures> {
+  const bridge = findBridge(database, INTEGRATION_BRIDGE);
+  const keys = [...delta.put.keys(), ...delta.remove];
+  if (bridge === undefined) {
+    const missing = new NetError("UNAVAILABLE", `Bridge "${INTEGRATION_BRIDGE}" is missing; it is being made again`);
+    return new Map(keys.map((key) => [key, missing]));
+  }
+  const operations = portOperations(bridge.uuid, integrationPorts(database), delta);
+  if (operations.length === 0) return new Map();
+  try {
+    await database.transact([...operations, bumpConfiguration()], { timeoutMs: PORT_TIMEOUT_MS, ...options });
+  } catch (error) {
+    const failure = asNetError(error, "change ports of the integration bridge");
+    return new Map(keys.map((key) => [key, failure]));
+  }
+  return pluggedIn(database, delta, options);
+}
+
+/** All of it as one transaction: new ports, changed marks, ports to remove. */
+export function portOperations(
+  bridge: Uuid,
+  present: ReadonlyMap<string, PortRow>,
+  delta: Delta<PortSpec>,
+): readonly Operation[] {
+  const operations: Operation[] = [];
+  const added: NamedUuid[] = [];
+  const removed: Uuid[] = [];
+  for (const [name, spec] of delta.put) {
+    const port = present.get(name);
+    if (port !== undefined && port.type === interfaceType(spec)) {
+      operations.push(update("Interface", byUuid(port.interfaceUuid), { external_ids: markedIds(spec.externalIds) }));
+      continue;
+    }
+    if (port !== undefined) removed.push(port.uuid);
+    const id = `n${added.length}`;
+    operations.push(insert("Interface", interfaceRow(name, spec), { as: `interface_${id}` }));
+    operations.push(insert("Port", { name, interfaces: [named(`interface_${id}`)] }, { as: `port_${id}` }));
+    added.push(named(`port_${id}`));
+  }
+  for (const name of delta.remove) {
+    const port = present.get(name);
+    if (port !== undefined) removed.push(port.uuid);
+  }
+  if (removed.length > 0) operations.push(mutate("Bridge", byUuid(bridge), [["ports", "delete", removed]]));
+  if (added.length > 0) operations.push(mutate("Bridge", byUuid(bridge), [["ports", "insert", added]]));
+  return operations;
+}
+
+function interfaceType(spec: PortSpec): string {
+  return spec.kind === "system" ? "" : spec.kind;
+}
+
+function markedIds(externalIds: Readonly<Record<string, string>>): Record<string, string> {
+  return { ...externalIds, [OWNER_MARK.key]: OWNER_MARK.value };
+}
+
+function interfaceRow(name: string, spec: PortSpec) {
+  const row = { name, type: interfaceType(spec), external_ids: markedIds(spec.externalIds) };
+  switch (spec.kind) {
+    case "system":
+      return row;
+    case "internal":
+      return { ...row, mac: spec.mac, mtu_request: spec.mtuBytes };
+    case "vxlan":
+      return { ...row, options: { remote_ip: "flow", key: "flow", dst_port: String(spec.udpPort) } };
+  }
+}
+
+/** Waits until every new port has its number or the switch has said why not. */
+async function pluggedIn(
+  database: SwitchDatabase,
+  delta: Delta<PortSpec>,
+  options: { readonly signal?: AbortSignal },
+): Promise<Failures> {
+  const settled = () => {
+    const ports = integrationPorts(database);
+    return [...delta.put.keys()].every((name) => {
+      const port = ports.get(name);
+      return port?.ofport !== undefined || port?.error !== undefined;
+    });
+  };
+  const deed = `plug in ${delta.put.size} ports`;
+  const late = await database.waitFor(settled, { timeoutMs: PORT_TIMEOUT_MS, deed, ...options }).then(
+    () => undefined,
+    (error: unknown) => asNetError(error, deed),
+  );
+  const ports = integrationPorts(database);
+  const failures = new Map<string, NetError>();
+  for (const name of delta.put.keys()) {
+    const port = ports.get(name);
+    if (port?.ofport !== undefined) continue;
+    const text = port?.error ?? late?.message ?? "it has vanished";
+    failures.set(name, new NetError("REJECTED", `Cannot plug in port "${name}": ${text}`, { cause: late }));
+  }
+  return failures;
+}
+
+async function markPorts(
+  database: SwitchDatabase,
+  marks: ReadonlyMap<string, Readonly<Record<string, string>>>,
+): Promise<Failures> {
+  const ports = integrationPorts(database);
+  const operations: Operation[] = [];
+  const failures = new Map<string, NetError>();
+  for (const [name, externalIds] of marks) {
+    const port = ports.get(name);
+    if (port === undefined)
+      failures.set(name, new NetError("NOT_FOUND", `Cannot mark port "${name}": it does not exist`));
+    else operations.push(update("Interface", byUuid(port.interfaceUuid), { external_ids: markedIds(externalIds) }));
+  }
+  if (operations.length > 0) await database.transact(operations);
+  return failures;
+}

@@ -1,0 +1,78 @@
+import { ROLE_KEY } from "../../drivers/ovs/names.ts";
+import type { SwitchPort } from "../../drivers/ovs/types.ts";
+
+/** Role of a port that a pod uses. */
+export const POD_ROLE = "pod";
+/** Role of an internal port that an infra network has on this node. */
+export const INFRA_ROLE = "infra";
+
+/** One attached endpoint, as the switch's database remembers it: nothing else survives a restart of this process. */
+export interface Attachment {
+  readonly endpointKey: string;
+  readonly epoch: string;
+  readonly role: typeof POD_ROLE | typeof INFRA_ROLE;
+  readonly portName: string;
+  readonly ofport: number | undefined;
+  readonly containerId: string;
+  readonly ifName: string;
+  /** `name` of the CNI configuration, for GC. */
+  readonly configName: string;
+  /** Path of the pod's namespace at ADD; empty for infra ports. */
+  readonly netnsPath: string;
+}
+
+const ENDPOINT_KEY = "contiv-endpoint";
+const EPOCH_KEY = "contiv-epoch";
+const CONTAINER_KEY = "contiv-container";
+const IF_NAME_KEY = "contiv-ifname";
+const CONFIG_KEY = "contiv-config";
+const NETNS_KEY = "contiv-netns";
+
+/** Key of an endpoint that a container runtime asked for; never parsed back. */
+export function endpointKeyOf(containerId: string, ifName: string): string {
+  return `${containerId}:${ifName}`;
+}
+
+/** The marks that make a port an attachment. */
+export function attachmentMarks(attachment: Omit<Attachment, "portName" | "ofport">): Record<string, string> {
+  return {
+    [ROLE_KEY]: attachment.role,
+    [ENDPOINT_KEY]: attachment.endpointKey,
+    [EPOCH_KEY]: attachment.epoch,
+    [CONTAINER_KEY]: attachment.containerId,
+    [IF_NAME_KEY]: attachment.ifName,
+    [CONFIG_KEY]: attachment.configName,
+    [NETNS_KEY]: attachment.netnsPath,
+  };
+}
+
+/** Reads a port's marks; undefined for ports that nobody uses. */
+export function attachmentOf(port: SwitchPort): Attachment | undefined {
+  const marks = port.externalIds;
+  const role = marks[ROLE_KEY];
+  const endpointKey = marks[ENDPOINT_KEY];
+  const epoch = marks[EPOCH_KEY];
+  if (endpointKey === undefined || epoch === undefined) return undefined;
+  if (role !== POD_ROLE && role !== INFRA_ROLE) return undefined;
+  return {
+    endpointKey,
+    epoch,
+    role,
+    portName: port.name,
+    ofport: port.ofport,
+    containerId: marks[CONTAINER_KEY] ?? "",
+    ifName: marks[IF_NAME_KEY] ?? "",
+    configName: marks[CONFIG_KEY] ?? "",
+    netnsPath: marks[NETNS_KEY] ?? "",
+  };
+}
+
+/** All attachments of this machine, by endpoint key. */
+export function attachmentsOf(ports: ReadonlyMap<string, SwitchPort>): ReadonlyMap<string, Attachment> {
+  const attachments = new Map<string, Attachment>();
+  for (const port of ports.values()) {
+    const attachment = attachmentOf(port);
+    if (attachment !== undefined) attachments.set(attachment.endpointKey, attachment);
+  }
+  return attachments;
+}

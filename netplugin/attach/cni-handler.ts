@@ -1,0 +1,248 @@
+import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
+import type { WarmPort } from "../../drivers/ovs/types.ts";
+import { asNetError, NetError } from "../../state/errors.ts";
+import type { EndpointReply } from "../../state/node-api.ts";
+import { cniFault } from "../cni/errors.ts";
+import type { CniHandler } from "../cni/handler.ts";
+import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest } from "../cni/request.ts";
+import { type CniResult, NO_DNS } from "../cni/result.ts";
+import type { NodeRuntime } from "../runtime.ts";
+import { type Attachment, attachmentMarks, endpointKeyOf, POD_ROLE } from "./attachment.ts";
+import { checkPod, dressPod, type PodLink, undressPod } from "./pod-link.ts";
+
+const UNDO_TIMEOUT_MS = 20_000;
+
+/** How a pod is attached, given the node's runtime. */
+export function createCniHandler(runtime: NodeRuntime): CniHandler {
+  return {
+    add: (request, signal) => add(runtime, request, signal),
+    del: (request, signal) => detach(runtime, request, { netnsPath: request.netns, signal }),
+    check: (request) => check(runtime, request),
+    gc: (request, signal) => collect(runtime, request, signal),
+    status: async () => {
+      const failure = runtime.notReady();
+      if (failure !== undefined) throw cniFault("not-available", failure);
+    },
+  };
+}
+
+async function add(runtime: NodeRuntime, request: AddRequest, signal: AbortSignal): Promise<CniResult> {
+  const failure = runtime.notReady();
+  if (failure !== undefined) throw new NetError("UNAVAILABLE", failure);
+  const key = endpointKeyOf(request.containerId, request.ifName);
+  refuseUnsupported(request);
+  using netns = openNetns(request.netns);
+  using _pending = runtime.pending(key);
+  const port = runtime.pool.take({ signal });
+  port.catch(() => {}); // awaited below; netmaster may refuse first
+  try {
+    const reply = await runtime.client.createEndpoint(endpointRequest(request), signal);
+    const existing = await adoptable(runtime, request, reply);
+    if (existing !== undefined) return existing;
+    await attach(runtime, { request, reply, key, netns, port: await port, signal });
+    return resultOf(request, reply, (await port).name);
+  } catch (error) {
+    await undo(runtime, request, port);
+    throw error;
+  }
+}
+
+/** A capability that the runtime asks for is honoured or refused, never ignored. */
+function refuseUnsupported(request: AddRequest): void {
+  if (request.requestedMac !== undefined) {
+    throw cniFault("unsupported-field", `mac ${request.requestedMac}: a pod's MAC follows from its IPv4 address`);
+  }
+  if (request.deviceId !== undefined) {
+    throw cniFault("unsupported-field", `deviceID ${request.deviceId}: devices are not supported by this release`);
+  }
+}
+
+function endpointRequest(request: AddRequest) {
+  const requested = (family: 4 | 6) => request.requestedIps.find((ip) => ip.family === family)?.address;
+  const ipv4 = requested(4);
+  const ipv6 = requested(6);
+  return {
+    containerId: request.containerId,
+    ifName: request.ifName,
+    tenantName: request.placement.tenantName,
+    networkName: request.placement.networkName,
+    groupName: request.placement.groupName ?? "",
+    podName: request.pod.name ?? "",
+    podNamespace: request.pod.namespace ?? "",
+    labels: Object.fromEntries(request.labels),
+    ...(ipv4 === undefined ? {} : { requestedIpv4: ipv4 }),
+    ...(ipv6 === undefined ? {} : { requestedIpv6: ipv6 }),
+  };
+}
+
+/** A repeated ADD: the pod that has this lease already and is as it should be keeps its interface; a stale port goes. */
+async function adoptable(
+  runtime: NodeRuntime,
+  request: AddRequest,
+  reply: EndpointReply,
+): Promise<CniResult | undefined> {
+  const attachment = runtime.attachments().get(reply.endpoint.key);
+  if (attachment === undefined) return undefined;
+  try {
+    if (attachment.epoch !== reply.endpoint.epoch) throw new NetError("CONFLICT", "it belongs to an earlier lease");
+    await checkPod(request.netns, podLink(request, reply), await runtime.hostIfIndex(attachment.portName));
+    return resultOf(request, reply, attachment.portName);
+  } catch (error) {
+    runtime.log.info(
+      { endpoint: attachment.endpointKey, reason: asNetError(error, "adopt").message },
+      "replacing a stale port",
+    );
+    await runtime.removePort(attachment);
+    return undefined;
+  }
+}
+
+interface AttachParts {
+  readonly request: AddRequest;
+  readonly reply: EndpointReply;
+  readonly key: string;
+  readonly netns: NetnsHandle;
+  readonly port: WarmPort;
+  readonly signal: AbortSignal;
+}
+
+/** Marks the port, then dresses the pod's end while the flows are installed; both are there when it resolves. */
+async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<void> {
+  const { request, reply, port, netns, signal } = parts;
+  await runtime.markPort(port.name, attachmentMarks(attachmentFor(request, reply)));
+  runtime.applyReply(reply);
+  const outcomes = await Promise.allSettled([
+    dressPod(runtime.netlink, port, netns, podLink(request, reply), signal),
+    runtime.enforced(reply.endpoint.key, signal),
+  ]);
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+}
+
+function attachmentFor(request: AddRequest, reply: EndpointReply): Omit<Attachment, "portName" | "ofport"> {
+  return {
+    endpointKey: reply.endpoint.key,
+    epoch: reply.endpoint.epoch,
+    role: POD_ROLE,
+    containerId: request.containerId,
+    ifName: request.ifName,
+    configName: request.configName,
+    netnsPath: request.netns,
+  };
+}
+
+function podLink(request: AddRequest | CheckRequest, reply: EndpointReply): PodLink {
+  return {
+    ifName: request.ifName,
+    mac: reply.endpoint.mac,
+    mtuBytes: mtuOf(request, reply),
+    addresses: [reply.ipv4.address, ...(reply.ipv6 === undefined ? [] : [reply.ipv6.address])],
+    routes: reply.routes,
+  };
+}
+
+/** The configuration may ask for a smaller MTU, never for one that the underlay does not carry. */
+function mtuOf(request: AddRequest | CheckRequest, reply: EndpointReply): number {
+  const asked = request.mtuBytes ?? 0;
+  if (asked === 0) return reply.mtuBytes;
+  if (asked <= reply.mtuBytes) return asked;
+  throw cniFault("invalid-config", `mtu ${asked} is more than the ${reply.mtuBytes} bytes that this network carries`);
+}
+
+function resultOf(request: AddRequest, reply: EndpointReply, hostName: string): CniResult {
+  const link = podLink(request, reply);
+  const mtuBytes = link.mtuBytes;
+  const gateways = [reply.ipv4.gateway, reply.ipv6?.gateway];
+  return {
+    interfaces: [
+      { name: hostName, mac: undefined, mtuBytes, sandbox: undefined },
+      { name: link.ifName, mac: link.mac, mtuBytes, sandbox: request.netns },
+    ],
+    ips: link.addresses.map((address, index) => ({ address, gateway: gateways[index], interfaceIndex: 1 })),
+    routes: reply.routes.map(({ destination, gateway }) => ({ destination, gateway })),
+    dns: request.dns ?? NO_DNS,
+  };
+}
+
+/** A failed ADD leaves nothing: the runtime's DEL that follows then finds nothing to do. */
+async function undo(runtime: NodeRuntime, request: AddRequest, port: Promise<WarmPort>): Promise<void> {
+  const signal = AbortSignal.timeout(UNDO_TIMEOUT_MS);
+  const used = runtime.attachments().has(endpointKeyOf(request.containerId, request.ifName));
+  if (!used)
+    void port.then(
+      (unused) => runtime.pool.giveBack(unused),
+      () => {},
+    );
+  try {
+    await detach(runtime, request, { netnsPath: request.netns, signal });
+  } catch (error) {
+    runtime.log.warn(
+      { container: request.containerId, error: asNetError(error, "undo").message },
+      "cannot undo a failed ADD",
+    );
+  }
+}
+
+interface DetachOptions {
+  readonly netnsPath: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Off the network first, then the lease; the link is deleted afterwards, with others. */
+async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachOptions): Promise<void> {
+  const key = endpointKeyOf(pod.containerId, pod.ifName);
+  const attachment = runtime.attachments().get(key);
+  if (attachment === undefined) return runtime.releaseUnattached(key, options.signal);
+  const netnsPath = options.netnsPath ?? attachment.netnsPath;
+  runtime.releaseEarly(attachment);
+  await Promise.all([
+    runtime.withdrawn(attachment, options.signal),
+    undressPod(netnsPath, pod.ifName, runtime.spareName(attachment.portName), options.signal),
+  ]);
+  await runtime.removePort(attachment);
+  await runtime.release(attachment, options.signal);
+}
+
+/** Detaches every pod of this configuration that the runtime does not know any more. */
+async function collect(runtime: NodeRuntime, request: GcRequest, signal: AbortSignal): Promise<void> {
+  const valid = new Set(request.validAttachments.map((each) => endpointKeyOf(each.containerId, each.ifName)));
+  const stale = [...runtime.attachments().values()].filter(
+    (each) => each.role === POD_ROLE && each.configName === request.configName && !valid.has(each.endpointKey),
+  );
+  const failures: string[] = [];
+  for (const attachment of stale) {
+    try {
+      await detach(runtime, attachment, { netnsPath: undefined, signal });
+    } catch (error) {
+      failures.push(asNetError(error, `collect ${attachment.endpointKey}`).message);
+    }
+  }
+  if (failures.length > 0)
+    throw new NetError("REJECTED", `Cannot collect ${failures.length} stale attachments: ${failures.join("; ")}`);
+}
+
+async function check(runtime: NodeRuntime, request: CheckRequest): Promise<void> {
+  const key = endpointKeyOf(request.containerId, request.ifName);
+  const attachment = runtime.attachments().get(key);
+  if (attachment === undefined)
+    throw cniFault("container-unknown", `Container ${request.containerId} is not attached here`);
+  runtime.checkEnforced(attachment);
+  const wanted = linkFromResult(request);
+  await checkPod(request.netns, wanted, await runtime.hostIfIndex(attachment.portName));
+}
+
+/** What ADD said it made: the interface of that name in this namespace, its addresses and routes. */
+function linkFromResult(request: CheckRequest): PodLink {
+  const { interfaces, ips, routes } = request.prevResult;
+  const index = interfaces.findIndex((each) => each.sandbox !== undefined && each.name === request.ifName);
+  const found = interfaces[index];
+  if (found === undefined)
+    throw cniFault("invalid-config", `prevResult names no interface "${request.ifName}" in the pod`);
+  const mine = ips.filter((ip) => ip.interfaceIndex === index || ip.interfaceIndex === undefined);
+  return {
+    ifName: request.ifName,
+    mac: found.mac ?? "",
+    mtuBytes: found.mtuBytes ?? 0,
+    addresses: mine.map((ip) => ip.address),
+    routes: routes.map(({ destination, gateway }) => ({ destination, gateway })),
+  };
+}

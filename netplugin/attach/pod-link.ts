@@ -1,0 +1,124 @@
+import { addAddress, dumpAddresses } from "../../drivers/netlink/address.ts";
+import { isErrno } from "../../drivers/netlink/errno.ts";
+import { getLink, setLink } from "../../drivers/netlink/link.ts";
+import type { LinkRow } from "../../drivers/netlink/link-row.ts";
+import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
+import type { SocketPool } from "../../drivers/netlink/pool.ts";
+import { addRoute, dumpRoutes } from "../../drivers/netlink/route.ts";
+import { type NetlinkSocket, openNetlink } from "../../drivers/netlink/socket.ts";
+import type { WarmPort } from "../../drivers/ovs/types.ts";
+import { NetError } from "../../state/errors.ts";
+
+/** What a pod's interface is to look like. */
+export interface PodLink {
+  readonly ifName: string;
+  readonly mac: string;
+  readonly mtuBytes: number;
+  /** With prefix length, IPv4 first. */
+  readonly addresses: readonly string[];
+  readonly routes: readonly { readonly destination: string; readonly gateway?: string | undefined }[];
+}
+
+const LOOPBACK_IFINDEX = 1;
+const SCOPE_LINK = 253;
+
+/** Moves the pod's end of a ready port into the pod and gives it name, MAC, MTU, addresses and routes. */
+export async function dressPod(
+  netlink: SocketPool,
+  port: WarmPort,
+  netns: NetnsHandle,
+  link: PodLink,
+  signal: AbortSignal,
+): Promise<void> {
+  const move = setLink(
+    { ifindex: port.peerIfIndex },
+    { netnsFd: netns.fd, name: link.ifName, mac: link.mac, mtuBytes: link.mtuBytes },
+  );
+  const hostEnd = setLink({ ifindex: port.ifIndex }, { mtuBytes: link.mtuBytes });
+  try {
+    await netlink.execute([hostEnd, move], { signal });
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+    throw new NetError("CONFLICT", `Interface "${link.ifName}" exists in the pod's namespace already`, {
+      cause: error,
+    });
+  }
+  using socket = openNetlink({ netns });
+  const inside = await socket.get(getLink({ name: link.ifName }), { signal });
+  await socket.execute(insideMessages(inside.ifindex, link), { signal });
+}
+
+function insideMessages(ifindex: number, link: PodLink) {
+  return [
+    setLink({ ifindex: LOOPBACK_IFINDEX }, { up: true }),
+    setLink({ ifindex }, { up: true }),
+    ...link.addresses.map((prefix) => addAddress({ ifindex, prefix, skipDuplicateDetection: prefix.includes(":") })),
+    ...link.routes.map(({ destination, gateway }) =>
+      addRoute({ destination, ifindex, ...(gateway === undefined ? {} : { gateway }) }),
+    ),
+  ];
+}
+
+/**
+ * Takes an interface off its pod at once: down, and out of the way of a new one of that name. The link itself is deleted
+ * later, with others. A namespace or link that is gone is fine.
+ */
+export async function undressPod(netnsPath: string, ifName: string, spareName: string, signal: AbortSignal) {
+  try {
+    using netns = openNetns(netnsPath);
+    using socket = openNetlink({ netns });
+    const link = await socket.get(getLink({ name: ifName }), { signal });
+    await socket.execute(
+      [setLink({ ifindex: link.ifindex }, { up: false }), setLink({ ifindex: link.ifindex }, { name: spareName })],
+      { signal },
+    );
+  } catch (error) {
+    const gone = error instanceof NetError && (error.code === "NOT_FOUND" || error.code === "INVALID");
+    if (!gone && !isErrno(error, "ENODEV")) throw error;
+  }
+}
+
+/** Compares a pod's interface with what it should be; an error names the first difference. */
+export async function checkPod(netnsPath: string, wanted: PodLink, hostIfIndex: number | undefined): Promise<void> {
+  using netns = openNetns(netnsPath);
+  using socket = openNetlink({ netns });
+  const link = await findPodLink(socket, wanted.ifName);
+  if (link === undefined) throw broken(wanted, "it does not exist");
+  if (!link.up) throw broken(wanted, "it is down");
+  if (link.mac !== wanted.mac) throw broken(wanted, `its MAC is ${link.mac}, not ${wanted.mac}`);
+  if (hostIfIndex !== undefined && link.peerIfindex !== hostIfIndex) {
+    throw broken(wanted, "it is not connected to this node's switch");
+  }
+  await checkAddresses(socket, link, wanted);
+  await checkRoutes(socket, link, wanted);
+}
+
+async function checkAddresses(socket: NetlinkSocket, link: LinkRow, wanted: PodLink): Promise<void> {
+  const rows = await socket.dump(dumpAddresses({ ifindex: link.ifindex }));
+  const present = rows.filter((row) => row.scope < SCOPE_LINK).map((row) => `${row.address}/${row.prefixLengthBits}`);
+  const missing = wanted.addresses.find((address) => !present.includes(address));
+  if (missing !== undefined)
+    throw broken(wanted, `address ${missing} is missing; it has ${present.join(", ") || "none"}`);
+}
+
+async function checkRoutes(socket: NetlinkSocket, link: LinkRow, wanted: PodLink): Promise<void> {
+  const rows = await socket.dump(dumpRoutes({ ifindex: link.ifindex }));
+  const missing = wanted.routes.find(
+    ({ destination, gateway }) => !rows.some((row) => row.destination === destination && row.gateway === gateway),
+  );
+  if (missing !== undefined) throw broken(wanted, `the route to ${missing.destination} is missing`);
+}
+
+/** The interface, or undefined when the namespace has none of that name. */
+export async function findPodLink(socket: NetlinkSocket, ifName: string): Promise<LinkRow | undefined> {
+  try {
+    return await socket.get(getLink({ name: ifName }));
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return undefined;
+    throw error;
+  }
+}
+
+function broken(wanted: PodLink, what: string): NetError {
+  return new NetError("CONFLICT", `Interface "${wanted.ifName}" of the pod is not as ADD left it: ${what}`);
+}

@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { asNetError, NetError } from "../../state/errors.ts";
+import { parseMessage, type ViewMessage } from "../view/messages.ts";
+import { nodePath } from "./node-client.ts";
+import type { Transport } from "./transport.ts";
+
+export interface WatchOptions {
+  readonly transport: Transport;
+  readonly nodeName: string;
+  /** A stream that is silent for longer is dead, in milliseconds. */
+  readonly idleTimeoutMs: number;
+  readonly signal: AbortSignal;
+  /** A new stream is open; its first message follows. */
+  readonly onStream: () => void;
+  readonly onMessages: (messages: readonly ViewMessage[]) => void;
+  readonly report: (error: NetError) => void;
+}
+
+const OPEN_TIMEOUT_MS = 10_000;
+const BACKOFF_MIN_MS = 50;
+const BACKOFF_MAX_MS = 2_000;
+const MAX_LINE_BYTES = 4 * 1024 * 1024;
+
+/** Follows this node's watch stream for ever, over any netmaster, until the signal aborts. */
+export async function followWatch(options: WatchOptions): Promise<void> {
+  const { signal } = options;
+  let pauseMs = BACKOFF_MIN_MS;
+  while (!signal.aborted) {
+    try {
+      await oneStream(options, () => {
+        pauseMs = BACKOFF_MIN_MS;
+      });
+    } catch (error) {
+      if (!signal.aborted) options.report(asNetError(error, "follow netmaster's watch stream", "UNAVAILABLE"));
+    }
+    await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
+    pauseMs = Math.min(pauseMs * 2, BACKOFF_MAX_MS);
+  }
+}
+
+async function oneStream(options: WatchOptions, onLive: () => void): Promise<void> {
+  const ending = new AbortController();
+  const signal = AbortSignal.any([options.signal, ending.signal]);
+  const path = `${nodePath(options.nodeName)}/watch`;
+  const incoming = await options.transport.stream(path, { signal, timeoutMs: OPEN_TIMEOUT_MS });
+  const idle = idleTimer(options.idleTimeoutMs, (error) => incoming.destroy(error));
+  options.onStream();
+  try {
+    let rest = "";
+    incoming.setEncoding("utf8");
+    for await (const chunk of incoming as AsyncIterable<string>) {
+      idle.reset();
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop() ?? "";
+      if (rest.length > MAX_LINE_BYTES) throw new NetError("PROTOCOL", "A line of the watch stream is over 4 MiB");
+      const messages = lines.filter((line) => line !== "").map((line) => parseMessage(JSON.parse(line)));
+      if (messages.length === 0) continue;
+      onLive();
+      options.onMessages(messages);
+    }
+    throw new NetError("UNAVAILABLE", "netmaster has ended the watch stream");
+  } finally {
+    idle.stop();
+    ending.abort();
+    incoming.destroy();
+  }
+}
+
+function idleTimer(timeoutMs: number, onIdle: (error: NetError) => void) {
+  const expired = () => onIdle(new NetError("TIMEOUT", `The watch stream has been silent for ${timeoutMs} ms`));
+  let timer = setTimeout(expired, timeoutMs);
+  return {
+    reset: () => {
+      clearTimeout(timer);
+      timer = setTimeout(expired, timeoutMs);
+    },
+    stop: () => clearTimeout(timer),
+  };
+}
