@@ -5,6 +5,8 @@ export interface TcpProxy extends AsyncDisposable {
   readonly port: number;
   /** Connections relayed since the start. */
   readonly connectionCount: number;
+  /** Connections reset by `cut`, `refuse` and `cutAfter`. */
+  readonly resetCount: number;
   /** Bytes which the server has sent to clients through here. */
   readonly bytesToClients: number;
   /** Resets all connections; new ones are relayed. */
@@ -35,6 +37,7 @@ class Relay implements TcpProxy {
   port = 0;
   connectionCount = 0;
   bytesToClients = 0;
+  resetCount = 0;
   readonly #targetPort: number;
   readonly #targetHost: string;
   readonly #links = new Set<Link>();
@@ -61,6 +64,7 @@ class Relay implements TcpProxy {
   cut(): void {
     this.#mode = "relay";
     this.#cutAtBytes = Number.POSITIVE_INFINITY;
+    this.resetCount += this.#links.size;
     for (const link of [...this.#links]) this.#drop(link);
   }
 

@@ -37,6 +37,16 @@ export interface Page {
   readonly kvs: readonly IKeyValue[];
 }
 
+const VALUES_PER_TURN = 256;
+
+/** The values of a page in slices, with a turn of the event loop between them. */
+export async function* valuesInTurns(page: Page): AsyncGenerator<readonly StoredValue[]> {
+  for (let start = 0; start < page.kvs.length; start += VALUES_PER_TURN) {
+    yield page.kvs.slice(start, start + VALUES_PER_TURN).map(storedValue);
+    await nextTurn();
+  }
+}
+
 export interface PageOptions {
   readonly signal?: AbortSignal | undefined;
   readonly keysOnly?: boolean;
@@ -59,7 +69,6 @@ export async function* listPages(link: EtcdLink, prefix: string, options: PageOp
     yield { revision: BigInt(revision), kvs: answer.kvs };
     if (following === undefined) return;
     answer = await following;
-    await nextTurn();
   }
 }
 

@@ -30,7 +30,7 @@ import {
   type EtcdOptions,
   type EtcdTimings,
 } from "./options.ts";
-import { listPages, restartCompacted, storedValue } from "./range.ts";
+import { listPages, restartCompacted, storedValue, valuesInTurns } from "./range.ts";
 import { RequestSlots } from "./request-slots.ts";
 import { diagnoseTls, loadTls, type TlsMaterial } from "./tls.ts";
 import { followEtcd } from "./watch.ts";
@@ -115,7 +115,7 @@ class EtcdStore implements Store {
       let revision = 0n;
       for await (const page of listPages(this.#link, prefix, options)) {
         revision = page.revision;
-        for (const kv of page.kvs) values.push(storedValue(kv));
+        for await (const slice of valuesInTurns(page)) values.push(...slice);
       }
       return { revision, values };
     });

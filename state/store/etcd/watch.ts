@@ -13,7 +13,7 @@ import {
 import { attempt, type EtcdLink } from "./calls.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { EventQueue } from "./event-queue.ts";
-import { listPages, prefixRange, restartCompacted, storedValue } from "./range.ts";
+import { listPages, prefixRange, restartCompacted, storedValue, valuesInTurns } from "./range.ts";
 import { verifyRegularly } from "./verify.ts";
 import { runStream, type StreamEnd } from "./watch-stream.ts";
 
@@ -83,9 +83,10 @@ function listOnce(follower: Follower): Promise<void> {
     for await (const page of listPages(link, prefix, { signal })) {
       revision = page.revision;
       keyCount += page.kvs.length;
-      const values = page.kvs.map(storedValue);
-      if (listed) for (const value of values) listed.add(value.key);
-      await deliverAll(follower, changedPuts(progress, values));
+      for await (const values of valuesInTurns(page)) {
+        if (listed) for (const value of values) listed.add(value.key);
+        await deliverAll(follower, changedPuts(progress, values));
+      }
     }
     if (listed && progress.known.size !== listed.size) {
       await deliverAll(follower, vanishedDeletes(progress, listed, revision));
@@ -98,8 +99,8 @@ function listOnce(follower: Follower): Promise<void> {
 
 async function deliverAll(follower: Follower, events: readonly WatchEvent[]): Promise<void> {
   for (let start = 0; start < events.length; start += BATCH_EVENTS) {
+    if (start > 0) await nextTurn();
     await deliver(follower, events.slice(start, start + BATCH_EVENTS));
-    await nextTurn();
   }
 }
 
