@@ -10,13 +10,22 @@ export type FieldName = MatchField | WideRegister;
 export type FieldKind = "int" | "mac" | "ipv4" | "ipv6" | "port" | "vlan" | "ctState" | "frag";
 
 /** What a match on a field presupposes (meta-flow.h, "Prerequisites"). */
-export interface Needs {
+interface Needs {
   readonly ethType?: number;
   /** IPv4 or IPv6; which one must be said. */
   readonly ip?: true;
   readonly ipProto?: number;
   readonly icmpv6Type?: number;
+  /** Neighbour solicitation or advertisement; which one must be said. */
+  readonly nd?: true;
   readonly vlan?: true;
+}
+
+/** A field that must have a certain value; `isLoose`: another one will do as well. */
+export interface Implied {
+  readonly name: MatchField;
+  readonly value: number | string;
+  readonly isLoose: boolean;
 }
 
 /** One field (meta-flow.h, enum mf_field_id): its names, its code on the wire, its size and form. */
@@ -37,7 +46,14 @@ export interface FieldSpec {
   readonly writable: boolean;
   /** ovs-ofctl writes it in hexadecimal. */
   readonly hex: boolean;
-  readonly needs: Needs;
+  /** Its place in a match. */
+  readonly order: number;
+  /** What follows from a match on it. */
+  readonly implies: readonly Implied[];
+  /** Wants IPv4 or IPv6 to be said. */
+  readonly isOverIp: boolean;
+  /** Wants neighbour solicitation or advertisement to be said. */
+  readonly isOfNd: boolean;
 }
 
 /** OXM classes (nx-match.c; build-aux/extract-ofp-fields, OXM_CLASSES). */
@@ -56,6 +72,7 @@ const UDP = { ip: true, ipProto: 17 } as const;
 const SCTP = { ip: true, ipProto: 132 } as const;
 const ICMP4 = { ethType: 0x0800, ipProto: 1 } as const;
 const ICMP6 = { ethType: 0x86dd, ipProto: 58 } as const;
+const ND = { ...ICMP6, nd: true } as const;
 const SOLICIT = { ...ICMP6, icmpv6Type: 135 } as const;
 const ADVERT = { ...ICMP6, icmpv6Type: 136 } as const;
 
@@ -132,11 +149,11 @@ const ROWS: readonly Row[] = [
   ["icmpCode", "icmp_code", "NXM_OF_ICMP_CODE", OXM_OF, 20, 1, "int", "", { needs: ICMP4, nxm: [NXM_OF, 14] }],
   ["icmpv6Type", "icmpv6_type", "NXM_NX_ICMPV6_TYPE", OXM_OF, 29, 1, "int", "", { needs: ICMP6, nxm: [NXM_NX, 21] }],
   ["icmpv6Code", "icmpv6_code", "NXM_NX_ICMPV6_CODE", OXM_OF, 30, 1, "int", "", { needs: ICMP6, nxm: [NXM_NX, 22] }],
-  ["ndTarget", "nd_target", "NXM_NX_ND_TARGET", OXM_OF, 31, 16, "ipv6", "m", { needs: ICMP6, nxm: [NXM_NX, 23] }],
+  ["ndTarget", "nd_target", "NXM_NX_ND_TARGET", OXM_OF, 31, 16, "ipv6", "m", { needs: ND, nxm: [NXM_NX, 23] }],
   ["ndSll", "nd_sll", "NXM_NX_ND_SLL", OXM_OF, 32, 6, "mac", "m", { needs: SOLICIT, nxm: [NXM_NX, 24] }],
   ["ndTll", "nd_tll", "NXM_NX_ND_TLL", OXM_OF, 33, 6, "mac", "m", { needs: ADVERT, nxm: [NXM_NX, 25] }],
-  ["ndReserved", "nd_reserved", "ERICOXM_OF_ICMPV6_ND_RESERVED", ERICOXM, 1, 4, "int", "", { needs: ICMP6 }],
-  ["ndOptionsType", "nd_options_type", "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", ERICOXM, 2, 1, "int", "", { needs: ICMP6 }],
+  ["ndReserved", "nd_reserved", "ERICOXM_OF_ICMPV6_ND_RESERVED", ERICOXM, 1, 4, "int", "", { needs: ND }],
+  ["ndOptionsType", "nd_options_type", "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", ERICOXM, 2, 1, "int", "", { needs: ND }],
   ["arpOp", "arp_op", "NXM_OF_ARP_OP", OXM_OF, 21, 2, "int", "", { needs: ARP, nxm: [NXM_OF, 15] }],
   ["arpSpa", "arp_spa", "NXM_OF_ARP_SPA", OXM_OF, 22, 4, "ipv4", "m", { needs: ARP, nxm: [NXM_OF, 16] }],
   ["arpTpa", "arp_tpa", "NXM_OF_ARP_TPA", OXM_OF, 23, 4, "ipv4", "m", { needs: ARP, nxm: [NXM_OF, 17] }],
@@ -168,9 +185,10 @@ const ROWS: readonly Row[] = [
   ...registers("xxreg", 4),
 ];
 
-function toSpec(row: Row): FieldSpec {
+function toSpec(row: Row, order: number): FieldSpec {
   const [name, text, nxm, cls, field, bytes, kind, flags, extra = {}] = row;
   const code = (cls << 7) | field;
+  const needs = extra.needs ?? {};
   return {
     name,
     text,
@@ -183,8 +201,21 @@ function toSpec(row: Row): FieldSpec {
     maskable: flags.includes("m"),
     writable: !flags.includes("r"),
     hex: flags.includes("x"),
-    needs: extra.needs ?? {},
+    order,
+    implies: impliedBy(needs),
+    isOverIp: needs.ip ?? false,
+    isOfNd: needs.nd ?? false,
   };
+}
+
+function impliedBy(needs: Needs): Implied[] {
+  const implied: Implied[] = [];
+  for (const name of ["ethType", "ipProto", "icmpv6Type"] as const) {
+    const value = needs[name];
+    if (value !== undefined) implied.push({ name, value, isLoose: false });
+  }
+  if (needs.vlan) implied.push({ name: "vlanVid", value: "any", isLoose: true });
+  return implied;
 }
 
 const SPECS: readonly FieldSpec[] = ROWS.map(toSpec);

@@ -47,6 +47,8 @@ export interface EncodedFlow {
   readonly body: Buffer;
   /** Where the match ends and the instructions begin. */
   readonly matchEnd: number;
+  /** Table, priority and match as text of one byte per character. */
+  readonly key: string;
 }
 
 const cache = new WeakMap<Flow, EncodedFlow>();
@@ -64,9 +66,17 @@ export function encodeFlow(flow: Flow, isComplete = false): EncodedFlow {
   putMatch(scratch, flow.match, isComplete);
   const matchEnd = scratch.length;
   putInstructions(scratch, flow);
-  const encoded = { body: written(scratch), matchEnd };
+  const body = written(scratch);
+  const encoded = { body, matchEnd, key: keyOf(body, matchEnd) };
   cache.set(flow, encoded);
   return encoded;
+}
+
+function keyOf(body: Buffer, matchEnd: number): string {
+  const priority = body.readUInt16BE(22);
+  return (
+    String.fromCharCode(body[16] ?? 0, priority >> 8, priority & 0xff) + body.toString("latin1", FIXED_BYTES, matchEnd)
+  );
 }
 
 interface FixedPart extends FlowFilter {
@@ -252,12 +262,4 @@ export function sameInstructions(a: EncodedFlow, b: EncodedFlow): boolean {
   if (a.body.compare(b.body, 18, 22, 18, 22) !== 0) return false;
   if (a.body.compare(b.body, 36, FIXED_BYTES, 36, FIXED_BYTES) !== 0) return false;
   return a.body.compare(b.body, b.matchEnd, b.body.length, a.matchEnd, a.body.length) === 0;
-}
-
-/** Table, priority and canonical match as text of one byte per character. */
-export function encodedKey(encoded: EncodedFlow): string {
-  const { body, matchEnd } = encoded;
-  return (
-    body.toString("latin1", 16, 17) + body.toString("latin1", 22, 24) + body.toString("latin1", FIXED_BYTES, matchEnd)
-  );
 }

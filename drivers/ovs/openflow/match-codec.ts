@@ -1,4 +1,3 @@
-import { NetError } from "../../../state/errors.ts";
 import {
   getU16,
   nested,
@@ -13,8 +12,9 @@ import {
   type Writer,
 } from "./bytes.ts";
 import { fieldFromBytes, rawOf } from "./field-value.ts";
-import { type FieldSpec, fieldByCode, MATCH_FIELDS } from "./fields.ts";
+import { fieldByCode } from "./fields.ts";
 import type { Match } from "./flow.ts";
+import { checkEntries, completeEntries, type MatchEntry, matchEntries } from "./match-entries.ts";
 import { getOxm, isFullMask, putOxm, type Tlv } from "./oxm.ts";
 
 /** openflow-1.1.h, OFPMT_OXM. */
@@ -25,49 +25,14 @@ const PKT_REG_CLASS = 0x8001;
 /** A match under construction: any field, not yet complete. */
 type Draft = Record<string, unknown>;
 
-/** Adds the fields that others presuppose; refuses a match that contradicts itself or leaves one open. */
-export function completeMatch(match: Match): Match {
-  const draft: Draft = { ...match };
-  for (const spec of MATCH_FIELDS) {
-    if (match[spec.name] === undefined) continue;
-    require(draft, spec, "ethType", spec.needs.ethType);
-    require(draft, spec, "ipProto", spec.needs.ipProto);
-    require(draft, spec, "icmpv6Type", spec.needs.icmpv6Type);
-    if (spec.needs.vlan && draft.vlanVid === undefined) draft.vlanVid = "any";
-  }
-  for (const spec of MATCH_FIELDS) if (match[spec.name] !== undefined) checkOpen(draft, spec);
-  return draft;
-}
-
-function require(draft: Draft, spec: FieldSpec, name: string, value: number | undefined): void {
-  if (value === undefined) return;
-  if (draft[name] !== undefined && draft[name] !== value) {
-    throw new NetError("INVALID", `Cannot match ${spec.name} where ${name} is ${draft[name]}: it needs ${value}`, {
-      field: spec.name,
-    });
-  }
-  draft[name] = value;
-}
-
-/** What cannot be guessed: IPv4 or IPv6, solicitation or advertisement. */
-function checkOpen(draft: Draft, spec: FieldSpec): void {
-  const isIp = draft.ethType === 0x0800 || draft.ethType === 0x86dd;
-  if (spec.needs.ip && !isIp) {
-    throw new NetError("INVALID", `Cannot match ${spec.name} unless ethType is 0x0800 or 0x86dd`, { field: spec.name });
-  }
-  const isNd = draft.icmpv6Type === 135 || draft.icmpv6Type === 136;
-  if (spec.name.startsWith("nd") && !isNd) {
-    throw new NetError("INVALID", `Cannot match ${spec.name} unless icmpv6Type is 135 or 136`, { field: spec.name });
-  }
-}
-
 /** Writes the fields in canonical order, prerequisites included (unless they are known to be there), without header or padding. */
 export function putMatchFields(writer: Writer, match: Match, isComplete = false): void {
-  const complete = isComplete ? match : completeMatch(match);
-  for (const spec of MATCH_FIELDS) {
-    const value = complete[spec.name];
-    if (value !== undefined) putOxm(writer, spec, rawOf(spec, value));
+  let entries: readonly MatchEntry[] = matchEntries(match);
+  if (!isComplete) {
+    entries = completeEntries(entries);
+    checkEntries(entries);
   }
+  for (const { spec, value } of entries) putOxm(writer, spec, rawOf(spec, value));
   if (match.unknown !== undefined) putBytes(writer, Buffer.from(match.unknown, "hex"));
 }
 

@@ -117,6 +117,7 @@ export function getMeterFeatures(reader: Reader): MeterFeatures {
   const bandTypes = getU32(reader);
   const capabilities = getU32(reader);
   const maxBands = getU8(reader);
+  skip(reader, 3);
   return {
     maxMeters,
     maxBands,

@@ -3,6 +3,7 @@ import { subfieldBits } from "./action-wire.ts";
 import { type FieldSpec, fieldByName, MATCH_FIELDS } from "./fields.ts";
 import type { Flow, FlowFilter, FlowMod, Match, Port } from "./flow.ts";
 import type { Bucket, GroupMod } from "./group.ts";
+import { completeMatch } from "./match-entries.ts";
 import type { MeterMod } from "./meter.ts";
 import { formatActions } from "./text-actions.ts";
 
@@ -51,7 +52,8 @@ export function formatMatch(match: Match): string {
   return matchParts(match).join(",");
 }
 
-function matchParts(match: Match): string[] {
+function matchParts(given: Match): string[] {
+  const match = completeMatch(given);
   const word = PROTOCOLS[`${match.ethType ?? ""}/${match.ipProto ?? ""}`] ?? PROTOCOLS[`${match.ethType ?? ""}/`];
   const hasProtocol = PROTOCOLS[`${match.ethType ?? ""}/${match.ipProto ?? ""}`] !== undefined;
   const parts = word === undefined ? [] : [word];
