@@ -141,6 +141,7 @@ test("kill -9 of the leader three times under writers: acknowledged writes stay,
   const keys = new Set((await store.list("/killed/")).values.map((value) => value.key));
   expect([...acknowledged].filter((key) => !keys.has(key))).toEqual([]);
   expect(longestMs).toBeLessThan(8_500);
+  expect(lease.lost.reason).toBeUndefined();
   expect(lease.valid()).toBe(true);
   expect(keys.has("/killed/leased")).toBe(true);
   await eventually(() => seen.state.size === keys.size);

@@ -6,10 +6,16 @@ import { startTcpProxy } from "../../../test/fakes/tcp-proxy.ts";
 import { eventually, newCommit, newRecorder } from "../contract.ts";
 import type { Store } from "../store.ts";
 
-function activeResources(): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const kind of process.getActiveResourcesInfo()) counts[kind] = (counts[kind] ?? 0) + 1;
-  return { timers: counts["Timeout"] ?? 0, sockets: counts["TCPSocketWrap"] ?? 0 };
+interface Resources {
+  readonly timers: number;
+  readonly sockets: number;
+  readonly heapBytes: number;
+}
+
+function resources(): Resources {
+  const kinds = process.getActiveResourcesInfo();
+  const count = (wanted: string) => kinds.filter((kind) => kind === wanted).length;
+  return { timers: count("Timeout"), sockets: count("TCPSocketWrap"), heapBytes: collectedHeapBytes() };
 }
 
 async function openAndClose(store: Store, count: number): Promise<void> {
@@ -42,14 +48,14 @@ test("2000 watches opened and closed, 30 link flaps: heap, timers and sockets do
   await sleep(300);
   opened.reports.length = 0;
   seen.events.length = 0;
-  const before = { ...activeResources(), heapBytes: collectedHeapBytes() };
+  const before = resources();
   await openAndClose(store, 2_000);
   await flap(30);
   await sleep(300);
   opened.reports.length = 0;
   seen.events.length = 0;
-  const after = { ...activeResources(), heapBytes: collectedHeapBytes() };
+  const after = resources();
   expect(after.heapBytes - before.heapBytes).toBeLessThan(4 * 1024 * 1024);
-  expect((after["timers"] ?? 0) - (before["timers"] ?? 0)).toBeLessThanOrEqual(5);
-  expect((after["sockets"] ?? 0) - (before["sockets"] ?? 0)).toBeLessThanOrEqual(4);
+  expect(after.timers - before.timers).toBeLessThanOrEqual(5);
+  expect(after.sockets - before.sockets).toBeLessThanOrEqual(4);
 }, 90_000);
