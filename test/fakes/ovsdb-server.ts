@@ -32,6 +32,8 @@ export interface FakeOvsdb extends AsyncDisposable {
   readonly socketPath: string;
   /** Methods that came, in order. */
   readonly received: readonly string[];
+  /** How often a monitor was resumed from a point in the history. */
+  readonly resumed: number;
   /** Runs wire operations as if another client had. */
   transact(operations: readonly unknown[]): readonly unknown[];
   /** The rows of a table, as they are kept. */
@@ -63,6 +65,7 @@ interface State {
   readonly history: Map<string, Tables>;
   tables: Tables;
   stalled: boolean;
+  resumed: number;
 }
 
 const ZERO = "00000000-0000-0000-0000-000000000000";
@@ -79,6 +82,7 @@ export async function startFakeOvsdb(socketPath: string, options: FakeOvsdbOptio
     history: new Map(),
     tables: emptyTables(schema),
     stalled: false,
+    resumed: 0,
   };
   let server = await listen(state, socketPath);
   fill(state);
@@ -91,6 +95,9 @@ export async function startFakeOvsdb(socketPath: string, options: FakeOvsdbOptio
   return {
     socketPath,
     received: state.received,
+    get resumed() {
+      return state.resumed;
+    },
     transact: (operations) => runTransaction(state, operations, () => false).results,
     rows: (table) => state.tables.get(table) ?? new Map(),
     stall: () => {
@@ -285,6 +292,7 @@ function monitor(state: State, client: Client, method: MonitorMethod, params: re
   const last = [...state.history.keys()].at(-1) ?? ZERO;
   const known = state.options.keepsHistory ? state.history.get(String(params[3])) : undefined;
   if (known === undefined) return [false, last, updates(watching, undefined, state.tables)];
+  state.resumed += 1;
   return [true, last, updates(watching, known, state.tables) ?? {}];
 }
 

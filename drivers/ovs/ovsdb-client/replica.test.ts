@@ -165,6 +165,23 @@ describe("a replica", () => {
     expect([...replica.rows("Interface").values()][0]).toBe(before);
     expect(changes).toHaveLength(1);
     expect([...(changes[0]?.rows.keys() ?? [])]).toEqual(["Port"]);
+    expect(fake.resumed).toBe(1);
+  });
+
+  it("takes the whole picture anew after it was out of step, history or not", async () => {
+    await start({ keepsHistory: true });
+    const replica = await replicate();
+    await replica.transact(addBridge("br0", ["v0"]));
+    const ghost = "00000000-0000-0000-0000-00000000000e";
+    const last = "00000000-0000-0000-0000-00000000000f";
+    const send = (rows: object) =>
+      fake.sendRaw(JSON.stringify({ id: null, method: "update3", params: ["m1", last, { Port: rows }] }));
+    send({ [ghost]: { insert: { name: "ghost" } } });
+    await replica.waitFor(() => names(replica, "Port").includes("ghost"));
+    await replica.transact([ops.mutate("Open_vSwitch", [], [["next_cfg", "+=", 1]])]); // a place in the real history
+    send({ [last]: { modify: { tag: 1 } } });
+    await replica.waitFor(() => !names(replica, "Port").includes("ghost"));
+    expect(fake.resumed).toBe(0);
   });
 
   it("waits for the ofport that the switch gives", async () => {
