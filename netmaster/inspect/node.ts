@@ -1,0 +1,33 @@
+import type { NodeRecord } from "../../state/kinds/node.ts";
+import type { Receipt } from "../../state/node-api.ts";
+import type { ClusterView } from "../view/types.ts";
+import { endpointList } from "./endpoint.ts";
+import { omitEmpty, type Rendered, StreamedObject } from "./streamed.ts";
+
+/** A node as the REST API shows it. */
+export function nodeObject({ key, state, stateSince, registration, conditions }: NodeRecord): Record<string, Rendered> {
+  const { name, ...rest } = registration;
+  const { bootId, capabilities, physicalNetworks, routerMac, underlayMtuBytes, version, vtepIp } = rest;
+  return omitEmpty({
+    key,
+    bootId,
+    capabilities,
+    conditions,
+    name,
+    physicalNetworks,
+    routerMac,
+    state,
+    stateSince,
+    underlayMtuBytes,
+    version,
+    vtepIp,
+  });
+}
+
+/** `Oper` of a node: its endpoints, and what it has told to have enforced. */
+export function nodeOper(view: ClusterView, node: NodeRecord, receipt: Receipt | undefined): StreamedObject {
+  const endpoints = view.endpointsOfNode(node.key);
+  return new StreamedObject(
+    omitEmpty({ endpoints: endpointList(view, endpoints), numEndpoints: endpoints.size, receipt }),
+  );
+}
