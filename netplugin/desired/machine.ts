@@ -12,7 +12,7 @@ export interface Machine {
   readonly nodeName: NodeName;
   /** Source MAC of frames that this node routes onto a VLAN: physical switches must not see one MAC on many ports. */
   readonly routerMac: Mac;
-  /** Tunnel endpoint address of this node. */
+  /** Tunnel endpoint address of this node, in canonical text. */
   readonly vtepIp: string;
   /** OpenFlow port of the flow-keyed VXLAN tunnel port; undefined until it exists. */
   readonly tunnelOfport: number | undefined;

@@ -29,11 +29,13 @@ export const Register = {
   tenantId: "reg3",
   flags: "reg4",
   outputPort: "reg5",
-  /** VLAN tag that a frame from an uplink came with, as OXM_OF_VLAN_VID writes it (bit 12 set); 0 = none. */
+  /** VLAN id of the tag that a frame from an uplink came with. */
   uplinkVlan: "reg6",
-  /** Used within one action list only. */
-  scratch: "reg7",
+  /** What an answer is made of: the flags of a neighbour advertisement (RFC 4861 §4.4), and the address asked for. */
+  answerFlags: "reg7",
   answerMac: "xreg4",
+  /** Used within one action list only. */
+  scratch: "reg10",
 } as const;
 
 /** Bits of `Register.flags`: where the packet came from (exactly one of the first four), and what has happened to it. */
@@ -44,8 +46,6 @@ export const Flag = {
   fromHost: 1 << 3,
   /** The distributed gateway has routed it. */
   routed: 1 << 8,
-  /** The address asked for belongs to a router (the R flag of RFC 4861 §4.4). */
-  routerAnswer: 1 << 9,
 } as const;
 
 /** Priorities by table: the higher wins. A table without a name here has one priority, `Priority.miss`. */
@@ -58,6 +58,7 @@ export const Priority = {
   neighbour: { ownAddress: 200, duplicateDetection: 200, answer: 100, knownSource: 50, unknownSource: 10 },
   answer: { message: 100 },
   route: { gatewayEcho: 300, linkLocal: 200, endpoint: 100, unroutable: 10 },
+  /** The group flow (broadcast and multicast) is below endpoints only for order's sake: their MACs are unicast. */
   switch: { endpoint: 100, group: 50, routedUnknown: 30, unknown: 20 },
 } as const;
 

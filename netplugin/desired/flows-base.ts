@@ -1,0 +1,197 @@
+import type { Action } from "../../drivers/ovs/openflow/action.ts";
+import {
+  ADVERTISEMENT,
+  ArpOp,
+  EtherType,
+  Icmpv6,
+  moveField,
+  moveMac,
+  output,
+  restoreUplinkVlan,
+  SOLICITATION,
+  setField,
+} from "./actions.ts";
+import {
+  BASE_OWNER,
+  type FlowContext,
+  type FlowDraft,
+  isProxying,
+  isRouting,
+  type OwnedFlows,
+  own,
+} from "./context.ts";
+import { Flag, GATEWAY_MAC, hasFlags, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
+
+/** ND option types (RFC 4861 §4.6). */
+const NdOption = { none: 0, sourceLinkAddress: 1, targetLinkAddress: 2 } as const;
+const IPV4_BIT_COUNT = 32;
+const IPV6_BIT_COUNT = 128;
+/** Hop limit that ND messages must have (RFC 4861 §7.1). */
+const ND_HOP_LIMIT = 255;
+const UNSPECIFIED = "::";
+
+/** What depends on no object: the way from table to table, the answering machine for ARP and ND, the output. */
+export function baseFlows(context: FlowContext): OwnedFlows {
+  const drafts = [
+    ...passes(),
+    ...remoteOrigin(context),
+    ...forbiddenDiscovery(),
+    ...(isProxying(context) ? unknownNeighbours() : []),
+    ...arpAnswers(),
+    ...ndAnswers(),
+    ...routerGuards(context),
+    outputFlow(),
+  ];
+  return { flows: own(context, BASE_OWNER, drafts), failure: undefined };
+}
+
+/** Tables that let through what they do not name. 15 and 30 are the seams where the policy engine goes in. */
+function passes(): FlowDraft[] {
+  const ways = [
+    [Table.neighbourDiscovery, Table.neighbour],
+    [Table.sourceGroup, Table.neighbour],
+    [Table.neighbour, Table.conntrack],
+    [Table.answer, Table.conntrack],
+    [Table.conntrack, Table.route],
+    [Table.route, Table.switch],
+  ] as const;
+  return ways.map(([table, goto]) => ({ table, priority: Priority.miss, match: {}, goto }));
+}
+
+/** Frames from tunnels and uplinks were judged at their source; only our own that come back are stopped. */
+function remoteOrigin({ machine }: FlowContext): FlowDraft[] {
+  const table = Table.antiSpoofing;
+  const { remote, reflected } = Priority.antiSpoofing;
+  const pass = [Flag.fromTunnel, Flag.fromUplink].map((flag) => {
+    return { table, priority: remote, match: { [Register.flags]: hasFlags(flag) }, goto: Table.sourceGroup };
+  });
+  const ours = { [Register.flags]: lacksFlags(Flag.fromPod), ethSrc: machine.routerMac };
+  return [...pass, { table, priority: reflected, match: ours }];
+}
+
+/** Pods are hosts: no router advertisement and no redirect, and of the rest only what flows-pod.ts names. */
+function forbiddenDiscovery(): FlowDraft[] {
+  const types = [
+    Icmpv6.routerAdvertisement,
+    Icmpv6.neighbourSolicitation,
+    Icmpv6.neighbourAdvertisement,
+    Icmpv6.redirect,
+  ];
+  return types.map((icmpv6Type) => {
+    return { table: Table.neighbourDiscovery, priority: Priority.neighbourDiscovery.forbidden, match: { icmpv6Type } };
+  });
+}
+
+/** Proxy mode. A pod is a known source; of what comes by tunnel its node knew the source. Who looks for duplicates has no address yet. */
+function unknownNeighbours(): FlowDraft[] {
+  const table = Table.neighbour;
+  const { unknownSource, duplicateDetection } = Priority.neighbour;
+  const fromUplink = { [Register.flags]: hasFlags(Flag.fromUplink) };
+  return [
+    { table, priority: unknownSource, match: { ...fromUplink, arpOp: ArpOp.request } },
+    { table, priority: unknownSource, match: { ...fromUplink, ...SOLICITATION } },
+    {
+      table,
+      priority: duplicateDetection,
+      match: { ...SOLICITATION, ipv6Src: UNSPECIFIED },
+      goto: Table.conntrack,
+    },
+  ];
+}
+
+/** Sends the packet back where it came from, with its tag when it came from an uplink. */
+function returning(draft: FlowDraft): FlowDraft[] {
+  const actions = draft.actions ?? [];
+  const { match } = draft;
+  return [
+    {
+      ...draft,
+      match: { ...match, [Register.flags]: hasFlags(Flag.fromUplink) },
+      actions: [...actions, ...restoreUplinkVlan(), output("in_port")],
+    },
+    {
+      ...draft,
+      match: { ...match, [Register.flags]: hasFlags(Flag.fromPod) },
+      actions: [...actions, output("in_port")],
+    },
+  ];
+}
+
+const SWAP_ETHERNET: readonly Action[] = [moveMac("ethSrc", "ethDst"), moveMac(Register.answerMac, "ethSrc")];
+
+/** Turns an ARP request into the reply (RFC 826); `Register.answerMac` holds the address asked for. */
+function arpAnswers(): FlowDraft[] {
+  return returning({
+    table: Table.answer,
+    priority: Priority.answer.message,
+    match: { ethType: EtherType.arp },
+    actions: [
+      ...SWAP_ETHERNET,
+      setField("arpOp", ArpOp.reply),
+      moveField("arpTpa", Register.scratch, IPV4_BIT_COUNT),
+      moveField("arpSpa", "arpTpa", IPV4_BIT_COUNT),
+      moveField(Register.scratch, "arpSpa", IPV4_BIT_COUNT),
+      moveMac("arpSha", "arpTha"),
+      moveMac(Register.answerMac, "arpSha"),
+    ],
+  });
+}
+
+/**
+ * Turns a neighbour solicitation into the advertisement (RFC 4861 §7.2.4): its source option becomes the target option. The option's
+ * address can only be set by a flow that matches advertisements, hence two tables. A solicitation without option gets an answer
+ * without one (it was sent to somebody whose address is known); one that begins with another option is let through.
+ */
+function ndAnswers(): FlowDraft[] {
+  const table = Table.answer;
+  const priority = Priority.answer.message;
+  const toAdvertisement = [
+    ...SWAP_ETHERNET,
+    moveField("ipv6Src", "ipv6Dst", IPV6_BIT_COUNT),
+    moveField("ndTarget", "ipv6Src", IPV6_BIT_COUNT),
+    setField("ipTtl", ND_HOP_LIMIT),
+    setField("icmpv6Type", Icmpv6.neighbourAdvertisement),
+    setField("icmpv6Code", 0),
+    moveField(Register.answerFlags, "ndReserved", 32),
+  ];
+  const withOption = [...toAdvertisement, setField("ndOptionsType", NdOption.targetLinkAddress)];
+  const goto = Table.answerOption;
+  return [
+    {
+      table,
+      priority,
+      match: { ...SOLICITATION, ndOptionsType: NdOption.sourceLinkAddress },
+      actions: withOption,
+      goto,
+    },
+    { table, priority, match: { ...SOLICITATION, ndOptionsType: NdOption.none }, actions: toAdvertisement, goto },
+    ...returning({
+      table: Table.answerOption,
+      priority,
+      match: { ...ADVERTISEMENT, ndOptionsType: NdOption.targetLinkAddress },
+      actions: [moveMac(Register.answerMac, "ndTll")],
+    }),
+    ...returning({
+      table: Table.answerOption,
+      priority,
+      match: { ...ADVERTISEMENT, ndOptionsType: NdOption.none },
+    }),
+  ];
+}
+
+/** What is sent to the gateway and is not routed goes nowhere; link-local addresses are never routed (RFC 4291 §2.5.6). */
+function routerGuards(context: FlowContext): FlowDraft[] {
+  const table = Table.route;
+  const unroutable: FlowDraft = { table, priority: Priority.route.unroutable, match: { ethDst: GATEWAY_MAC } };
+  const linkLocal: FlowDraft = {
+    table,
+    priority: Priority.route.linkLocal,
+    match: { ethDst: GATEWAY_MAC, ipv6Src: "fe80::/10" },
+  };
+  return isRouting(context) ? [unroutable, linkLocal] : [unroutable];
+}
+
+function outputFlow(): FlowDraft {
+  const actions: Action[] = [{ kind: "outputField", src: { field: Register.outputPort } }];
+  return { table: Table.output, priority: Priority.miss, match: {}, actions };
+}

@@ -1,0 +1,101 @@
+import type { Action } from "../../drivers/ovs/openflow/action.ts";
+import type { Match } from "../../drivers/ovs/openflow/flow.ts";
+import { ADVERTISEMENT, ArpOp, EtherType, Icmpv6, SOLICITATION, setField } from "./actions.ts";
+import type { FlowDraft } from "./context.ts";
+import { Flag, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
+import type { LocalPlace } from "./place.ts";
+
+/** No link-layer address option in the message. */
+const NO_MAC = "00:00:00:00:00:00";
+
+/** Lets a plugged-in endpoint into the pipeline, with its own addresses and no others. Frames with a VLAN tag match nothing. */
+export function podFlows(place: LocalPlace): FlowDraft[] {
+  return [
+    classification(place),
+    reflection(place),
+    ...arpSenders(place),
+    ipv4Sender(place),
+    ...ipv6Senders(place),
+    ...discoveryContents(place),
+  ];
+}
+
+function classification({ endpoint, network, ofport }: LocalPlace): FlowDraft {
+  const actions: Action[] = [
+    setField(Register.networkId, network.networkId),
+    setField(Register.tenantId, network.tenantId),
+    setField(Register.flags, Flag.fromPod),
+  ];
+  if (endpoint.groupId !== undefined) actions.push(setField(Register.sourceGroupId, endpoint.groupId));
+  return {
+    table: Table.classify,
+    priority: Priority.classify.port,
+    match: { inPort: ofport, vlanVid: "none" },
+    actions,
+    goto: Table.antiSpoofing,
+  };
+}
+
+/** A frame of this endpoint that comes in from outside is forged, or came back by a loop. */
+function reflection({ endpoint, network }: LocalPlace): FlowDraft {
+  return {
+    table: Table.antiSpoofing,
+    priority: Priority.antiSpoofing.reflected,
+    match: {
+      [Register.networkId]: network.networkId,
+      [Register.flags]: lacksFlags(Flag.fromPod),
+      ethSrc: endpoint.mac,
+    },
+  };
+}
+
+function sender({ endpoint, ofport }: LocalPlace, match: Match, goto: number): FlowDraft {
+  return {
+    table: Table.antiSpoofing,
+    priority: Priority.antiSpoofing.pod,
+    match: { inPort: ofport, ethSrc: endpoint.mac, ...match },
+    goto,
+  };
+}
+
+/** Requests and replies in its own name, and probes for its own address (RFC 5227 §2.1.1: sender 0.0.0.0). */
+function arpSenders(place: LocalPlace): FlowDraft[] {
+  const { ipv4, mac } = place.endpoint;
+  const probe = { arpOp: ArpOp.request, arpSpa: "0.0.0.0", arpSha: mac, arpTpa: ipv4 };
+  return [sender(place, { arpSpa: ipv4, arpSha: mac }, Table.neighbour), sender(place, probe, Table.neighbour)];
+}
+
+function ipv4Sender(place: LocalPlace): FlowDraft {
+  return sender(place, { ethType: EtherType.ipv4, ipv4Src: place.endpoint.ipv4 }, Table.neighbour);
+}
+
+/** Its own addresses; `::` only to look for duplicates of them (RFC 4862 §5.4.2) and to join groups (RFC 3590). */
+function ipv6Senders(place: LocalPlace): FlowDraft[] {
+  if (place.ipv6 === undefined) return [];
+  const unspecified = { ipv6Src: "::" };
+  const probes = place.ipv6Addresses.map((ndTarget) => ({ ...unspecified, ...SOLICITATION, ndTarget, ndSll: NO_MAC }));
+  const reports = [Icmpv6.multicastReport, Icmpv6.multicastReportV2].map((icmpv6Type) => ({
+    ...unspecified,
+    icmpv6Type,
+  }));
+  return [
+    ...place.ipv6Addresses.map((ipv6Src) => sender(place, { ipv6Src }, Table.neighbourDiscovery)),
+    ...[...probes, ...reports].map((match) => sender(place, match, Table.neighbour)),
+  ];
+}
+
+/** What a solicitation or advertisement says inside must be true as well; the option may be absent. */
+function discoveryContents({ endpoint, ofport, ipv6Addresses }: LocalPlace): FlowDraft[] {
+  if (ipv6Addresses.length === 0) return [];
+  const macs = [endpoint.mac, NO_MAC];
+  const solicitations = macs.map((ndSll) => ({ ...SOLICITATION, ndSll }));
+  const advertisements = ipv6Addresses.flatMap((ndTarget) =>
+    macs.map((ndTll) => ({ ...ADVERTISEMENT, ndTarget, ndTll })),
+  );
+  return [...solicitations, ...advertisements].map((match) => ({
+    table: Table.neighbourDiscovery,
+    priority: Priority.neighbourDiscovery.own,
+    match: { inPort: ofport, ...match },
+    goto: Table.neighbour,
+  }));
+}

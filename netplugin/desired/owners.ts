@@ -1,0 +1,51 @@
+import type { Kind } from "../../state/records.ts";
+import { type ObjectId, objectId } from "../view/messages.ts";
+import type { NodeView } from "../view/node-view.ts";
+import { recordOf, recordsOf } from "../view/query.ts";
+import { BASE_OWNER, type FlowContext, NO_FLOWS, type OwnedFlows } from "./context.ts";
+import { baseFlows } from "./flows-base.ts";
+import { endpointFlows } from "./flows-endpoint.ts";
+import { networkFlows } from "./flows-network.ts";
+import { nodeFlows } from "./flows-node.ts";
+
+/** What can own flows: an object of one of these kinds, or the base set. A new engine (policy, DSCP) adds a kind of owner here. */
+export type Owner =
+  | { readonly kind: "base"; readonly key: "" }
+  | { readonly kind: "network" | "node" | "endpoint"; readonly key: string };
+
+export type Owners = Map<ObjectId, Owner>;
+
+const OWNING_KINDS = ["network", "node", "endpoint"] as const satisfies readonly Kind[];
+
+export function addOwner(owners: Owners, owner: Owner): void {
+  owners.set(objectId(owner.kind, owner.key), owner);
+}
+
+/** Every owner of a view. */
+export function allOwners(view: NodeView): Owners {
+  const owners: Owners = new Map([[BASE_OWNER, { kind: "base", key: "" }]]);
+  for (const kind of OWNING_KINDS) {
+    for (const { key } of recordsOf(view, kind)) addOwner(owners, { kind, key });
+  }
+  return owners;
+}
+
+/** The flows of one owner as they should be; none when the object does not exist. */
+export function flowsOf(context: FlowContext, owner: Owner): OwnedFlows {
+  switch (owner.kind) {
+    case "base":
+      return baseFlows(context);
+    case "network":
+      return withRecord(recordOf(context.view, "network", owner.key), (record) => networkFlows(context, record));
+    case "node":
+      return withRecord(recordOf(context.view, "node", owner.key), (record) => nodeFlows(context, record));
+    case "endpoint":
+      return withRecord(recordOf(context.view, "endpoint", owner.key), (record) => endpointFlows(context, record));
+    default:
+      return owner satisfies never;
+  }
+}
+
+function withRecord<R>(record: R | undefined, compute: (record: R) => OwnedFlows): OwnedFlows {
+  return record === undefined ? NO_FLOWS : compute(record);
+}
