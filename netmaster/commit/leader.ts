@@ -55,7 +55,7 @@ export function startCandidate(options: CandidateOptions): Candidate {
 
 async function candidacy(options: CandidateOptions, ended: AbortSignal): Promise<void> {
   const { cache, onEvent } = options;
-  await untilAborted(cache.synced, ended);
+  await Promise.race([cache.synced.catch(() => undefined), aborted(ended)]);
   for (let failures = 0; !ended.aborted; ) {
     try {
       await leadOnce(options, ended);
@@ -80,7 +80,7 @@ async function leadOnce(options: CandidateOptions, ended: AbortSignal): Promise<
     committer.lead(leadership);
     await committer.submit(bootstrap, { fwdMode: options.fwdMode });
     onEvent({ is: "leading", epoch });
-    await untilAborted(untilAborted(never, leadership.lost), ended);
+    await aborted(AbortSignal.any([leadership.lost, ended]));
   } finally {
     committer.stepDown();
     onEvent({ is: "lost", epoch, cause: leadership.lost.reason ?? ended.reason });
@@ -100,17 +100,10 @@ async function catchUp({ store, cache }: CandidateOptions, leadership: Leadershi
   await cache.waitForRevision(result.revision, { timeoutMs: CATCH_UP_TIMEOUT_MS, signal: lost });
 }
 
-const never: Promise<never> = new Promise(() => undefined);
-
-/** Resolves when the promise settles or the signal aborts, whichever is first. */
-function untilAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+/** Resolves when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const finish = () => {
-      signal.removeEventListener("abort", finish);
-      resolve();
-    };
-    if (signal.aborted) return resolve();
-    signal.addEventListener("abort", finish, { once: true });
-    promise.then(finish, finish);
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
   });
 }
