@@ -13,8 +13,12 @@ export interface Attribute {
 }
 
 /** Attributes of one level by type; of a repeated one the last. */
-export type AttributeMap = ReadonlyMap<number, Buffer>;
+export interface AttributeMap {
+  has(type: number): boolean;
+  get(type: number): Buffer | undefined;
+}
 
+const NO_ATTRIBUTES: AttributeMap = new Map();
 const HEADER_BYTES = 4;
 const NLA_F_NESTED = 0x8000;
 const NLA_TYPE_MASK = 0x3fff;
@@ -29,26 +33,26 @@ export function u8(type: number, value: number): Attribute {
 }
 
 export function u16(type: number, value: number): Attribute {
-  const payload = Buffer.alloc(2);
+  const payload = Buffer.allocUnsafe(2);
   payload.writeUInt16LE(value);
   return { type, payload };
 }
 
 /** In network byte order. */
 export function u16be(type: number, value: number): Attribute {
-  const payload = Buffer.alloc(2);
+  const payload = Buffer.allocUnsafe(2);
   payload.writeUInt16BE(value);
   return { type, payload };
 }
 
 export function u32(type: number, value: number): Attribute {
-  const payload = Buffer.alloc(4);
+  const payload = Buffer.allocUnsafe(4);
   payload.writeUInt32LE(value);
   return { type, payload };
 }
 
 export function u64(type: number, value: bigint): Attribute {
-  const payload = Buffer.alloc(8);
+  const payload = Buffer.allocUnsafe(8);
   payload.writeBigUInt64LE(value);
   return { type, payload };
 }
@@ -88,8 +92,29 @@ export function encodeAttributes(attributes: readonly Attribute[]): Buffer {
 
 /** Every attribute of a list in its order, types without the two flag bits. */
 export function listAttributes(data: Uint8Array, offset = 0): readonly (readonly [type: number, payload: Buffer])[] {
-  const view = Buffer.from(data.buffer, data.byteOffset, data.length);
+  const view = asBuffer(data);
   const found: [number, Buffer][] = [];
+  scan(view, offset, (type, start, end) => found.push([type, view.subarray(start, end)]));
+  return found;
+}
+
+/** The attributes of a list by type. A link has some fifty, of which a reader takes a few: only those are cut out. */
+export function readAttributes(data: Uint8Array, offset = 0): AttributeMap {
+  const view = asBuffer(data);
+  const places = new Map<number, number>();
+  scan(view, offset, (type, start) => places.set(type, start));
+  return {
+    has: (type) => places.has(type),
+    get(type) {
+      const start = places.get(type);
+      return start === undefined
+        ? undefined
+        : view.subarray(start, start - HEADER_BYTES + view.readUInt16LE(start - HEADER_BYTES));
+    },
+  };
+}
+
+function scan(view: Buffer, offset: number, found: (type: number, start: number, end: number) => void): void {
   let at = offset;
   while (at < view.length) {
     if (at + HEADER_BYTES > view.length) throw malformed(`an attribute header is cut off at byte ${at}`);
@@ -97,20 +122,18 @@ export function listAttributes(data: Uint8Array, offset = 0): readonly (readonly
     if (lengthBytes < HEADER_BYTES || at + lengthBytes > view.length) {
       throw malformed(`attribute at byte ${at} claims ${lengthBytes} bytes of ${view.length - at}`);
     }
-    found.push([view.readUInt16LE(at + 2) & NLA_TYPE_MASK, view.subarray(at + HEADER_BYTES, at + lengthBytes)]);
+    found(view.readUInt16LE(at + 2) & NLA_TYPE_MASK, at + HEADER_BYTES, at + lengthBytes);
     at += align4(lengthBytes);
   }
-  return found;
 }
 
-/** The attributes of a list by type. */
-export function readAttributes(data: Uint8Array, offset = 0): AttributeMap {
-  return new Map(listAttributes(data, offset));
+function asBuffer(data: Uint8Array): Buffer {
+  return Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.length);
 }
 
 export function readNested(from: AttributeMap, type: number): AttributeMap {
   const payload = from.get(type);
-  return payload === undefined ? new Map() : readAttributes(payload);
+  return payload === undefined ? NO_ATTRIBUTES : readAttributes(payload);
 }
 
 export function readU8(from: AttributeMap, type: number): number | undefined {

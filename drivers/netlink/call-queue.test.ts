@@ -83,6 +83,6 @@ describe("threads for netlink", () => {
     ["8", 6],
     ["1", 1],
     ["2", 1],
-    ["1024", 64],
+    ["1024", 6],
   ])("of a pool of %s are %d", (size, expected) => expect(runningMax(size)).toBe(expected));
 });

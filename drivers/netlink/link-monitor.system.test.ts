@@ -86,6 +86,12 @@ describe("the link monitor", () => {
     await expect(monitor.next()).rejects.toMatchObject({ code: "CLOSED" });
   });
 
+  it("keeps what an aborted caller did not take", async () => {
+    using monitor = openLinkMonitor({ netns });
+    await expect(monitor.next({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "CLOSED" });
+    expect(await monitor.next()).toEqual({ kind: "resync", reason: "start" });
+  });
+
   it("leaves no descriptor behind", async () => {
     const count = () => readdirSync("/proc/self/fd").length;
     const before = count();

@@ -73,9 +73,9 @@ export function openLinkMonitor(options: LinkMonitorOptions = {}): LinkMonitor {
     async next({ signal } = {}) {
       if (wake !== undefined) throw new NetError("INTERNAL", "Somebody waits for this link monitor already");
       for (;;) {
-        const change = pending.take();
         if (failure !== undefined) throw failure;
         if (signal?.aborted) throw aborted(signal, "wait for changes of links");
+        const change = pending.take();
         if (change !== undefined) return change;
         await new Promise<void>((resolve) => {
           wake = resolve;

@@ -43,7 +43,8 @@ const SEND_BUFFER_BYTES = 512 * 1024;
 /** libuv's default when the launcher sets nothing; see README.md. */
 const THREADS_DEFAULT = 4;
 const THREADS_LEFT_TO_OTHERS = 2;
-const RUNNING_MAX = 64; // koffi refuses calls beyond a limit of its own
+/** The kernel changes links under one lock: more threads only queue there (and koffi refuses calls beyond 256). */
+const RUNNING_MAX = 6;
 const WAITING_MAX = 1024;
 
 /** Every native call of the process that runs on libuv's pool; files and names must find threads too. */
