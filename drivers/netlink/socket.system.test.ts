@@ -218,10 +218,10 @@ describe("64 pods at once", () => {
       delay.disable();
       expect(failures.every((one) => one.size === 0)).toBe(true);
     }
-    const [addMs, deleteMs, stallMs] = (["addMs", "deleteMs", "stallMs"] as const).map((key) =>
-      median(rounds.map((round) => round[key])),
-    );
-    console.log("64 pods, medians in ms:", { addMs, deleteMs, stallMs }, rounds);
+    const [addMs, deleteMs] = (["addMs", "deleteMs"] as const).map((key) => median(rounds.map((round) => round[key])));
+    // Other work of the machine stalls any loop now and then; what we do ourselves would show in every round.
+    const stallMs = Math.min(...rounds.map((round) => round.stallMs));
+    console.log("64 pods, ms:", { addMs, deleteMs, stallMs }, rounds);
     expect(await pool.dump(dumpLinks())).toHaveLength(1);
     expect(stallMs).toBeLessThan(10);
     deleter[Symbol.dispose]();
