@@ -215,7 +215,7 @@ function ask(socket: Socket, request: unknown): Promise<string> {
   });
 }
 
-/** Members sorted, uuids numbered by appearance, and without the identities that the index error appends. */
+/** Members sorted, uuids numbered by appearance, and without measured times and the identities that the index error appends. */
 function normalise(text: string): string {
   const numbers = new Map<string, string>();
   const sorted = JSON.stringify(JSON.parse(text), (_key, value: unknown) =>
@@ -224,6 +224,7 @@ function normalise(text: string): string {
       : value,
   );
   return sorted
+    .replace(/timed out after \d+ ms/, "timed out after some ms")
     .replace(/ {2}First row, with UUID.*?(?=")/, "")
     .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, (uuid) => {
       if (!numbers.has(uuid)) numbers.set(uuid, `U${numbers.size + 1}`);
