@@ -5,6 +5,7 @@ import type { Operation, OperationResult } from "./operations.ts";
 import { type DatabaseSchema, parseSchema } from "./schema.ts";
 import { type CallOptions, DEFAULT_LIMITS, openSession, type Session, type SessionLimits } from "./session.ts";
 import { decodeResults, encodeOperations } from "./transact.ts";
+import { whenAborted } from "./waiting.ts";
 
 export interface ConnectOptions {
   /** Ends the attempt and, later, the connection. */
@@ -112,8 +113,6 @@ function dispatch(
 }
 
 function endWith(session: Session, signal: AbortSignal | undefined): void {
-  if (signal === undefined) return;
-  const onAbort = () => session.end(undefined);
-  signal.addEventListener("abort", onAbort, { once: true });
-  void session.closed.then(() => signal.removeEventListener("abort", onAbort));
+  const ignore = whenAborted(signal, () => session.end(undefined));
+  void session.closed.then(ignore);
 }

@@ -11,7 +11,7 @@ import type { Replica, ReplicaChange, ReplicaOptions, WaitOptions } from "./repl
 import { type DatabaseSchema, pickColumns, tableOf } from "./schema.ts";
 import type { CallOptions } from "./session.ts";
 import type { Uuid } from "./values.ts";
-import { abandoned, pause, waitFor } from "./waiting.ts";
+import { abandoned, pause, waitFor, whenAborted } from "./waiting.ts";
 
 const DEFAULT_BACKOFF: Backoff = { firstMs: 50, maxMs: 2_000 };
 const ATTEMPT_TIMEOUT_MS = 5_000;
@@ -35,6 +35,7 @@ export class Keeper<T extends TableSpecs> implements Replica<T> {
   readonly #changes;
   readonly #reconnects;
   readonly #disconnects;
+  readonly #ignoreSignal: () => void;
   readonly #running: Promise<void>;
   #connection: OvsdbConnection | undefined;
   #method: MonitorMethod | undefined;
@@ -52,8 +53,8 @@ export class Keeper<T extends TableSpecs> implements Replica<T> {
     this.#changes = createListeners<ReplicaChange>("change", this.#report);
     this.#reconnects = createListeners<void>("reconnect", this.#report);
     this.#disconnects = createListeners<NetError>("disconnect", this.#report);
+    this.#ignoreSignal = whenAborted(options.signal, () => this.#end());
     if (options.signal?.aborted) this.#end();
-    options.signal?.addEventListener("abort", this.#end, { once: true });
     this.#running = this.#run();
   }
 
@@ -127,11 +128,11 @@ export class Keeper<T extends TableSpecs> implements Replica<T> {
     await this.#running;
   }
 
-  #end = (): void => {
-    this.#options.signal?.removeEventListener("abort", this.#end);
+  #end(): void {
+    this.#ignoreSignal();
     this.#ending.abort();
     for (const waiter of [...this.#waiters]) waiter.giveUp();
-  };
+  }
 
   #isReady(): boolean {
     if (this.#hopeless !== undefined) throw this.#hopeless;

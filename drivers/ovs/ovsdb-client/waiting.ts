@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { NetError } from "../../../state/errors.ts";
 
 /** Ends of a wait besides its success. */
@@ -18,7 +19,7 @@ export function waitFor<T>(
   return new Promise<T>((resolvePromise, rejectPromise) => {
     if (signal?.aborted) return rejectPromise(abandoned(deed, "the caller gave up", signal.reason));
     const timer = timeoutMs === undefined ? undefined : setTimeout(onDeadline, timeoutMs);
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const ignore = whenAborted(signal, onAbort);
 
     function onDeadline(): void {
       reject(new NetError("TIMEOUT", `Cannot ${deed}: no success within ${timeoutMs} ms`));
@@ -28,7 +29,7 @@ export function waitFor<T>(
     }
     function release(): void {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
+      ignore();
     }
     function resolve(value: T): void {
       release();
@@ -46,6 +47,14 @@ export function waitFor<T>(
   });
 }
 
+/** Calls back when the signal comes and returns what calls that off. Many waits may share one signal. */
+export function whenAborted(signal: AbortSignal | undefined, listener: () => void): () => void {
+  if (signal === undefined) return () => {};
+  setMaxListeners(0, signal); // Node 20 warns of a leak from the eleventh concurrent wait on
+  signal.addEventListener("abort", listener, { once: true });
+  return () => signal.removeEventListener("abort", listener);
+}
+
 /** The error of a wait that was given up on purpose. */
 export function abandoned(deed: string, why: string, cause?: unknown): NetError {
   if (cause instanceof NetError) return cause;
@@ -57,10 +66,10 @@ export function pause(durationMs: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const timer = setTimeout(done, durationMs);
-    signal.addEventListener("abort", done, { once: true });
+    const ignore = whenAborted(signal, done);
     function done(): void {
       clearTimeout(timer);
-      signal.removeEventListener("abort", done);
+      ignore();
       resolve();
     }
   });
