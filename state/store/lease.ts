@@ -8,9 +8,16 @@ export interface LeaseDriver {
   /** Grants a lease; the answer's TTL may exceed the one asked for. */
   grant(ttlS: number, signal?: AbortSignal): Promise<{ readonly id: LeaseId; readonly ttlMs: number }>;
   /** One keepalive. Resolves with the renewed TTL, 0 when the lease is gone; rejects when there was no answer. */
-  keepAlive(id: LeaseId, options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<number>;
+  keepAlive(id: LeaseId, options: BeatOptions): Promise<number>;
   /** Deletes the lease with its keys; has a deadline. A lease that is gone is no error. */
   revoke(id: LeaseId): Promise<void>;
+}
+
+export interface BeatOptions {
+  /** After this the next beat is sent, which must go to another member, while this one may still be answered. */
+  readonly patienceMs: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
 }
 
 export interface HoldOptions {
@@ -23,7 +30,7 @@ export interface HoldOptions {
 }
 
 const MAX_MARGIN_MS = 2_000;
-const MAX_BEAT_TIMEOUT_MS = 3_000;
+const MAX_PATIENCE_MS = 1_000;
 const BEAT_RETRY_MS = 100;
 
 /** Grants a lease and keeps it until it is revoked, lost, or its own clock says that it may be gone. */
@@ -67,32 +74,47 @@ class HeldLease implements Lease {
 
   /** An answered keepalive proves the lease from the moment the question was sent, not from the answer. */
   renew(sentAtMs: number, ttlMs: number): void {
-    this.#validUntilMs = sentAtMs + ttlMs - this.#marginMs;
+    const validUntilMs = sentAtMs + ttlMs - this.#marginMs;
+    if (validUntilMs <= this.#validUntilMs) return;
+    this.#validUntilMs = validUntilMs;
     this.#cancelExpiry();
-    this.#cancelExpiry = this.#clock.after(this.#validUntilMs - this.#clock.nowMs(), () => this.#expire());
+    this.#cancelExpiry = this.#clock.after(validUntilMs - this.#clock.nowMs(), () => this.#expire());
   }
 
+  /**
+   * Beats every third of the TTL. A member without a leader holds a beat back for seconds: the next one is then sent without
+   * waiting, and any answer counts from when its question was sent.
+   */
   async beat(sentAtMs: number): Promise<void> {
+    const patienceMs = Math.min(MAX_PATIENCE_MS, this.ttlMs / 6);
     let nextBeatMs = sentAtMs + this.ttlMs / 3;
     while (!this.#lost.signal.aborted) {
       await pause(nextBeatMs - this.#clock.nowMs(), this.#lost.signal, this.#clock);
-      nextBeatMs = await this.#beatOnce();
+      if (this.#lost.signal.aborted) return;
+      const beatAtMs = this.#clock.nowMs();
+      const ended = new AbortController();
+      let isAnswered = false;
+      void this.#beatOnce(beatAtMs, patienceMs).then((answered) => {
+        isAnswered = answered;
+        ended.abort();
+      });
+      await pause(patienceMs + 1, ended.signal, this.#clock);
+      nextBeatMs = isAnswered ? beatAtMs + this.ttlMs / 3 : Math.max(this.#clock.nowMs(), beatAtMs + BEAT_RETRY_MS);
     }
   }
 
-  /** Returns when to beat again. */
-  async #beatOnce(): Promise<number> {
-    const sentAtMs = this.#clock.nowMs();
-    const timeoutMs = Math.min(MAX_BEAT_TIMEOUT_MS, this.ttlMs / 3);
+  /** Whether an answer came; never rejects. */
+  async #beatOnce(sentAtMs: number, patienceMs: number): Promise<boolean> {
+    const timeoutMs = this.ttlMs - this.#marginMs;
     try {
-      const ttlMs = await this.#driver.keepAlive(this.id, { timeoutMs, signal: this.#lost.signal });
-      if (this.#lost.signal.aborted) return sentAtMs;
+      const ttlMs = await this.#driver.keepAlive(this.id, { patienceMs, timeoutMs, signal: this.#lost.signal });
+      if (this.#lost.signal.aborted) return true;
       if (ttlMs <= 0) this.#lose(new NetError("PRECONDITION", `Lease ${this.id} is gone: the store has expired it`));
       else if (!this.valid()) this.#expire();
       else this.renew(sentAtMs, ttlMs);
-      return sentAtMs + ttlMs / 3;
+      return true;
     } catch {
-      return this.#clock.nowMs() + BEAT_RETRY_MS;
+      return false;
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Etcd3 } from "etcd3";
+import { systemClock } from "../clock.ts";
 import type { LeaseDriver } from "../lease.ts";
 import type { LeaseId } from "../store.ts";
 import { within } from "../waiting.ts";
@@ -18,14 +19,17 @@ export function etcdLeaseDriver(link: EtcdLink): LeaseDriver {
       return { id: answer.ID as LeaseId, ttlMs: Number(answer.TTL) * 1_000 };
     },
 
-    async keepAlive(id, { timeoutMs, signal }) {
+    async keepAlive(id, { patienceMs, timeoutMs, signal }) {
       const endpoint = link.endpoints.preferred;
+      const cancel = systemClock.after(patienceMs, () => link.endpoints.avoid(endpoint));
       try {
         return await keepAliveOnce(endpoint.client, id, timeoutMs, signal);
       } catch (cause) {
         link.endpoints.avoid(endpoint);
         if (!signal.aborted) link.report({ kind: "call-failed", call: "keep a lease", endpoint: endpoint.url, cause });
         throw cause;
+      } finally {
+        cancel();
       }
     },
 
