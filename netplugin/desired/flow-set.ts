@@ -59,7 +59,7 @@ export function newFlowSet(generation: number = PIPELINE_GENERATION): FlowSet {
 }
 
 /** How many owners are computed between two chances to do something else: well below 10 ms of work. */
-const OWNERS_PER_SLICE = 64;
+const OWNERS_PER_SLICE = 16;
 
 /**
  * The next set, computed only for owners that the changes touch. Equal to what a new set would hold (flow-set.test.ts).
@@ -134,7 +134,7 @@ function changeClaim(draft: Draft, key: string, { id, flow }: { readonly id: Obj
 }
 
 /** How many flows are compared per slice. */
-const FLOWS_PER_SLICE = 1_024;
+const FLOWS_PER_SLICE = 256;
 
 function* deltaOf({ before, claims }: Draft): Generator<void, Delta<Flow>> {
   const put = new Map<string, Flow>();

@@ -74,9 +74,16 @@ function reach(draft: Draft, modRevision: bigint): bigint {
 
 function applyStreamPut(draft: Draft, message: PutMessage): void {
   const asOf = reach(draft, message.modRevision);
-  draft.listing?.sent.set(objectId(message.kind, message.key), true);
+  const id = objectId(message.kind, message.key);
+  draft.listing?.sent.set(id, true);
+  draft.listing?.doubtful.delete(id);
   if (message.kind === "endpoint" && isReleased(draft, message as PutMessage<"endpoint">, asOf)) return;
-  applyPut(draft, message, asOf);
+  if (isDoubtful(draft, message)) draft.listing?.doubtful.set(id, message);
+  else applyPut(draft, message, asOf);
+}
+
+function isDoubtful(draft: Draft, { kind, key, modRevision }: PutMessage): boolean {
+  return draft.listing !== undefined && modRevision <= draft.revision && heldIn(draft, kind, key) === undefined;
 }
 
 /** A lease that was ended here stays ended, whatever older news the stream brings; another epoch is another lease. */
@@ -121,6 +128,7 @@ function applyDelete(draft: Draft, { kind: kindText, key, modRevision }: DeleteM
   const id = objectId(kindText, key);
   const reached = reach(draft, modRevision);
   draft.listing?.sent.delete(id);
+  draft.listing?.doubtful.delete(id);
   draft.quarantined.delete(id);
   const kind = KINDS.find((candidate) => candidate === kindText);
   if (kind === undefined) return;
@@ -149,7 +157,9 @@ function applyBookmark(draft: Draft, revision: bigint): void {
 function arriveAt(draft: Draft, revision: bigint): void {
   if (revision < draft.revision) return;
   draft.revision = revision;
-  if (draft.listing !== undefined) removeUnsent(draft, draft.listing.sent, revision);
+  if (draft.listing === undefined) return;
+  for (const message of draft.listing.doubtful.values()) applyPut(draft, message, revision);
+  removeUnsent(draft, draft.listing.sent, revision);
   draft.listing = undefined;
 }
 

@@ -26,13 +26,17 @@ export function beginDraft(view: NodeView): Draft {
     revision: view.revision,
     complete: view.complete,
     position: view.position,
-    listing: view.listing === undefined ? undefined : { ...view.listing, sent: view.listing.sent.clone() },
+    listing: view.listing === undefined ? undefined : cloneListing(view.listing),
     tables: cloneAll(view.tables),
     indexes: cloneAll(view.indexes),
     quarantined: view.quarantined.clone(),
     released: view.released.clone(),
     changes: new Map(),
   };
+}
+
+function cloneListing({ sent, doubtful, synced }: Listing): Listing {
+  return { sent: sent.clone(), doubtful: doubtful.clone(), synced };
 }
 
 function cloneAll<N, K, V>(maps: ReadonlyMap<N, SortedMap<K, V>>): Map<N, SortedMap<K, V>> {

@@ -2,7 +2,7 @@ import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import { KINDS, type Kind, type RecordOf } from "../../state/records.ts";
 import { compareText, type SortedMap, sortedMap } from "../../state/sorted-map.ts";
 import { INDEX_NAMES, type IndexName } from "./indexes.ts";
-import type { ObjectId } from "./messages.ts";
+import type { ObjectId, PutMessage } from "./messages.ts";
 
 /** One object that the view holds. */
 export interface Held<R = RecordOf<Kind>> {
@@ -17,6 +17,11 @@ export interface Held<R = RecordOf<Kind>> {
 export interface Listing {
   /** Objects that the stream has sent so far. */
   readonly sent: SortedMap<ObjectId, true>;
+  /**
+   * Objects sent that the view does not hold and that are no newer than it: they have come (back) into scope, or the stream is older
+   * than the view and does not know yet that they have gone. Taken in once the stream has caught up.
+   */
+  readonly doubtful: SortedMap<ObjectId, PutMessage>;
   /** `synced` has come, but of a revision older than the view: the comparison waits until the stream has caught up. */
   readonly synced: boolean;
 }
@@ -78,5 +83,5 @@ export function emptyView(): NodeView {
 }
 
 export function newListing(): Listing {
-  return { sent: sortedMap<ObjectId, true>(compareText), synced: false };
+  return { sent: sortedMap(compareText), doubtful: sortedMap(compareText), synced: false };
 }

@@ -1,0 +1,218 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
+import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
+import { machineOf, worldMessages, worldView } from "../../test/fakes/world.ts";
+import { applyBatch } from "../view/apply.ts";
+import { type Changes, emptyView, mergeChanges, NO_CHANGES, type NodeView } from "../view/node-view.ts";
+import { desiredFlows, type FlowSet, flowCount, newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
+import type { Machine } from "./machine.ts";
+import { parseCookie } from "./pipeline.ts";
+
+const NETWORKS = ["t1:a", "t1:b", "t1:c", "t2:a", "t2:b"];
+const NODES = ["n1", "n2", "n3"];
+
+/** Every network and endpoint the histories play with, so that numbers do not depend on what exists at the moment. */
+const NUMBERING = NETWORKS.map((key) => `network ${key} vlan 1 10.1.0.0/24`).join("\n");
+
+/** Objects by id, as lines of a world; a line replaces what its object was. */
+const lineArb = fc.oneof(
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(fc.constantFrom("bridge", "routing"), fc.constantFrom("proxy", "flood"))
+      .map((mode) => `mode ${mode.join(" ")}`),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(fc.constantFrom(...NODES), fc.constantFrom("192.0.2.1", "192.0.2.2", "fd00::3"))
+      .map((node) => `node ${node.join(" ")}`),
+  },
+  { weight: 3, arbitrary: networkArb() },
+  { weight: 8, arbitrary: endpointArb() },
+);
+
+function networkArb(): fc.Arbitrary<string> {
+  return fc
+    .record({
+      index: fc.nat(NETWORKS.length - 1),
+      encap: fc.constantFrom("vlan", "vxlan"),
+      gateways: fc.constantFrom("", "gateway 10.0.0.254", "gateway 10.0.0.254 gateway6 2001:db8::ff"),
+      physical: fc.constantFrom("", "physical lab"),
+    })
+    .map(
+      ({ index, encap, gateways, physical }) =>
+        `network ${NETWORKS[index]} ${encap} ${100 + index} 10.0.0.0/24 ${gateways} ${physical}`,
+    );
+}
+
+function endpointArb(): fc.Arbitrary<string> {
+  return fc
+    .record({
+      index: fc.nat(7),
+      network: fc.constantFrom(...NETWORKS),
+      node: fc.constantFrom(...NODES),
+      v6: fc.boolean(),
+      group: fc.nat(1),
+    })
+    .map(({ index, network, node, v6, group }) => {
+      const ipv6 = v6 ? `2001:db8::${index + 1}` : "";
+      return `endpoint e${index} ${network} ${node} 10.0.0.${index + 1} ${ipv6} ${group === 0 ? "" : "group 9"}`;
+    });
+}
+
+type Step =
+  | { readonly put: string }
+  | { readonly drop: string }
+  | {
+      readonly machine: {
+        readonly ports: readonly number[];
+        readonly tunnel: boolean;
+        readonly uplinks: readonly string[];
+      };
+    };
+
+const DROPPABLE = [...NODES.map((key) => `node/${key}`), ...NETWORKS.map((key) => `network/${key}`)];
+
+const stepArb: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ put: lineArb }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      drop: fc.oneof(
+        fc.nat(7).map((index) => `endpoint/e${index}`),
+        fc.constantFrom(...DROPPABLE),
+      ),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      machine: fc.record({
+        ports: fc.subarray([0, 1, 2, 3, 4, 5, 6, 7]),
+        tunnel: fc.boolean(),
+        uplinks: fc.subarray(["default", "lab"], { minLength: 1 }),
+      }),
+    }),
+  },
+);
+
+interface State {
+  view: NodeView;
+  machine: Machine;
+  set: FlowSet;
+  /** Since the set was last updated. */
+  changes: Changes;
+}
+
+function play(state: State, step: Step): void {
+  if ("machine" in step) {
+    const { ports, tunnel, uplinks } = step.machine;
+    state.machine = machineOf("n1", Object.fromEntries(ports.map((index) => [`e${index}`, 20 + index])), {
+      tunnelOfport: tunnel ? 1 : undefined,
+      uplinks: new Map(uplinks.map((alias, index) => [alias, 2 + index])),
+    });
+    return;
+  }
+  const modRevision = state.view.position + 1n;
+  const { view, changes } = applyBatch(state.view, [
+    "put" in step ? { ...putOf(step.put), modRevision } : { type: "delete", ...refOf(step.drop), modRevision },
+  ]);
+  state.view = view;
+  state.changes = mergeChanges(state.changes, changes);
+}
+
+function putOf(line: string) {
+  const message = worldMessages(`${NUMBERING}\n${line}`).at(-1);
+  if (message?.type !== "put") throw new Error(`no put: ${line}`);
+  return message;
+}
+
+function refOf(id: string) {
+  const slash = id.indexOf("/");
+  return { kind: id.slice(0, slash), key: id.slice(slash + 1) };
+}
+
+function texts(flows: ReadonlyMap<string, Flow>): string[] {
+  return [...flows.values()].map(formatFlow).sort();
+}
+
+/** The set carried on, and what a switch would hold that is told each delta. */
+function updateAndCompare(state: State, onSwitch: Map<string, Flow>): void {
+  const { set, delta } = updateFlowSet(state.set, state);
+  for (const key of delta.remove) expect(onSwitch.delete(key)).toBe(true);
+  for (const [key, flow] of delta.put) onSwitch.set(key, flow);
+  const fresh = updateFlowSet(newFlowSet(), { ...state, changes: NO_CHANGES }).set;
+  expect(texts(desiredFlows(set))).toEqual(texts(desiredFlows(fresh)));
+  expect(texts(onSwitch)).toEqual(texts(desiredFlows(fresh)));
+  expect(set.failures.toArray()).toEqual(fresh.failures.toArray());
+  expect(set.ownersById.toArray()).toEqual(fresh.ownersById.toArray());
+  state.set = set;
+  state.changes = NO_CHANGES;
+}
+
+describe("a flow set", () => {
+  it("carried on through any history equals one made anew", () => {
+    const historyArb = fc.array(fc.tuple(stepArb, fc.boolean()), { maxLength: 40 });
+    fc.assert(
+      fc.property(historyArb, (history) => {
+        const state: State = {
+          view: emptyView(),
+          machine: machineOf("n1", {}),
+          set: newFlowSet(),
+          changes: NO_CHANGES,
+        };
+        state.view = worldView("mode routing proxy");
+        const onSwitch = new Map<string, Flow>();
+        for (const [step, skips] of history) {
+          play(state, step);
+          if (!skips) updateAndCompare(state, onSwitch);
+        }
+        updateAndCompare(state, onSwitch);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  const view = worldView(`
+    node n2 192.0.2.2
+    network t1:a vxlan 100 10.1.1.0/24
+    endpoint a t1:a n1 10.1.1.1
+    endpoint b t1:a n2 10.1.1.2
+    endpoint late t1:a n1 10.1.1.3
+  `);
+  const machine = machineOf("n1", { a: 11 });
+  const { set, delta } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
+
+  it("begins with everything", () => {
+    expect([delta.put.size, delta.remove.size]).toEqual([flowCount(set), 0]);
+    expect(new Set(desiredFlows(set).keys())).toEqual(new Set(delta.put.keys()));
+  });
+
+  it("asks for nothing when nothing has changed, or what changed has no part in it", () => {
+    const again = updateFlowSet(set, {
+      view,
+      changes: new Map([["endpoint/a", { kind: "endpoint", key: "a" }]]),
+      machine,
+    });
+    expect([again.delta.put.size, again.delta.remove.size]).toEqual([0, 0]);
+  });
+
+  it("names the owner of a flow by its cookie", () => {
+    const owners = new Set([...desiredFlows(set).values()].map(({ cookie }) => ownerOf(set, cookie)));
+    expect([...owners].sort()).toEqual(["base/", "endpoint/a", "endpoint/b", "network/t1:a", "node/n2"]);
+    expect(ownerOf(set, 0x1234n)).toBeUndefined();
+  });
+
+  it("tells what has no flows, and why", () => {
+    expect(set.failures.toArray()).toEqual([["endpoint/late", "It has no port on this node (yet)"]]);
+  });
+
+  it("writes its generation into every cookie", () => {
+    const next = updateFlowSet(newFlowSet(7), { view, changes: NO_CHANGES, machine }).set;
+    const generations = [...desiredFlows(next).values()].map(({ cookie }) => parseCookie(cookie)?.generation);
+    expect(new Set(generations)).toEqual(new Set([7]));
+    expect([...desiredFlows(next).keys()].sort()).toEqual([...desiredFlows(set).keys()].sort());
+  });
+});
