@@ -1,5 +1,4 @@
 import type { NodeRecord } from "../../state/kinds/node.ts";
-import type { Receipt } from "../../state/node-api.ts";
 import type { ClusterView } from "../view/types.ts";
 import { endpointList } from "./endpoint.ts";
 import { omitEmpty, type Rendered, StreamedObject } from "./streamed.ts";
@@ -25,7 +24,7 @@ export function nodeObject({ key, state, stateSince, registration, conditions }:
 }
 
 /** `Oper` of a node: its endpoints, and what it has told to have enforced. */
-export function nodeOper(view: ClusterView, node: NodeRecord, receipt: Receipt | undefined): StreamedObject {
+export function nodeOper(view: ClusterView, node: NodeRecord, receipt: Rendered): StreamedObject {
   const endpoints = view.endpointsOfNode(node.key);
   return new StreamedObject(
     omitEmpty({ endpoints: endpointList(view, endpoints), numEndpoints: endpoints.size, receipt }),

@@ -1,0 +1,79 @@
+import { type Answer, type Call, json, type Route } from "./call.ts";
+import { runInSlices } from "./slices.ts";
+
+/** Endpoints of contract §8 and the probes, that tell of this netmaster itself. */
+export const ABOUT_ROUTES: readonly Route[] = [
+  { method: "GET", path: "/version", handle: version },
+  { method: "GET", path: "/info", handle: info },
+  { method: "GET", path: "/services", handle: () => json([]) },
+  { method: "GET", path: "/service/:key", handle: () => json(null) },
+  { method: "GET", path: "/debug/ofnet", handle: ofnet },
+  { method: "GET", path: "/healthz", handle: () => text("ok\n") },
+  { method: "GET", path: "/readyz", handle: readyz },
+  { method: "GET", path: "/metrics", handle: metrics },
+];
+
+function text(body: string, status = 200, contentType = "text/plain; charset=utf-8"): Answer {
+  return { is: "text", text: body, contentType, status };
+}
+
+function version({ services }: Call): Answer {
+  const { gitCommit, version: release, buildTime } = services.build;
+  return json({ GitCommit: gitCommit, Version: release, BuildTime: buildTime });
+}
+
+function info({ services }: Call): Answer {
+  const { isLeader, self, leaderUrl, netmasters } = services.leader();
+  return json({
+    "local-ip": self,
+    "leader-ip": leaderUrl === undefined ? "" : hostOf(leaderUrl),
+    "current-state": isLeader ? "Leader" : "Follower",
+    "netplugin-nodes": Array.from(services.view().records("node").entries(), ([name]) => name),
+    "netmaster-nodes": netmasters,
+  });
+}
+
+function hostOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : url;
+}
+
+/** Diagnostic; this release has no ofnet, so it shows what there is of the same purpose. */
+async function ofnet({ services }: Call): Promise<Answer> {
+  const { self } = services.leader();
+  const view = services.view();
+  const [, host = self, port = "0"] = /^(.*):([0-9]+)$/.exec(self) ?? [];
+  const agents: Record<string, object> = {};
+  for (const [name, { registration, state }] of view.records("node").entries()) {
+    agents[name] = { HostAddr: registration.vtepIp, State: state };
+  }
+  const endpointCounts = await runInSlices(countEndpoints(services));
+  return json({
+    MyAddr: host,
+    MyPort: Number(port),
+    AgentDb: agents,
+    EndpointDb: endpointCounts,
+    PolicyDb: { policies: view.records("policy").size, rules: view.records("rule").size },
+    AgentStats: {},
+  });
+}
+
+/** Endpoints by node. */
+function* countEndpoints(services: Call["services"]): Generator<void, Record<string, number>> {
+  const view = services.view();
+  const counts: Record<string, number> = {};
+  for (const [name] of view.records("node").entries()) {
+    counts[name] = view.endpointsOfNode(name).size;
+    yield;
+  }
+  return counts;
+}
+
+/** Ready: the view is complete, so that reads are right. */
+function readyz({ services }: Call): Answer {
+  const { isReady, reason } = services.readiness();
+  return isReady ? text("ok\n") : text(`not ready: ${reason}\n`, 503);
+}
+
+async function metrics({ services }: Call): Promise<Answer> {
+  return text(await services.metrics.metrics(), 200, services.metrics.contentType);
+}

@@ -1,0 +1,203 @@
+import { randomUUID } from "node:crypto";
+import type { ServerOptions } from "node:https";
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { NetError } from "../../state/errors.ts";
+import { BODY_LIMIT_BYTES, parseBody } from "./body.ts";
+import type { Call, Method, Route } from "./call.ts";
+import { auditedClient, clientName } from "./client.ts";
+import { FORWARDED_HEADER, type ForwardTls, forwardToLeader } from "./forward.ts";
+import { restMetrics } from "./metrics.ts";
+import { errorReply, methodNotAllowed, unknownRoute } from "./problem.ts";
+import { isAsked, REVISION_HEADER } from "./read.ts";
+import { ROUTES } from "./routes.ts";
+import { Sender } from "./send.ts";
+import type { RestServices } from "./services.ts";
+
+export interface RestOptions {
+  /** Serve HTTPS; with `requestCert` clients can show who they are. */
+  readonly tls?: ServerOptions;
+  /** How to reach the leader when netmasters talk TLS. */
+  readonly forwardTls?: ForwardTls;
+}
+
+/** Longest key in a URL, in characters. */
+const MAX_PARAM_LENGTH = 1_024;
+/** Deadline of receiving a request, and of answering it, in milliseconds. */
+const REQUEST_TIMEOUT_MS = 30_000;
+/** A revision that the leader told is waited for here, so that a client reads its own writes. */
+const OWN_WRITE_TIMEOUT_MS = 2_000;
+
+const METHODS: readonly Method[] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+interface App {
+  readonly services: RestServices;
+  readonly options: RestOptions;
+  readonly sender: Sender;
+}
+
+/** The REST API of one netmaster: contract §§1–8 and what docs/rest-api.md adds. The caller listens and closes. */
+export function createRestApp(services: RestServices, options: RestOptions = {}): FastifyInstance {
+  const server = makeServer(options);
+  const metrics = restMetrics(services.metrics);
+  const app: App = { services, options, sender: new Sender(services, metrics) };
+  acceptAnyContentType(server);
+  for (const route of ROUTES) {
+    server.route({
+      method: route.method,
+      url: route.path,
+      handler: (request, reply) => answer(app, route, request, reply),
+    });
+  }
+  refuseOtherMethods(server);
+  server.setNotFoundHandler((request) => {
+    throw unknownRoute(pathOf(request));
+  });
+  server.setErrorHandler((error, request, reply) => sendError(app, error, request, reply));
+  server.addHook("onResponse", async (request, reply) => {
+    const route = request.routeOptions.url ?? "unknown";
+    if (request.query === null || Reflect.get(Object(request.query), "watch") !== undefined) return;
+    metrics.observe({ method: request.method, route, status: reply.statusCode, seconds: reply.elapsedTime / 1_000 });
+  });
+  server.addHook("preClose", async () => app.sender.close());
+  return server;
+}
+
+function makeServer({ tls }: RestOptions): FastifyInstance {
+  const server = Fastify({
+    logger: false,
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: true,
+    genReqId: () => randomUUID(),
+    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: MAX_PARAM_LENGTH },
+    frameworkErrors: (error, request, reply) => {
+      writeError(reply, error, request);
+    },
+    ...(tls === undefined ? {} : { https: tls }),
+  });
+  // Fastify's type differs with HTTPS in the type of the raw socket only, which nothing here uses.
+  return server as unknown as FastifyInstance;
+}
+
+/** Model routes do not look at the content type (contract §1): bodies come as bytes. */
+function acceptAnyContentType(server: FastifyInstance): void {
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+}
+
+function refuseOtherMethods(server: FastifyInstance): void {
+  for (const url of new Set(ROUTES.map(({ path }) => path))) {
+    const offered = ROUTES.filter(({ path }) => path === url).map(({ method }) => method);
+    const method = [...METHODS, "OPTIONS"].filter((name) => !offered.some((one) => one === name));
+    server.route({
+      method,
+      url,
+      handler: (request, reply) => {
+        void reply.header("allow", offered.join(", "));
+        throw methodNotAllowed(request.method, offered);
+      },
+    });
+  }
+}
+
+async function answer(app: App, route: Route, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  if (route.needsJson === true && !isJson(request.headers["content-type"])) throw unknownRoute(pathOf(request));
+  const call = callOf(app, request);
+  const isLocal = route.isWrite !== true || app.services.leader().isLeader || isAsked(call, "dryRun");
+  if (!isLocal) return forward(app, request, reply);
+  return app.sender.send(await route.handle(call), request, reply);
+}
+
+function isJson(contentType: string | undefined): boolean {
+  return contentType !== undefined && /^application\/json *(;|$)/i.test(contentType);
+}
+
+function callOf({ services }: App, request: FastifyRequest): Call {
+  return {
+    services,
+    method: request.method as Call["method"],
+    path: pathOf(request),
+    params: request.params as Readonly<Record<string, string>>,
+    query: lastValues(request.query),
+    header: (name) => [request.headers[name]].flat().join(", ") || undefined,
+    body: () => parseBody(bytesOf(request)),
+    signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    who: auditedClient(request.raw),
+  };
+}
+
+function bytesOf({ body }: FastifyRequest): Buffer | undefined {
+  return Buffer.isBuffer(body) ? body : undefined;
+}
+
+/** A query member that is repeated counts once, the last time. */
+function lastValues(query: unknown): Record<string, string> {
+  const values = Object.entries(Object(query)).map(
+    ([name, value]) => [name, String([value].flat().at(-1) ?? "")] as const,
+  );
+  return Object.fromEntries(values);
+}
+
+function pathOf({ url }: FastifyRequest): string {
+  return url.split("?", 1)[0] ?? "";
+}
+
+async function forward(app: App, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const { services, options } = app;
+  const { leaderUrl, self } = services.leader();
+  if (leaderUrl === undefined || request.headers[FORWARDED_HEADER] !== undefined) {
+    throw new NetError("UNAVAILABLE", "There is no leader now that could make the change; try again", {
+      reason: "no-leader",
+    });
+  }
+  const { method, url, headers } = request.raw;
+  const forwarded = {
+    method: method ?? "",
+    url: url ?? "",
+    headers,
+    body: bytesOf(request),
+    self,
+    client: clientName(request.raw),
+  };
+  const answered = await forwardToLeader(leaderUrl, forwarded, options.forwardTls);
+  await showOwnWrite(services, answered.headers[REVISION_HEADER]);
+  return reply.code(answered.status).headers(answered.headers).send(answered.body);
+}
+
+/** Waits a moment until this netmaster shows what its client wrote; if it does not, the answer is still right. */
+async function showOwnWrite(services: RestServices, revision: string | string[] | undefined): Promise<void> {
+  if (typeof revision !== "string" || !/^[0-9]+$/.test(revision)) return;
+  const shown = services.waitForRevision(BigInt(revision), { timeoutMs: OWN_WRITE_TIMEOUT_MS });
+  await shown.catch(() => undefined);
+}
+
+function sendError({ services }: App, thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const error = translated(thrown);
+  const sent = writeError(reply, error, request);
+  const isDefect = !(error instanceof NetError) || ["INTERNAL", "PROTOCOL", "REJECTED"].includes(error.code);
+  if (isDefect)
+    services.log.error({ err: thrown, id: request.id, method: request.method, url: request.url }, "request failed");
+  return sent;
+}
+
+function writeError(reply: FastifyReply, thrown: unknown, request: FastifyRequest): FastifyReply {
+  const hasAccept = request.headers.accept !== undefined;
+  const { status, headers, body } = errorReply(translated(thrown), {
+    hasAccept,
+    path: pathOf(request),
+    requestId: request.id,
+  });
+  return reply.code(status).headers(headers).send(Buffer.from(body));
+}
+
+/** What Fastify itself refuses, in our words. */
+function translated(thrown: unknown): unknown {
+  if (thrown instanceof NetError || !(thrown instanceof Error)) return thrown;
+  const { code, statusCode } = thrown as Error & { readonly code?: string; readonly statusCode?: number };
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+    const message = `The body is larger than ${BODY_LIMIT_BYTES} bytes`;
+    return new NetError("INVALID", message, { reason: "body-too-large", cause: thrown });
+  }
+  const isClients = statusCode !== undefined && statusCode >= 400 && statusCode < 500;
+  return isClients ? new NetError("INVALID", thrown.message, { reason: "malformed-request", cause: thrown }) : thrown;
+}

@@ -1,0 +1,182 @@
+import { AppProfile } from "../../state/kinds/app-profile.ts";
+import { EndpointGroup } from "../../state/kinds/endpoint-group.ts";
+import { Netprofile } from "../../state/kinds/netprofile.ts";
+import { Network } from "../../state/kinds/network.ts";
+import { Policy } from "../../state/kinds/policy.ts";
+import { Rule } from "../../state/kinds/rule.ts";
+import { Tenant } from "../../state/kinds/tenant.ts";
+import { endpointObject, endpointOper } from "../inspect/endpoint.ts";
+import {
+  appProfileLinks,
+  groupLinks,
+  netprofileLinks,
+  networkLinks,
+  policyLinks,
+  ruleLinks,
+  tenantLinks,
+} from "../inspect/links.ts";
+import { nodeObject, nodeOper } from "../inspect/node.ts";
+import { globalOper, groupOper, networkOper, policyOper, tenantOper } from "../inspect/oper.ts";
+import { StreamedObject } from "../inspect/streamed.ts";
+import { deleteAppProfile, upsertAppProfile } from "../intents/app-profile.ts";
+import { deleteEndpointGroup, upsertEndpointGroup } from "../intents/endpoint-group.ts";
+import { deleteGlobal, GlobalChange, upsertGlobal } from "../intents/global.ts";
+import { deleteNetprofile, upsertNetprofile } from "../intents/netprofile.ts";
+import { deleteNetwork, upsertNetwork } from "../intents/network.ts";
+import { deleteNode } from "../intents/node.ts";
+import { deletePolicy, upsertPolicy } from "../intents/policy.ts";
+import { scopedKey } from "../intents/references.ts";
+import { deleteRule, upsertRule } from "../intents/rule.ts";
+import { deleteTenant, upsertTenant } from "../intents/tenant.ts";
+import { type Collection, configCollection } from "./collection.ts";
+
+const TENANTS = configCollection({
+  name: "tenants",
+  noun: "tenant",
+  kind: "tenant",
+  schema: Tenant,
+  keyOf: (config) => config.tenantName,
+  upsert: upsertTenant,
+  remove: deleteTenant,
+  links: (view, { key }) => tenantLinks(view, key),
+  oper: tenantOper,
+});
+
+const NETWORKS = configCollection({
+  name: "networks",
+  noun: "network",
+  kind: "network",
+  schema: Network,
+  keyOf: (config) => scopedKey(config.tenantName, config.networkName),
+  upsert: upsertNetwork,
+  remove: deleteNetwork,
+  links: (view, { key, config }) => networkLinks(view, key, config.tenantName),
+  oper: networkOper,
+});
+
+const ENDPOINT_GROUPS = configCollection({
+  name: "endpointGroups",
+  noun: "endpoint group",
+  kind: "endpointGroup",
+  schema: EndpointGroup,
+  keyOf: (config) => scopedKey(config.tenantName, config.groupName),
+  upsert: upsertEndpointGroup,
+  remove: deleteEndpointGroup,
+  links: (view, { key, config }) => groupLinks(view, key, config),
+  oper: groupOper,
+});
+
+const POLICIES = configCollection({
+  name: "policys",
+  noun: "policy",
+  kind: "policy",
+  schema: Policy,
+  keyOf: (config) => scopedKey(config.tenantName, config.policyName),
+  upsert: upsertPolicy,
+  remove: deletePolicy,
+  links: (view, { key, config }) => policyLinks(view, key, config.tenantName),
+  oper: policyOper,
+});
+
+const RULES = configCollection({
+  name: "rules",
+  noun: "rule",
+  kind: "rule",
+  schema: Rule,
+  keyOf: (config) => `${config.tenantName}:${config.policyName}:${config.ruleId}`,
+  upsert: upsertRule,
+  remove: deleteRule,
+  links: (view, { config }) => ruleLinks(view, config),
+});
+
+const NETPROFILES = configCollection({
+  name: "netprofiles",
+  noun: "netprofile",
+  kind: "netprofile",
+  schema: Netprofile,
+  keyOf: (config) => scopedKey(config.tenantName, config.profileName),
+  upsert: upsertNetprofile,
+  remove: deleteNetprofile,
+  links: (view, { key, config }) => netprofileLinks(view, key, config.tenantName),
+});
+
+const APP_PROFILES = configCollection({
+  name: "appProfiles",
+  noun: "app profile",
+  kind: "appProfile",
+  schema: AppProfile,
+  keyOf: (config) => scopedKey(config.tenantName, config.appProfileName),
+  upsert: upsertAppProfile,
+  remove: deleteAppProfile,
+  links: (_view, { config }) => appProfileLinks(config.tenantName, config.endpointGroups),
+});
+
+const GLOBALS = configCollection({
+  name: "globals",
+  noun: "global",
+  kind: "global",
+  schema: GlobalChange,
+  keyOf: (config) => config.name,
+  upsert: upsertGlobal,
+  remove: deleteGlobal,
+  links: () => ({}),
+  oper: (view, _record, env) => globalOper(view, env.clusterMode),
+});
+
+const ENDPOINTS: Collection = {
+  name: "endpoints",
+  noun: "endpoint",
+  kind: "endpoint",
+  render(view, key) {
+    const endpoint = view.records("endpoint").get(key);
+    return endpoint && endpointObject(view, endpoint);
+  },
+  preview: (_view, record) => record,
+  inspect(view, key) {
+    const endpoint = view.records("endpoint").get(key);
+    return endpoint && { Oper: endpointOper(view, endpoint, key) };
+  },
+  writes: undefined,
+  remove: undefined,
+};
+
+const NODES: Collection = {
+  name: "nodes",
+  noun: "node",
+  kind: "node",
+  render(view, key) {
+    const node = view.records("node").get(key);
+    return node && nodeObject(node);
+  },
+  preview: (_view, record) => record,
+  inspect(view, key, env) {
+    const node = view.records("node").get(key);
+    return node && new StreamedObject({ Config: nodeObject(node), Oper: nodeOper(view, node, env.receipt(key)) });
+  },
+  writes: undefined,
+  remove: deleteNode,
+};
+
+/** Every collection of this release, each a value on the same path. */
+export const COLLECTIONS: readonly Collection[] = [
+  APP_PROFILES,
+  ENDPOINT_GROUPS,
+  ENDPOINTS,
+  GLOBALS,
+  NETPROFILES,
+  NETWORKS,
+  NODES,
+  POLICIES,
+  RULES,
+  TENANTS,
+];
+
+/** Collections of the contract that this release does not have: always empty, writes are refused. */
+export const LATER_COLLECTIONS: readonly string[] = [
+  "aciGws",
+  "Bgps",
+  "extContractsGroups",
+  "serviceLBs",
+  "volumes",
+  "volumeProfiles",
+];

@@ -1,0 +1,94 @@
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
+import { request as httpsRequest, type RequestOptions } from "node:https";
+import { NetError } from "../../state/errors.ts";
+
+/** Set on forwarded requests: the netmaster that forwarded, so that a request is forwarded once at most. */
+export const FORWARDED_HEADER = "contiv-forwarded-by";
+/** The client of a forwarded request, for the audit record. */
+export const CLIENT_HEADER = "contiv-client";
+
+/** Longest wait for the leader's answer, in milliseconds. */
+const LEADER_TIMEOUT_MS = 15_000;
+/** Largest answer to a write that is carried back, in bytes. */
+const MAX_ANSWER_BYTES = 16_777_216;
+
+/** Headers that belong to one connection (RFC 9110 §7.6.1), and those that we set anew. */
+const NOT_CARRIED = new Set([
+  "connection",
+  "keep-alive",
+  "transfer-encoding",
+  "upgrade",
+  "te",
+  "trailer",
+  "host",
+  "content-length",
+]);
+
+export interface Forwarded {
+  readonly method: string;
+  /** Path and query as they were sent. */
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Uint8Array | undefined;
+  readonly self: string;
+  readonly client: string;
+}
+
+export interface LeaderAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+/** How to reach other netmasters over TLS. */
+export type ForwardTls = Pick<RequestOptions, "ca" | "cert" | "key">;
+
+/** Carries a write to the leader and its answer back, unchanged. */
+export function forwardToLeader(leaderUrl: string, forwarded: Forwarded, tls: ForwardTls = {}): Promise<LeaderAnswer> {
+  const target = new URL(leaderUrl);
+  const send = target.protocol === "https:" ? httpsRequest : httpRequest;
+  return new Promise((resolve, reject) => {
+    const options = {
+      ...tls,
+      host: target.hostname.replace(/^\[|\]$/g, ""),
+      port: target.port,
+      path: forwarded.url,
+      method: forwarded.method,
+      headers: carriedHeaders(forwarded),
+      signal: AbortSignal.timeout(LEADER_TIMEOUT_MS),
+    };
+    const outgoing = send(options, (answer) =>
+      collect(answer).then(resolve, (error: unknown) => reject(unreachable(leaderUrl, error))),
+    );
+    outgoing.on("error", (error) => reject(unreachable(leaderUrl, error)));
+    outgoing.end(forwarded.body);
+  });
+}
+
+function carriedHeaders({ headers, body, self, client }: Forwarded): Record<string, string | string[]> {
+  const carried: Record<string, string | string[]> = { [FORWARDED_HEADER]: self, [CLIENT_HEADER]: client };
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined && !NOT_CARRIED.has(name)) carried[name] = value;
+  }
+  carried["content-length"] = String(body?.length ?? 0);
+  return carried;
+}
+
+async function collect(answer: IncomingMessage): Promise<LeaderAnswer> {
+  const parts: Buffer[] = [];
+  let lengthBytes = 0;
+  for await (const part of answer) {
+    lengthBytes += part.length;
+    if (lengthBytes > MAX_ANSWER_BYTES)
+      throw new NetError("PROTOCOL", `The leader's answer is larger than ${MAX_ANSWER_BYTES} bytes`);
+    parts.push(part);
+  }
+  const headers = Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !NOT_CARRIED.has(name)));
+  return { status: answer.statusCode ?? 502, headers, body: Buffer.concat(parts) };
+}
+
+function unreachable(leaderUrl: string, cause: unknown): NetError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const message = `Cannot reach the leader at ${leaderUrl}: ${text}; whether the change was made is unknown, look before repeating it`;
+  return new NetError("UNAVAILABLE", message, { cause, reason: "leader-unreachable" });
+}

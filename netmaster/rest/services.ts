@@ -1,0 +1,55 @@
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import type { Receipt } from "../../state/node-api.ts";
+import type { ClusterView, Intent, ObjectChange, ViewChange } from "../view/types.ts";
+
+/** What was written, or found to be there already. */
+export interface Submitted<Reply> {
+  readonly reply: Reply;
+  /** Store revision at which the request's effect can be seen. */
+  readonly revision: bigint;
+}
+
+export interface LeaderInfo {
+  readonly isLeader: boolean;
+  /** Address of this netmaster, as others reach it. */
+  readonly self: string;
+  /** REST URL of the leader (`http://host:port`), also when it is this one; undefined while there is none. */
+  readonly leaderUrl: string | undefined;
+  /** Addresses of all netmasters that are known. */
+  readonly netmasters: readonly string[];
+}
+
+export interface Readiness {
+  readonly isReady: boolean;
+  /** What is missing, or "ok". */
+  readonly reason: string;
+}
+
+/** Everything that the REST API needs of its process; `main.ts` wires it. */
+export interface RestServices {
+  view(): ClusterView;
+  /** Calls after every step of the view; returns how to end it. */
+  onChange(listener: (change: ViewChange) => void): () => void;
+  /** Changes after a revision, oldest first; undefined when they are not all remembered. */
+  changesSince(revision: bigint): readonly ObjectChange[] | undefined;
+  waitForRevision(
+    revision: bigint,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<ClusterView>;
+  /** Plans and commits as the leader; rejects with UNAVAILABLE when this is not the leader. */
+  submit<Request, Reply>(
+    intent: Intent<Request, Reply>,
+    request: Request,
+    options: { readonly signal: AbortSignal },
+  ): Promise<Submitted<Reply>>;
+  leader(): LeaderInfo;
+  readiness(): Readiness;
+  /** The last receipt of a node; undefined when it has sent none to this netmaster. */
+  receipt(nodeName: string): Receipt | undefined;
+  readonly metrics: Registry;
+  readonly log: Logger;
+  readonly build: { readonly gitCommit: string; readonly version: string; readonly buildTime: string };
+  /** Shown by inspect: `kubernetes`, `docker`, …. */
+  readonly clusterMode: string;
+}

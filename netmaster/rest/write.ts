@@ -1,0 +1,112 @@
+import { randomUUID } from "node:crypto";
+import { NetError } from "../../state/errors.ts";
+import type { Epoch } from "../../state/ids.ts";
+import { invalid } from "../intents/errors.ts";
+import { guarded, type Precondition } from "../intents/guard.ts";
+import type { Changed, Removed } from "../intents/plan.ts";
+import type { Intent, IntentContext } from "../view/types.ts";
+import { audit } from "./audit.ts";
+import { type Answer, type Call, type Handler, json } from "./call.ts";
+import type { Collection, Upsert } from "./collection.ts";
+import { etagOf, isAsked, REVISION_HEADER } from "./read.ts";
+import type { Submitted } from "./services.ts";
+
+/** How long a write waits until this netmaster's own view shows it. */
+const VISIBLE_TIMEOUT_MS = 5_000;
+/** Most steps of one deletion that does not fit into one transaction. */
+const MAX_STEPS = 10_000;
+
+export function upsertHandler(collection: Collection): Handler {
+  return (call) => write(call, collection, false);
+}
+
+export function patchHandler(collection: Collection): Handler {
+  return (call) => write(call, collection, true);
+}
+
+async function write(call: Call, collection: Collection, isPatch: boolean): Promise<Answer> {
+  const { upsert } = collection.writes ?? refuse(collection);
+  const key = call.params.key ?? "";
+  const intent = guarded(upsert, { kind: collection.kind, key }, preconditionOf(call));
+  const request: Upsert = { key, body: call.body(), isPatch };
+  if (isAsked(call, "dryRun")) return dryRun(call, collection, intent, request);
+  const { revision } = await audited(call, collection, key, () => call.services.submit(intent, request, call));
+  const view = await call.services.waitForRevision(revision, { timeoutMs: VISIBLE_TIMEOUT_MS, signal: call.signal });
+  const object = collection.render(view, key);
+  if (object === undefined)
+    throw new NetError("CONFLICT", `${key} was stored and deleted by someone else at once`, { reason: "conflict" });
+  const etag = etagOf(view.modRevision(collection.kind, key) ?? revision);
+  return json(object, { etag, [REVISION_HEADER]: `${revision}` });
+}
+
+function refuse(collection: Collection): never {
+  throw new NetError("UNSUPPORTED", `${collection.name} cannot be written`, { reason: "unsupported" });
+}
+
+/** All checks, no write: answers with what the object would be. Links are shown when it exists already. */
+function dryRun(call: Call, collection: Collection, intent: Intent<Upsert, Changed>, request: Upsert): Answer {
+  const view = call.services.view();
+  const planned = intent(view, request, dryContext());
+  const value = collection.preview(view, planned.reply.record);
+  return json(value, { [REVISION_HEADER]: `${view.revision}` });
+}
+
+function dryContext(): IntentContext {
+  return { now: new Date().toISOString(), newEpoch: () => randomUUID() as Epoch };
+}
+
+export function deleteHandler(collection: Collection): Handler {
+  return async (call) => {
+    const remove = collection.remove ?? refuse(collection);
+    const key = call.params.key ?? "";
+    const intent = guarded(remove, { kind: collection.kind, key }, preconditionOf(call));
+    if (isAsked(call, "dryRun")) {
+      intent(call.services.view(), key, dryContext());
+      return json(key);
+    }
+    const { revision } = await audited(call, collection, key, () => removeInSteps(call, intent, remove, key));
+    await call.services.waitForRevision(revision, { timeoutMs: VISIBLE_TIMEOUT_MS, signal: call.signal });
+    return json(key, { [REVISION_HEADER]: `${revision}` });
+  };
+}
+
+/** The first step checks the precondition; an object whose parts fill several transactions goes last. */
+async function removeInSteps(
+  call: Call,
+  first: Intent<string, Removed>,
+  next: Intent<string, Removed>,
+  key: string,
+): Promise<Submitted<Removed>> {
+  let step = await call.services.submit(first, key, call);
+  for (let count = 1; step.reply.remaining > 0; count += 1) {
+    if (count === MAX_STEPS)
+      throw new NetError("TIMEOUT", `Deleting ${key} took more than ${MAX_STEPS} steps; repeat it`);
+    step = await call.services.submit(next, key, call);
+  }
+  return step;
+}
+
+async function audited<Reply>(
+  call: Call,
+  collection: Collection,
+  key: string,
+  work: () => Promise<Submitted<Reply>>,
+): Promise<Submitted<Reply>> {
+  return audit(call, `${collection.name}/${key}`, work);
+}
+
+function preconditionOf(call: Call): Precondition {
+  const ifMatch = call.header("if-match");
+  const ifNoneMatch = call.header("if-none-match");
+  if (ifNoneMatch !== undefined && ifNoneMatch.trim() !== "*") throw invalid("If-None-Match", "must be *");
+  const guard: Precondition = ifNoneMatch === undefined ? {} : { mustBeNew: true };
+  return ifMatch === undefined ? guard : { ...guard, ifMatch: ifMatch.trim() === "*" ? "any" : revisionsOf(ifMatch) };
+}
+
+function revisionsOf(header: string): readonly bigint[] {
+  return header.split(",").map((tag) => {
+    const match = /^"([0-9]{1,19})"$/.exec(tag.trim());
+    if (match === null) throw invalid("If-Match", `must be the ETag of a reply, like "42" with its quotes`);
+    return BigInt(match[1] ?? "");
+  });
+}
