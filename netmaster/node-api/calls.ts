@@ -1,0 +1,89 @@
+import { NetError } from "../../state/errors.ts";
+import type { NodeRegistration } from "../../state/kinds/node.ts";
+import type { NodeName } from "../../state/names.ts";
+import type {
+  EndpointRelease,
+  EndpointReply,
+  EndpointRequest,
+  Heartbeat,
+  HeartbeatReply,
+  RegisterReply,
+  ReleaseReply,
+} from "../../state/node-api.ts";
+import type { Committer, SubmitOptions } from "../commit/committer.ts";
+import type { Committed } from "../commit/queue.ts";
+import { createEndpoint, type EndpointCreation, releaseEndpoint } from "../intents/endpoint.ts";
+import { registerNode, setNodeState } from "../intents/node.ts";
+import type { ViewCache } from "../view/cache.ts";
+import { networkKeyOf } from "../view/indexes.ts";
+import type { ClusterView, IntentContext } from "../view/types.ts";
+import { checkMtu, endpointReply } from "./endpoint-reply.ts";
+import type { Heartbeats } from "./heartbeats.ts";
+
+export interface NodeCallOptions {
+  readonly cache: ViewCache;
+  readonly committer: Pick<Committer, "submit">;
+  readonly heartbeats: Heartbeats;
+  readonly heartbeatIntervalMs: number;
+  readonly watchIdleTimeoutMs: number;
+  readonly version: string;
+}
+
+/** The calls of the node API that write; only the leader does them. */
+export interface NodeCalls {
+  register(nodeName: NodeName, registration: NodeRegistration): Promise<RegisterReply>;
+  heartbeat(nodeName: NodeName, heartbeat: Heartbeat): Promise<HeartbeatReply>;
+  createEndpoint(nodeName: NodeName, request: EndpointRequest): Promise<EndpointReply>;
+  releaseEndpoint(nodeName: NodeName, release: EndpointRelease): Promise<ReleaseReply>;
+}
+
+export function createNodeCalls(options: NodeCallOptions): NodeCalls {
+  const { committer, heartbeatIntervalMs, watchIdleTimeoutMs, version } = options;
+  return {
+    async register(nodeName, registration) {
+      if (registration.name !== nodeName) {
+        const message = `name: "${registration.name}" is not the node "${nodeName}" of the path`;
+        throw new NetError("INVALID", message, { field: "name" });
+      }
+      await committer.submit(registerNode, registration);
+      return { heartbeatIntervalMs, watchIdleTimeoutMs, clusterVersion: version };
+    },
+    heartbeat: (nodeName, heartbeat) => noteHeartbeat(options, nodeName, heartbeat),
+    async createEndpoint(nodeName, request) {
+      const created = await committer.submit(createConnectable, { ...request, nodeName });
+      return replyOf(created, nodeName);
+    },
+    async releaseEndpoint(nodeName, release) {
+      const { reply, revision } = await committer.submit(releaseEndpoint, { ...release, nodeName });
+      return { released: reply.released, revision: String(revision) };
+    },
+  };
+}
+
+/** As createEndpoint, and refuses what the node could not connect. */
+function createConnectable(view: ClusterView, request: EndpointCreation, context: IntentContext) {
+  checkMtu(view, networkKeyOf(request), request.nodeName);
+  return createEndpoint(view, request, context);
+}
+
+function replyOf({ reply, view }: Committed<EndpointReply["endpoint"]>, nodeName: NodeName): EndpointReply {
+  const node = view.records("node").get(nodeName);
+  if (node === undefined) throw new NetError("PRECONDITION", `Node ${nodeName} was deleted meanwhile`);
+  return endpointReply(view, reply, node.registration);
+}
+
+async function noteHeartbeat(
+  { cache, committer, heartbeats, heartbeatIntervalMs }: NodeCallOptions,
+  nodeName: NodeName,
+  heartbeat: Heartbeat,
+): Promise<HeartbeatReply> {
+  const node = cache.view().records("node").get(nodeName);
+  if (node === undefined || node.registration.bootId !== heartbeat.bootId)
+    return { registered: false, heartbeatIntervalMs };
+  const change = heartbeats.note(node, heartbeat);
+  if (change !== undefined) await committer.submit(setNodeState, change, HEARTBEAT_LIMITS);
+  return { registered: true, heartbeatIntervalMs };
+}
+
+/** A heartbeat that cannot be noted in this time is as good as missed; the next one follows. */
+const HEARTBEAT_LIMITS: SubmitOptions = { timeoutMs: 5_000 };
