@@ -29,15 +29,13 @@ export interface NodeRuntime {
   checkEnforced(attachment: Attachment): void;
   /** Takes the endpoint out of the view, so that its flows go. */
   releaseEarly(attachment: Attachment): void;
-  /** Waits until the endpoint's flows are gone. With the switch away there is nothing to wait for. */
-  withdrawn(attachment: Attachment, signal: AbortSignal): Promise<void>;
+  /** Waits until what was released early has no flows any more. With the switch away there is nothing to wait for. */
+  withdrawn(signal: AbortSignal): Promise<void>;
   /** Ends the lease; with netmaster away it is ended later. */
   release(attachment: Pick<Attachment, "endpointKey" | "epoch">, signal: AbortSignal): Promise<void>;
   /** Ends the lease of an endpoint that has no port here, if the store homes it on this node. */
   releaseUnattached(endpointKey: string, signal: AbortSignal): Promise<void>;
-  /** Unplugs the port; its link is deleted later, together with others. */
-  removePort(attachment: Attachment): Promise<void>;
+  /** Unplugs the port and deletes its link soon, together with others; it is no attachment any more from now on. */
+  removePort(attachment: Attachment): void;
   hostIfIndex(portName: string): Promise<number | undefined>;
-  /** A name for a pod's interface that waits for its deletion. */
-  spareName(portName: string): string;
 }

@@ -1,14 +1,16 @@
-import type { NetError } from "../../state/errors.ts";
-import { asNetError } from "../../state/errors.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { asNetError, type NetError } from "../../state/errors.ts";
+import { dumpAddresses } from "../netlink/address.ts";
+import { dumpLinks } from "../netlink/link.ts";
 import { openLinkMonitor } from "../netlink/link-monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
 import { detectDatapathType, ensureBridge, removeBridge } from "./bridge.ts";
 import { openDatabase, ownBridges, rootRow, type SwitchDatabase } from "./database.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
-import { INTEGRATION_BRIDGE, ROLE_KEY, TUNNEL_PORT } from "./names.ts";
+import { INTEGRATION_BRIDGE, ROLE_KEY, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
 import { createPortDriver } from "./ports.ts";
-import type { OvsDriver, PortDriver, Uplink } from "./types.ts";
+import type { DriverChange, OvsDriver, PortDriver, Uplink } from "./types.ts";
 import { ensureUplink, type UplinkSpec, undoUplink } from "./uplink.ts";
 
 export interface OvsDriverOptions {
@@ -40,6 +42,8 @@ export interface OpenOvsDriver extends OvsDriver {
 }
 
 const START_TIMEOUT_MS = 30_000;
+/** Links are looked at no more often than this. */
+const LINKS_SETTLE_MS = 1_000;
 
 /** Opens the driver: integration bridge, tunnel port and uplinks are there when it resolves, or it says why not. */
 export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsDriver> {
@@ -50,9 +54,9 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   const ports = createPortDriver(database);
   const uplinks = new Map<string, Uplink>();
   const uplinkFailures = new Map<string, NetError>();
-  const listeners = new Set<(change: { readonly resync: boolean }) => void>();
-  const tell = (resync: boolean) => {
-    for (const listener of listeners) listener({ resync });
+  const listeners = new Set<(change: DriverChange) => void>();
+  const tell: Tell = (change) => {
+    for (const listener of listeners) listener({ resync: false, uplinks: false, ...change });
   };
 
   async function ensureBase(): Promise<void> {
@@ -76,9 +80,9 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     cookieMask: options.cookieMask,
     signal,
     report,
-    onConnect: () => tell(true),
+    onConnect: () => tell({ resync: true }),
   });
-  const stopWatching = watchChanges({ database, options, tell });
+  const stopWatching = watchChanges({ database, netlink, options, tell });
 
   return {
     ports,
@@ -131,37 +135,56 @@ function uplinkOptions(
   };
 }
 
+type Tell = (change: Partial<DriverChange>) => void;
+
 interface WatchParts {
   readonly database: SwitchDatabase;
+  readonly netlink: SocketPool;
   readonly options: OvsDriverOptions;
-  readonly tell: (resync: boolean) => void;
+  readonly tell: Tell;
 }
 
 /** Database and link events both only say "look again". */
-function watchChanges({ database, options, tell }: WatchParts): () => void {
+function watchChanges(parts: WatchParts): () => void {
+  const { database, options, tell } = parts;
   const stops = [
-    database.onReconnect(() => tell(true)),
-    database.onChange(({ resynchronised }) => tell(resynchronised)),
+    database.onReconnect(() => tell({ resync: true })),
+    database.onChange(({ resynchronised }) => tell({ resync: resynchronised })),
   ];
   const closing = new AbortController();
-  const signal = AbortSignal.any([options.signal, closing.signal]);
-  void watchLinks(signal, options, tell);
+  void watchUplinks(parts, AbortSignal.any([options.signal, closing.signal]));
   return () => {
     closing.abort();
     for (const stop of stops) stop();
   };
 }
 
-async function watchLinks(signal: AbortSignal, options: OvsDriverOptions, tell: (resync: boolean) => void) {
+/** Pods' links come and go all the time: they are looked at together, and only a change of an uplink's devices is told. */
+async function watchUplinks({ netlink, options, tell }: WatchParts, signal: AbortSignal): Promise<void> {
+  const devices = new Set(options.uplinks.flatMap(({ nic }) => [nic, uplinkBridgeName(nic)]));
   try {
     using monitor = openLinkMonitor({ withAddresses: true, netns: options.netns });
+    let known: string | undefined;
     while (!signal.aborted) {
       await monitor.next({ signal });
-      tell(false);
+      const now = await summarise(netlink, devices);
+      if (known !== undefined && now !== known) tell({ uplinks: true });
+      known = now;
+      await sleep(LINKS_SETTLE_MS, undefined, { signal });
     }
   } catch (error) {
     if (!signal.aborted) options.report(asNetError(error, "watch this node's links"));
   }
+}
+
+async function summarise(netlink: SocketPool, devices: ReadonlySet<string>): Promise<string> {
+  const links = (await netlink.dump(dumpLinks())).filter((link) => devices.has(link.name));
+  const ours = new Set(links.map((link) => link.ifindex));
+  const addresses = (await netlink.dump(dumpAddresses())).filter((row) => ours.has(row.ifindex) && row.permanent);
+  return JSON.stringify([
+    links.map(({ ifindex, name, mac, mtuBytes, up, operState }) => [ifindex, name, mac, mtuBytes, up, operState]),
+    addresses.map(({ ifindex, address, prefixLengthBits }) => [ifindex, address, prefixLengthBits]),
+  ]);
 }
 
 /** Removes every bridge of ours and gives the NICs their addresses back: for taking a node out of service. */

@@ -85,6 +85,13 @@ export interface Uplink {
   readonly addresses: readonly string[];
 }
 
+export interface DriverChange {
+  /** The switch or its database has started anew: what it had may be gone. */
+  readonly resync: boolean;
+  /** An uplink's device has changed: bridges and addresses want a look. */
+  readonly uplinks: boolean;
+}
+
 export interface OvsDriver extends AsyncDisposable {
   readonly ports: PortDriver;
   readonly flows: FlowDriver;
@@ -93,7 +100,7 @@ export interface OvsDriver extends AsyncDisposable {
   uplinks(): ReadonlyMap<string, Uplink>;
   /** What is wrong with an uplink (NIC missing, link down, take-over undone), by alias. */
   uplinkFailures(): ReadonlyMap<string, NetError>;
-  /** "Look again": ports, uplinks or the connection changed. `resync` = the switch restarted; flows must be compared in full. */
-  onChange(listener: (change: { readonly resync: boolean }) => void): () => void;
+  /** Says "look again". */
+  onChange(listener: (change: DriverChange) => void): () => void;
   readonly connected: boolean;
 }

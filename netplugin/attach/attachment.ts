@@ -1,5 +1,6 @@
 import { ROLE_KEY } from "../../drivers/ovs/names.ts";
 import type { SwitchPort } from "../../drivers/ovs/types.ts";
+import { Epoch } from "../../state/ids.ts";
 
 /** Role of a port that a pod uses. */
 export const POD_ROLE = "pod";
@@ -75,4 +76,9 @@ export function attachmentsOf(ports: ReadonlyMap<string, SwitchPort>): ReadonlyM
     if (attachment !== undefined) attachments.set(attachment.endpointKey, attachment);
   }
   return attachments;
+}
+
+/** The epoch as the node API wants it; marks are ours, so a wrong one is a defect. */
+export function parseEpoch(text: string): Epoch {
+  return Epoch.parse(text);
 }

@@ -1,4 +1,5 @@
 import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
+import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
 import type { EndpointReply } from "../../state/node-api.ts";
@@ -92,7 +93,7 @@ async function adoptable(
       { endpoint: attachment.endpointKey, reason: asNetError(error, "adopt").message },
       "replacing a stale port",
     );
-    await runtime.removePort(attachment);
+    runtime.removePort(attachment);
     return undefined;
   }
 }
@@ -192,13 +193,15 @@ async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachO
   const key = endpointKeyOf(pod.containerId, pod.ifName);
   const attachment = runtime.attachments().get(key);
   if (attachment === undefined) return runtime.releaseUnattached(key, options.signal);
-  const netnsPath = options.netnsPath ?? attachment.netnsPath;
+  const target = {
+    netnsPath: options.netnsPath ?? attachment.netnsPath,
+    ifName: pod.ifName,
+    hostIfIndex: await runtime.hostIfIndex(attachment.portName),
+    spareName: peerNameOf(attachment.portName),
+  };
   runtime.releaseEarly(attachment);
-  await Promise.all([
-    runtime.withdrawn(attachment, options.signal),
-    undressPod(netnsPath, pod.ifName, runtime.spareName(attachment.portName), options.signal),
-  ]);
-  await runtime.removePort(attachment);
+  await Promise.all([runtime.withdrawn(options.signal), undressPod(target, options.signal)]);
+  runtime.removePort(attachment);
   await runtime.release(attachment, options.signal);
 }
 

@@ -59,19 +59,28 @@ function insideMessages(ifindex: number, link: PodLink) {
   ];
 }
 
+export interface UndressTarget {
+  readonly netnsPath: string;
+  readonly ifName: string;
+  /** Host end of the veth: an interface of that name that is not its peer belongs to somebody else. */
+  readonly hostIfIndex: number | undefined;
+  readonly spareName: string;
+}
+
 /**
  * Takes an interface off its pod at once: down, and out of the way of a new one of that name. The link itself is deleted
  * later, with others. A namespace or link that is gone is fine.
  */
-export async function undressPod(netnsPath: string, ifName: string, spareName: string, signal: AbortSignal) {
+export async function undressPod(target: UndressTarget, signal: AbortSignal): Promise<void> {
   try {
-    using netns = openNetns(netnsPath);
+    using netns = openNetns(target.netnsPath);
     using socket = openNetlink({ netns });
-    const link = await socket.get(getLink({ name: ifName }), { signal });
-    await socket.execute(
-      [setLink({ ifindex: link.ifindex }, { up: false }), setLink({ ifindex: link.ifindex }, { name: spareName })],
-      { signal },
-    );
+    const link = await findPodLink(socket, target.ifName);
+    if (link === undefined || link.peerIfindex !== target.hostIfIndex) return;
+    const { ifindex } = link;
+    await socket.execute([setLink({ ifindex }, { up: false }), setLink({ ifindex }, { name: target.spareName })], {
+      signal,
+    });
   } catch (error) {
     const gone = error instanceof NetError && (error.code === "NOT_FOUND" || error.code === "INVALID");
     if (!gone && !isErrno(error, "ENODEV")) throw error;

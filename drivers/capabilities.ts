@@ -1,0 +1,90 @@
+import { asNetError } from "../state/errors.ts";
+import { isErrno } from "./netlink/errno.ts";
+import { addMatchAll } from "./netlink/filter.ts";
+import { createLink, createVeth, deleteLink, dumpLinks } from "./netlink/link.ts";
+import type { Message } from "./netlink/message.ts";
+import { addIngress, replaceTbf } from "./netlink/qdisc.ts";
+import { type NetlinkSocket, openNetlink } from "./netlink/socket.ts";
+import type { SwitchConnection } from "./ovs/openflow/connection.ts";
+
+/** What this node's kernel and switch can do, found out by doing it on a scratch link. */
+export interface Capabilities {
+  /** Can the kernel police what a port receives (act_police with matchall or basic)? */
+  readonly ingressPolicing: boolean;
+  readonly tbf: boolean;
+  /** Redirect to an ifb with u32 and mirred. */
+  readonly ifbRedirect: boolean;
+  readonly meters: boolean;
+  readonly conntrack: boolean;
+}
+
+const SCRATCH = "cprobe0";
+const SCRATCH_PEER = "cprobe1";
+const SCRATCH_IFB = "cprobe2";
+const PROBE_RATE_BYTES_PER_SECOND = 125_000;
+const PROBE_BURST_BYTES = 65_536;
+/** What the kernel answers when it lacks a qdisc, classifier or action, or a device kind. */
+const ABSENT = ["ENOENT", "EOPNOTSUPP", "EINVAL", "ENODEV"];
+
+/** Probes kernel and switch. A probe that fails for another reason than absence is an error. */
+export async function probeCapabilities(connection: SwitchConnection): Promise<Capabilities> {
+  using socket = openNetlink();
+  await removeScratch(socket);
+  try {
+    await socket.execute([createVeth({ name: SCRATCH, up: true }, { name: SCRATCH_PEER })]);
+    return { ...(await probeKernel(socket)), ...(await probeSwitch(connection)) };
+  } finally {
+    await removeScratch(socket);
+  }
+}
+
+async function probeKernel(socket: NetlinkSocket) {
+  const ifindex = await indexOf(socket, SCRATCH);
+  const shaping = { rateBytesPerSecond: PROBE_RATE_BYTES_PER_SECOND, burstBytes: PROBE_BURST_BYTES };
+  const place = { ifindex };
+  const tbf = await accepts(socket, replaceTbf(place, { ...shaping, limitBytes: PROBE_BURST_BYTES }));
+  await accepts(socket, addIngress(ifindex));
+  const police = [{ kind: "police", ...shaping }] as const;
+  const matchall = await accepts(socket, addMatchAll("matchall", place, police));
+  const basic = matchall || (await accepts(socket, addMatchAll("basic", place, police)));
+  const ifb = await accepts(socket, createLink("ifb", { name: SCRATCH_IFB }));
+  const redirect = async () => {
+    const toIfindex = await indexOf(socket, SCRATCH_IFB);
+    return accepts(socket, addMatchAll("u32", place, [{ kind: "redirect", toIfindex }]));
+  };
+  return { tbf, ingressPolicing: basic, ifbRedirect: ifb && (await redirect()) };
+}
+
+async function accepts(socket: NetlinkSocket, message: Message): Promise<boolean> {
+  const [outcome] = await socket.settle([message]);
+  if (outcome?.error === undefined) return true;
+  if (isErrno(outcome.error, ...ABSENT)) return false;
+  throw asNetError(outcome.error, "probe this kernel");
+}
+
+async function indexOf(socket: NetlinkSocket, name: string): Promise<number> {
+  const links = await socket.dump(dumpLinks());
+  return links.find((link) => link.name === name)?.ifindex ?? 0;
+}
+
+async function removeScratch(socket: NetlinkSocket): Promise<void> {
+  await socket.settle([deleteLink({ name: SCRATCH }), deleteLink({ name: SCRATCH_IFB })]);
+}
+
+/** Conntrack is probed by a flow in a table that nothing leads to; a datapath without zones refuses it. */
+async function probeSwitch(connection: SwitchConnection) {
+  const features = await connection.meterFeatures();
+  const probe = {
+    table: 253,
+    priority: 1,
+    cookie: 0n,
+    match: { ethType: 0x0800, inPort: 0xfffe },
+    actions: [{ kind: "ct", commit: true, zone: 1 }],
+  } as const;
+  const conntrack = await connection.bundle([{ kind: "flow-add", flow: probe }]).then(
+    () => true,
+    () => false,
+  );
+  if (conntrack) await connection.bundle([{ kind: "flow-delete-strict", flow: probe }]);
+  return { meters: features.maxMeters > 0, conntrack };
+}

@@ -1,0 +1,84 @@
+import { createHash } from "node:crypto";
+import { TUNNEL_PORT } from "../drivers/ovs/names.ts";
+import type { OvsDriver } from "../drivers/ovs/types.ts";
+import { Mac } from "../state/ids.ts";
+import type { NodeName } from "../state/names.ts";
+import { type Attachment, attachmentsOf } from "./attach/attachment.ts";
+import type { Machine } from "./desired/machine.ts";
+
+/** What is plugged in on this machine, in the form that the flows are computed from. */
+export interface MachineView {
+  machine(): Machine;
+  attachments(): ReadonlyMap<string, Attachment>;
+  /** Something has changed on the machine: the next look reads it again. */
+  invalidate(): void;
+  /** The port is about to be unplugged: it is no attachment any more. */
+  close(portName: string): void;
+  /** It is unplugged. */
+  closed(portName: string): void;
+}
+
+export interface MachineOptions {
+  readonly driver: OvsDriver;
+  readonly nodeName: NodeName;
+  readonly vtepIp: () => string;
+}
+
+/** Source MAC of frames that this node routes onto a VLAN: locally administered, the same after every restart. */
+export function routerMacOf(nodeName: string): Mac {
+  const digest = createHash("sha256").update(nodeName).digest("hex");
+  return Mac.parse(`02:03:${(digest.slice(0, 8).match(/../g) ?? []).join(":")}`);
+}
+
+export function createMachineView(options: MachineOptions): MachineView {
+  const { driver, nodeName } = options;
+  const routerMac = routerMacOf(nodeName);
+  const closing = new Set<string>();
+  let attachments: ReadonlyMap<string, Attachment> | undefined;
+  let uplinks: ReadonlyMap<string, number> = new Map();
+  let ports: ReadonlyMap<string, number> = new Map();
+
+  function currentAttachments(): ReadonlyMap<string, Attachment> {
+    if (attachments !== undefined) return attachments;
+    const all = driver.ports.read();
+    attachments = attachmentsOf(new Map([...all].filter(([name]) => !closing.has(name))));
+    return attachments;
+  }
+
+  return {
+    attachments: currentAttachments,
+    machine: () => {
+      uplinks = keepIfEqual(
+        uplinks,
+        [...driver.uplinks()].map(([alias, uplink]) => [alias, uplink.patchOfport]),
+      );
+      ports = keepIfEqual(ports, pluggedIn(currentAttachments()));
+      const tunnelOfport = driver.ports.read().get(TUNNEL_PORT)?.ofport;
+      return { nodeName, routerMac, vtepIp: options.vtepIp(), tunnelOfport, uplinks, ports };
+    },
+    invalidate: () => {
+      attachments = undefined;
+    },
+    close: (portName) => {
+      closing.add(portName);
+      attachments = undefined;
+    },
+    closed: (portName) => {
+      closing.delete(portName);
+      attachments = undefined;
+    },
+  };
+}
+
+function pluggedIn(attachments: ReadonlyMap<string, Attachment>): [string, number][] {
+  return [...attachments].flatMap(([key, { ofport }]) => (ofport === undefined ? [] : [[key, ofport]]));
+}
+
+/** The flow set takes an unchanged object as "nothing has changed". */
+function keepIfEqual(
+  before: ReadonlyMap<string, number>,
+  entries: readonly (readonly [string, number])[],
+): ReadonlyMap<string, number> {
+  const same = before.size === entries.length && entries.every(([key, value]) => before.get(key) === value);
+  return same ? before : new Map(entries);
+}

@@ -1,0 +1,200 @@
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { hostname } from "node:os";
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { UplinkSpec } from "../drivers/ovs/uplink.ts";
+import { asNetError } from "../state/errors.ts";
+import { NodeName } from "../state/names.ts";
+import { PIPELINE_GENERATION } from "./desired/pipeline.ts";
+import type { TlsFiles } from "./node-client/transport.ts";
+
+/** Everything that can be set, by flag or by environment variable `CONTIV_NETPLUGIN_…`. */
+export interface NodeSettings {
+  readonly nodeName: NodeName;
+  readonly netmasterUrls: readonly string[];
+  readonly tls: TlsFiles | undefined;
+  readonly ovsRunDirectory: string;
+  readonly datapath: "auto" | "system" | "netdev";
+  readonly uplinks: readonly UplinkSpec[];
+  readonly allowDefaultRouteUplink: boolean;
+  readonly vtepIp: string | undefined;
+  readonly vxlanUdpPort: number;
+  readonly cniSocketPath: string;
+  readonly inspectHost: string;
+  readonly inspectPort: number;
+  readonly readyPorts: number;
+  readonly resyncIntervalMs: number;
+  readonly pipelineGeneration: number;
+  readonly logLevel: string;
+}
+
+export interface Invocation {
+  readonly command: "run" | "cleanup";
+  readonly settings: NodeSettings;
+}
+
+const ENVIRONMENT_PREFIX = "CONTIV_NETPLUGIN_";
+const MAX_READY_PORTS = 256;
+const MAX_GENERATION = 65_535;
+
+function flag(flags: string, description: string): Option {
+  const option = new Option(flags, description);
+  return option.env(ENVIRONMENT_PREFIX + option.name().toUpperCase().replaceAll("-", "_"));
+}
+
+function integerBetween(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (Number.isInteger(value) && value >= low && value <= high) return value;
+    throw new InvalidArgumentError(`must be a whole number from ${low} to ${high}`);
+  };
+}
+
+function uplinkList(text: string, earlier: readonly UplinkSpec[] = []): readonly UplinkSpec[] {
+  const specs = text.split(",").map((part) => {
+    const [alias, nic, ...rest] = part.split("=");
+    if (alias === undefined || alias === "" || nic === undefined || nic === "" || rest.length > 0) {
+      throw new InvalidArgumentError("wants physical-network=NIC, for example default=eth1");
+    }
+    return { alias, nic };
+  });
+  return [...earlier, ...specs];
+}
+
+function urlList(text: string): readonly string[] {
+  return text.split(",").map((part) => {
+    const url = URL.parse(part);
+    if (url !== null && (url.protocol === "http:" || url.protocol === "https:")) return part;
+    throw new InvalidArgumentError(`"${part}" is not an http or https URL`);
+  });
+}
+
+function ipAddress(text: string): string {
+  if (isIP(text) !== 0) return text;
+  throw new InvalidArgumentError("is not an IP address");
+}
+
+function listenAddress(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:]+)):([0-9]{1,5})$/.exec(text);
+  if (match === null) throw new InvalidArgumentError("wants host:port, for example 127.0.0.1:9090");
+  return { host: match[1] ?? match[2] ?? "", port: Number(match[3]) };
+}
+
+interface Flags {
+  readonly nodeName: string;
+  readonly netmasterUrls: readonly string[];
+  readonly nodeApiCa?: string;
+  readonly nodeApiCert?: string;
+  readonly nodeApiKey?: string;
+  readonly ovsRunDir: string;
+  readonly datapath: "auto" | "system" | "netdev";
+  readonly uplink?: readonly UplinkSpec[];
+  readonly allowDefaultRouteUplink?: boolean;
+  readonly vtepIp?: string;
+  readonly vxlanPort: number;
+  readonly cniSocket: string;
+  readonly inspectListen: { readonly host: string; readonly port: number };
+  readonly readyPorts: number;
+  readonly resyncIntervalS: number;
+  readonly pipelineGeneration: number;
+  readonly logLevel: string;
+}
+
+function program(): Command {
+  return new Command("netplugin")
+    .description("The node agent of contiv-ts: programs Open vSwitch and attaches pods.")
+    .argument("[command]", "run, or cleanup: remove everything of ours from this node and give the NICs back", "run")
+    .addOption(flag("--node-name <name>", "name of this node").default(hostname()))
+    .addOption(
+      flag("--netmaster-urls <urls>", "node API of the netmasters, comma separated")
+        .argParser(urlList)
+        .default(["http://127.0.0.1:9001"]),
+    )
+    .addOption(flag("--node-api-ca <file>", "authority that signs netmaster's certificate"))
+    .addOption(flag("--node-api-cert <file>", "certificate of this node; its common name is the node's name"))
+    .addOption(flag("--node-api-key <file>", "key of that certificate"))
+    .addOption(flag("--ovs-run-dir <path>", "run directory of Open vSwitch").default("/var/run/openvswitch"))
+    .addOption(flag("--datapath <type>", "datapath").choices(["auto", "system", "netdev"]).default("auto"))
+    .addOption(flag("--uplink <list>", "physical-network=NIC; may be repeated or a comma list").argParser(uplinkList))
+    .addOption(flag("--allow-default-route-uplink", "take a NIC over although it carries the default route"))
+    .addOption(flag("--vtep-ip <address>", "tunnel endpoint address (default: the uplink's)").argParser(ipAddress))
+    .addOption(flag("--vxlan-port <port>", "UDP port of VXLAN").argParser(integerBetween(1, 65_535)).default(4789))
+    .addOption(flag("--cni-socket <path>", "socket for the CNI shim").default("/run/contiv/contiv-cni.sock"))
+    .addOption(
+      flag("--inspect-listen <host:port>", "health, metrics and inspection")
+        .argParser(listenAddress)
+        .default({ host: "127.0.0.1", port: 9090 }, "127.0.0.1:9090"),
+    )
+    .addOption(
+      flag("--ready-ports <count>", "ports kept ready for the next pods")
+        .argParser(integerBetween(0, MAX_READY_PORTS))
+        .default(16),
+    )
+    .addOption(
+      flag("--resync-interval-s <seconds>", "full comparison of all flows and ports")
+        .argParser(integerBetween(1, 3_600))
+        .default(60),
+    )
+    .addOption(
+      flag(
+        "--pipeline-generation <number>",
+        "generation in the flows' cookies; another number replaces all flows at once",
+      )
+        .argParser(integerBetween(1, MAX_GENERATION))
+        .default(PIPELINE_GENERATION),
+    )
+    .addOption(
+      flag("--log-level <level>", "log level").choices(["trace", "debug", "info", "warn", "error"]).default("info"),
+    );
+}
+
+/** Reads command line and environment; exits with a clear message when something is wrong. */
+export function parseInvocation(argv: readonly string[]): Invocation {
+  const command = program();
+  command.parse([...argv]);
+  const [name] = command.processedArgs as [string];
+  if (name !== "run" && name !== "cleanup") command.error(`error: unknown command "${name}"; there are: run, cleanup`);
+  return { command: name === "cleanup" ? "cleanup" : "run", settings: settingsOf(command, command.opts<Flags>()) };
+}
+
+function settingsOf(command: Command, flags: Flags): NodeSettings {
+  const nodeName = NodeName.safeParse(flags.nodeName);
+  if (!nodeName.success) return command.error(`error: --node-name "${flags.nodeName}" is not a valid host name`);
+  return {
+    nodeName: nodeName.data,
+    netmasterUrls: flags.netmasterUrls,
+    tls: tlsOf(command, flags),
+    ovsRunDirectory: flags.ovsRunDir,
+    datapath: flags.datapath,
+    uplinks: flags.uplink ?? [],
+    allowDefaultRouteUplink: flags.allowDefaultRouteUplink ?? false,
+    vtepIp: flags.vtepIp,
+    vxlanUdpPort: flags.vxlanPort,
+    cniSocketPath: flags.cniSocket,
+    inspectHost: flags.inspectListen.host,
+    inspectPort: flags.inspectListen.port,
+    readyPorts: flags.readyPorts,
+    resyncIntervalMs: flags.resyncIntervalS * 1_000,
+    pipelineGeneration: flags.pipelineGeneration,
+    logLevel: flags.logLevel,
+  };
+}
+
+function tlsOf(command: Command, flags: Flags): TlsFiles | undefined {
+  const { nodeApiCa: caFile, nodeApiCert: certFile, nodeApiKey: keyFile } = flags;
+  const wantsTls = flags.netmasterUrls.some((url) => url.startsWith("https:"));
+  if (caFile === undefined && certFile === undefined && keyFile === undefined && !wantsTls) return undefined;
+  if (caFile === undefined || certFile === undefined || keyFile === undefined) {
+    return command.error("error: an https netmaster needs --node-api-ca, --node-api-cert and --node-api-key");
+  }
+  return { caFile, certFile, keyFile };
+}
+
+/** The kernel's boot id: tells a reboot from a restart of the agent. */
+export function bootId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch (error) {
+    throw asNetError(error, "read this boot's id");
+  }
+}
