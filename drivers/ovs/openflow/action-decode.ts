@@ -12,7 +12,7 @@ import {
   remaining,
   skip,
 } from "./bytes.ts";
-import { getController } from "./controller-codec.ts";
+import { getController, getShortController } from "./controller-codec.ts";
 import { getCt } from "./ct-codec.ts";
 import { plainFromBytes } from "./field-value.ts";
 import { fieldByCode } from "./fields.ts";
@@ -88,6 +88,8 @@ function getExperimenter(body: Reader, depth: number): Action | undefined {
       return { kind: "ctClear" };
     case NXAST.conjunction:
       return { kind: "conjunction", clause: getU8(body) + 1, clauseCount: getU8(body), id: getU32(body) };
+    case NXAST.controller:
+      return getShortController(body);
     case NXAST.controller2:
       return getController(body);
     case NXAST.note:

@@ -25,6 +25,7 @@ export const NXAST = {
   resubmitTable: 14,
   outputReg: 15,
   learn: 16,
+  controller: 20,
   stackPush: 27,
   stackPop: 28,
   sample: 29,

@@ -7,10 +7,12 @@ import { checkLimit, type Limit, waitFor } from "./limit.ts";
 import { type Message, OFP_VERSION, OFPT, type PutBody, putMessage } from "./message.ts";
 import type { PacketIn } from "./packet.ts";
 
+/** What became of a message: it was the last of its answer, others follow, or it is a long one to be handed in `again`. */
+export type Progress = "last" | "more" | "again";
+
 /** A conversation under one xid. */
 interface Pending {
-  /** True when this was the last message of the answer. */
-  onMessage(message: Message): boolean;
+  onMessage(message: Message): Progress;
   onRefused(error: SwitchError): void;
   onEnd(error: NetError): void;
 }
@@ -37,6 +39,8 @@ export interface Channel {
   readonly packetListeners: Set<(packet: PacketIn) => void>;
   nextXid: number;
   isPumping: boolean;
+  /** A message that is worked on in several turns. */
+  unfinished: Message | undefined;
   /** When bytes last arrived, by `performance.now()`. */
   heardAtMs: number;
 }
@@ -46,7 +50,7 @@ const MAX_QUEUED_BYTES = 1 << 20;
 /** Conversations at once; a caller that starts more has lost count. */
 const MAX_PENDING = 1024;
 /** Time for messages before timers and other sockets get their turn. */
-const SLICE_MS = 4;
+export const SLICE_MS = 4;
 
 export function createChannel(socket: Socket, name: string): Channel {
   let settle: (reason: NetError | undefined) => void = () => {};
@@ -65,6 +69,7 @@ export function createChannel(socket: Socket, name: string): Channel {
     packetListeners: new Set(),
     nextXid: 1,
     isPumping: false,
+    unfinished: undefined,
     heardAtMs: performance.now(),
   };
   socket.on("data", (chunk: Buffer) => onData(channel, chunk));
@@ -108,9 +113,9 @@ function pump(channel: Channel): void {
   const until = performance.now() + SLICE_MS;
   try {
     while (!channel.ending.isOver) {
-      const message = nextMessage(channel.frames);
+      const message: Message | undefined = channel.unfinished ?? nextMessage(channel.frames);
       if (message === undefined) break;
-      receive(channel, message);
+      channel.unfinished = receive(channel, message) === "again" ? message : undefined;
       if (performance.now() < until) continue;
       setImmediate(pump, channel);
       return;
@@ -122,7 +127,7 @@ function pump(channel: Channel): void {
   if (channel.socket.isPaused() && !channel.ending.isOver) channel.socket.resume();
 }
 
-function receive(channel: Channel, message: Message): void {
+function receive(channel: Channel, message: Message): Progress {
   if (message.version !== OFP_VERSION && message.type !== OFPT.hello && message.type !== OFPT.error) {
     throw protocolError(`message of version ${message.version} after version ${OFP_VERSION} was agreed on`);
   }
@@ -130,9 +135,10 @@ function receive(channel: Channel, message: Message): void {
   else if (message.type === OFPT.error) receiveError(channel, message);
   else {
     const pending = channel.pending.get(message.xid);
-    if (pending === undefined) channel.onUnasked(message);
-    else if (pending.onMessage(message)) channel.pending.delete(message.xid);
+    if (pending !== undefined) return pending.onMessage(message);
+    channel.onUnasked(message);
   }
+  return "more";
 }
 
 /** Answers an echo with its own bytes. A switch that asks and never reads is cut off rather than served from memory. */
@@ -190,12 +196,12 @@ export async function send(channel: Channel, bytes: Buffer, limit: Limit): Promi
   });
 }
 
-/** Sends a request and hands every message of its answer to `onMessage`, which returns true at the last. */
+/** Sends a request and hands every message of its answer to `onMessage`, until that says "last". */
 export function converse(
   channel: Channel,
   request: { type: number; putBody?: PutBody },
   limit: Limit,
-  onMessage: (message: Message) => boolean,
+  onMessage: (message: Message) => Progress,
 ): Promise<void> {
   return waitFor<void>(limit, (done, fail) => {
     const refusal = channel.ending.isOver ? closedError(channel) : tooMany(channel, limit);
@@ -217,18 +223,19 @@ export function converse(
 
 /** A message that cannot be decoded fails its own conversation. */
 function guard(
-  onMessage: (message: Message) => boolean,
+  onMessage: (message: Message) => Progress,
   done: () => void,
   fail: (error: unknown) => void,
-): (message: Message) => boolean {
+): (message: Message) => Progress {
   return (message) => {
     try {
-      if (!onMessage(message)) return false;
-      done();
+      const progress = onMessage(message);
+      if (progress === "last") done();
+      return progress;
     } catch (error) {
       fail(error);
+      return "last";
     }
-    return true;
   };
 }
 

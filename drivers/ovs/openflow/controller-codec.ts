@@ -1,5 +1,5 @@
 import type { Action, ControllerAction } from "./action.ts";
-import { checked, endAction, NXAST, startNicira } from "./action-wire.ts";
+import { checked, endAction, NXAST, startNicira, WHOLE_PACKET } from "./action-wire.ts";
 import {
   getBytes,
   getU8,
@@ -19,24 +19,42 @@ import { getProperty, putProperty } from "./property.ts";
 
 /** ofp-actions.c, enum nx_action_controller2_prop_type; written in this order, what is default left out. */
 const PROPERTY = { maxLen: 0, controllerId: 1, reason: 2, userdata: 3, pause: 4, meter: 5 } as const;
-const WHOLE_PACKET = 0xffff;
 /** openflow-common.h, OFPR_ACTION. */
 const REASON_ACTION = 1;
 
-/** NXAST_CONTROLLER2 (37): struct ext_action_header, then properties. */
+/**
+ * Writes what Open vSwitch writes back (ofp-actions.c, encode_CONTROLLER): the older action unless the newer one is needed.
+ */
 export function putController(writer: Writer, action: ControllerAction): void {
+  const { maxLenBytes = WHOLE_PACKET, controllerId = 0, reason = REASON_ACTION, userdata, meter } = action;
+  checked(maxLenBytes, 16, "controller max_len");
+  checked(controllerId, 16, "controller id");
+  checked(reason, 8, "controller reason");
+  const hasUserdata = userdata !== undefined && userdata.length > 0;
+  if (!hasUserdata && !action.pause && meter === undefined) putShort(writer, maxLenBytes, controllerId, reason);
+  else putLong(writer, { ...action, maxLenBytes, controllerId, reason });
+}
+
+/** NXAST_CONTROLLER (20): nicira-ext.h, struct nx_action_controller. */
+function putShort(writer: Writer, maxLenBytes: number, controllerId: number, reason: number): void {
+  const start = startNicira(writer, NXAST.controller);
+  putU16(writer, maxLenBytes);
+  putU16(writer, controllerId);
+  putU8(writer, reason);
+  endAction(writer, start);
+}
+
+/** NXAST_CONTROLLER2 (37): struct ext_action_header, then properties. */
+function putLong(
+  writer: Writer,
+  action: Required<Pick<ControllerAction, "maxLenBytes" | "controllerId" | "reason">> & ControllerAction,
+): void {
   const start = startNicira(writer, NXAST.controller2);
   putZeros(writer, 6);
-  const { maxLenBytes = WHOLE_PACKET, controllerId = 0, reason = REASON_ACTION, userdata, meter } = action;
-  if (maxLenBytes !== WHOLE_PACKET) {
-    putProperty(writer, PROPERTY.maxLen, (out) => putU16(out, checked(maxLenBytes, 16, "controller max_len")));
-  }
-  if (controllerId !== 0) {
-    putProperty(writer, PROPERTY.controllerId, (out) => putU16(out, checked(controllerId, 16, "controller id")));
-  }
-  if (reason !== REASON_ACTION) {
-    putProperty(writer, PROPERTY.reason, (out) => putU8(out, checked(reason, 8, "controller reason")));
-  }
+  const { maxLenBytes, controllerId, reason, userdata, meter } = action;
+  if (maxLenBytes !== WHOLE_PACKET) putProperty(writer, PROPERTY.maxLen, (out) => putU16(out, maxLenBytes));
+  if (controllerId !== 0) putProperty(writer, PROPERTY.controllerId, (out) => putU16(out, controllerId));
+  if (reason !== REASON_ACTION) putProperty(writer, PROPERTY.reason, (out) => putU8(out, reason));
   if (userdata !== undefined && userdata.length > 0) {
     putProperty(writer, PROPERTY.userdata, (out) => putBytes(out, userdata));
   }
@@ -45,6 +63,18 @@ export function putController(writer: Writer, action: ControllerAction): void {
     putProperty(writer, PROPERTY.meter, (out) => putU32(out, checked(meter, 32, "controller meter")));
   }
   endAction(writer, start);
+}
+
+export function getShortController(reader: Reader): Action {
+  const maxLenBytes = getU16(reader);
+  const controllerId = getU16(reader);
+  const reason = getU8(reader);
+  return {
+    kind: "controller",
+    ...(maxLenBytes !== WHOLE_PACKET && { maxLenBytes }),
+    ...(controllerId !== 0 && { controllerId }),
+    ...(reason !== REASON_ACTION && { reason }),
+  };
 }
 
 export function getController(reader: Reader): Action | undefined {

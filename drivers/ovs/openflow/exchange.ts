@@ -1,15 +1,14 @@
 import { NetError } from "../../../state/errors.ts";
 import { createWriter, getU16, putU16, putZeros, type Reader, remaining, skip, type Writer, written } from "./bytes.ts";
-import { type Channel, converse, type ErrorRange, send, takeXids } from "./channel.ts";
+import { type Channel, converse, type ErrorRange, SLICE_MS, send, takeXids } from "./channel.ts";
 import { rejected, type SwitchError } from "./error-codec.ts";
 import { checkLimit, type Limit, yieldToLoop } from "./limit.ts";
 import { type Message, OFPT, type PutBody, putMessage } from "./message.ts";
 
 /** openflow-common.h, OFPSF_REPLY_MORE / OFPMPF_REPLY_MORE. */
 const MORE = 1;
-/** Bytes per write, and time of encoding, before others have their turn. */
+/** Bytes per write. */
 const CHUNK_BYTES = 64 * 1024;
-const SLICE_MS = 4;
 
 /** Sends a request that has an answer of one message. */
 export async function request(
@@ -21,7 +20,7 @@ export async function request(
   await converse(channel, ask, limit, (message) => {
     if (message.type !== ask.replyType) throw unexpected(limit, message);
     answer = message;
-    return true;
+    return "last";
   });
   if (answer === undefined) throw new NetError("INTERNAL", `Cannot ${limit.doing}: the answer was lost`);
   return answer;
@@ -39,7 +38,7 @@ export interface Part<T> {
   readonly getEntry: (reader: Reader) => T;
 }
 
-/** Sends a multipart request; entries are decoded message by message as they arrive. */
+/** Sends a multipart request; entries are decoded as they arrive, some milliseconds of them at a time. */
 export async function multipart<T>(channel: Channel, part: Part<T>, limit: Limit): Promise<T[]> {
   const entries: T[] = [];
   const putBody = (writer: Writer): void => {
@@ -47,17 +46,36 @@ export async function multipart<T>(channel: Channel, part: Part<T>, limit: Limit
     putZeros(writer, 6);
     part.putBody?.(writer);
   };
+  let page: { body: Reader; isLast: boolean } | undefined;
   await converse(channel, { type: OFPT.multipartRequest, putBody }, limit, (message) => {
-    if (message.type !== OFPT.multipartReply) throw unexpected(limit, message);
-    const { body } = message;
-    const type = getU16(body);
-    if (type !== part.type) throw new NetError("PROTOCOL", `Cannot ${limit.doing}: the answer is of part ${type}`);
-    const flags = getU16(body);
-    skip(body, 4);
-    while (remaining(body) > 0) entries.push(part.getEntry(body));
-    return (flags & MORE) === 0;
+    page ??= openPage(message, part.type, limit);
+    const { body, isLast } = page;
+    if (!takeEntries(body, part, entries)) return "again";
+    page = undefined;
+    return isLast ? "last" : "more";
   });
   return entries;
+}
+
+/** openflow-common.h, struct ofp_multipart_reply. */
+function openPage(message: Message, part: number, limit: Limit): { body: Reader; isLast: boolean } {
+  if (message.type !== OFPT.multipartReply) throw unexpected(limit, message);
+  const { body } = message;
+  const type = getU16(body);
+  if (type !== part) throw new NetError("PROTOCOL", `Cannot ${limit.doing}: the answer is of part ${type}`);
+  const isLast = (getU16(body) & MORE) === 0;
+  skip(body, 4);
+  return { body, isLast };
+}
+
+/** False when time was up before the end. */
+function takeEntries<T>(body: Reader, part: Part<T>, entries: T[]): boolean {
+  const until = performance.now() + SLICE_MS;
+  while (remaining(body) > 0) {
+    entries.push(part.getEntry(body));
+    if ((entries.length & 15) === 0 && performance.now() > until) return remaining(body) === 0;
+  }
+  return true;
 }
 
 /** Waits until the switch has done all that was sent before. */
