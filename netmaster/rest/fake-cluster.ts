@@ -1,0 +1,138 @@
+import { isDeepStrictEqual } from "node:util";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { NetError } from "../../state/errors.ts";
+import type { Epoch } from "../../state/ids.ts";
+import { objectKey } from "../../state/keys.ts";
+import type { Receipt } from "../../state/node-api.ts";
+import { type Kind, RECORDS } from "../../state/records.ts";
+import { bootstrap } from "../intents/global.ts";
+import { applyChanges, emptyView, type FrozenView } from "../view/cluster-view.ts";
+import {
+  type Intent,
+  type IntentContext,
+  MAX_PLAN_OPERATIONS,
+  type ObjectChange,
+  type Plan,
+  type ViewChange,
+} from "../view/types.ts";
+import type { LeaderInfo, RestServices } from "./services.ts";
+
+/** For tests: a leader with its store in memory, which refuses what the real store would refuse. */
+export interface FakeCluster extends RestServices {
+  /** Plans and commits at once. */
+  run<Request, Reply>(intent: Intent<Request, Reply>, request: Request): Reply;
+  /** Store keys of all claims, sorted. */
+  claims(): readonly string[];
+  readonly audits: readonly object[];
+  leaderInfo: LeaderInfo;
+  readonly receipts: Map<string, Receipt>;
+  /** Forgets the changes that watches could begin from. */
+  forgetChanges(): void;
+}
+
+const LEADER: LeaderInfo = {
+  isLeader: true,
+  self: "127.0.0.1:9999",
+  leaderUrl: "http://127.0.0.1:9999",
+  netmasters: ["127.0.0.1:9999"],
+};
+
+/** @param isEmpty leave out what every leader bootstraps */
+export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
+  let view: FrozenView = emptyView();
+  const claimed = new Map<string, string>();
+  let journal: ObjectChange[] = [];
+  let forgottenTo = 0n;
+  const listeners = new Set<(change: ViewChange) => void>();
+  const audits: object[] = [];
+  let epochCount = 0;
+
+  const context: IntentContext = {
+    now: "2026-01-01T00:00:00.000Z",
+    newEpoch: () => {
+      epochCount += 1;
+      return `epoch-${epochCount}` as Epoch;
+    },
+  };
+
+  function commit(plan: Plan<unknown>): void {
+    checkPlan(plan, claimed);
+    const { puts, deletes, claims, releases } = plan;
+    if (puts.length + deletes.length + claims.length + releases.length === 0) return;
+    const revision = view.revision + 1n;
+    const changes = [...deletes.map(({ kind, key }) => ({ kind, key, record: undefined })), ...puts].map(
+      ({ kind, key, record }) =>
+        ({ kind, key, record, previous: view.records(kind).get(key), modRevision: revision }) as ObjectChange,
+    );
+    for (const key of releases) claimed.delete(key);
+    for (const { storeKey, owner } of claims) claimed.set(storeKey, owner);
+    view = applyChanges(view, changes, revision);
+    journal.push(...changes);
+    for (const listener of [...listeners]) listener({ view, changes });
+  }
+
+  function run<Request, Reply>(intent: Intent<Request, Reply>, request: Request): Reply {
+    const plan = intent(view, request, context);
+    commit(plan);
+    return plan.reply;
+  }
+
+  const receipts = new Map<string, Receipt>();
+  const cluster: FakeCluster = {
+    run,
+    audits,
+    receipts,
+    claims: () => [...claimed.keys()].sort(),
+    leaderInfo: LEADER,
+    forgetChanges() {
+      journal = [];
+      forgottenTo = view.revision;
+    },
+    view: () => view,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    changesSince: (revision) =>
+      revision < forgottenTo ? undefined : journal.filter((change) => change.modRevision > revision),
+    waitForRevision: async (revision) => {
+      if (revision > view.revision) throw new NetError("TIMEOUT", `Revision ${revision} did not come`);
+      return view;
+    },
+    async submit(intent, request) {
+      if (!cluster.leaderInfo.isLeader) throw new NetError("UNAVAILABLE", "Not the leader", { reason: "no-leader" });
+      return { reply: run(intent, request), revision: view.revision };
+    },
+    leader: () => cluster.leaderInfo,
+    readiness: () => ({ isReady: true, reason: "ok" }),
+    receipt: (name) => receipts.get(name),
+    metrics: new Registry(),
+    log: pino({ level: "info" }, { write: (line: string) => void audits.push(JSON.parse(line)) }),
+    build: { gitCommit: "abc", version: "0.1.0", buildTime: "today" },
+    clusterMode: "test",
+  };
+  if (!isEmpty) run(bootstrap, { fwdMode: "bridge" });
+  return cluster;
+}
+
+/** What every plan must hold to, whoever made it. */
+function checkPlan({ puts, deletes, claims, releases }: Plan<unknown>, claimed: ReadonlyMap<string, string>): void {
+  const written = [...puts, ...deletes].map(({ kind, key }) => objectKey(kind, key));
+  const all = [...written, ...claims.map(({ storeKey }) => storeKey), ...releases];
+  if (new Set(all).size !== all.length) throw new Error(`A plan writes a key twice: ${all.join(" ")}`);
+  if (all.length > MAX_PLAN_OPERATIONS) throw new Error(`A plan has ${all.length} operations`);
+  for (const { storeKey, replaces = false } of claims) {
+    if (claimed.has(storeKey) !== replaces) throw new Error(`Claim ${storeKey} is ${replaces ? "absent" : "taken"}`);
+  }
+  for (const storeKey of releases) if (!claimed.has(storeKey)) throw new Error(`Claim ${storeKey} was never made`);
+  for (const { kind, key, record } of puts) checkRecord(kind, key, record);
+}
+
+/** A record must come out of its own schema unchanged, and know its key. */
+function checkRecord(kind: Kind, key: string, record: { readonly key: string }): void {
+  const parsed = RECORDS[kind].parse(JSON.parse(JSON.stringify(record)));
+  if (!isDeepStrictEqual(parsed, JSON.parse(JSON.stringify(record))))
+    throw new Error(`${kind} ${key} changes in its schema`);
+  if (record.key !== key) throw new Error(`${kind} ${key} says that its key is ${record.key}`);
+}
