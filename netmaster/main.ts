@@ -1,0 +1,68 @@
+#!/usr/bin/env node
+import { destination, type Logger, pino } from "pino";
+import { asNetError } from "../state/errors.ts";
+import { openEtcdStore } from "../state/store/etcd/store.ts";
+import { readBuildInfo } from "./build-info.ts";
+import { type NetmasterConfig, parseConfig } from "./config.ts";
+import { type Netmaster, startNetmaster } from "./netmaster.ts";
+
+/** A netmaster that has not ended after this time is ended. */
+const SHUTDOWN_TIMEOUT_MS = 5_000;
+const OPEN_RETRY_MS = 1_000;
+
+const build = readBuildInfo(process.env);
+const config = readConfig();
+const log = pino(
+  {
+    level: config.logLevel,
+    base: { component: "netmaster", name: config.name },
+    timestamp: pino.stdTimeFunctions.isoTime,
+  },
+  destination({ fd: 1, sync: true }),
+);
+
+process.on("unhandledRejection", (error) => die("a rejection was not handled", error));
+process.on("uncaughtException", (error) => die("an exception was not caught", error));
+
+const netmaster = await start();
+for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void shutDown(signal, netmaster, log));
+
+function readConfig(): NetmasterConfig {
+  try {
+    return parseConfig(process.argv.slice(2), build.version);
+  } catch (error) {
+    process.stderr.write(`netmaster: ${asNetError(error, "read the configuration").message}\n`);
+    process.exit(2);
+  }
+}
+
+/** Waits for etcd as long as it is away; whatever cannot get better by waiting ends the process. */
+async function start(): Promise<Netmaster> {
+  for (;;) {
+    try {
+      return await startNetmaster({
+        config,
+        build,
+        log,
+        openStore: (report) => openEtcdStore({ ...config.etcd, report }),
+      });
+    } catch (error) {
+      const failure = asNetError(error, "start");
+      if (failure.code !== "UNAVAILABLE" && failure.code !== "TIMEOUT") die("cannot start", failure);
+      log.warn({ err: failure }, "etcd is not reachable; trying again");
+      await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
+    }
+  }
+}
+
+async function shutDown(signal: string, running: Netmaster, logger: Logger): Promise<void> {
+  logger.info({ signal }, "netmaster ends");
+  setTimeout(() => process.exit(1), SHUTDOWN_TIMEOUT_MS).unref();
+  await running.close().catch((error: unknown) => logger.error({ err: error }, "netmaster did not end cleanly"));
+  process.exit(0);
+}
+
+function die(message: string, error: unknown): never {
+  log.fatal({ err: error }, message);
+  process.exit(1);
+}

@@ -1,0 +1,256 @@
+import { randomBytes } from "node:crypto";
+import type { RequestListener } from "node:http";
+import type { ServerOptions as TlsServerOptions } from "node:https";
+import type { FastifyInstance } from "fastify";
+import type { Logger } from "pino";
+import { systemClock } from "../state/store/clock.ts";
+import type { Store, StoreReport } from "../state/store/store.ts";
+import type { BuildInfo } from "./build-info.ts";
+import { type Committer, createCommitter } from "./commit/committer.ts";
+import { type Candidate, type LeaderEvent, startCandidate } from "./commit/leader.ts";
+import { followLeader, type LeaderDirectory, type LeaderInfo } from "./commit/leader-info.ts";
+import type { NetmasterConfig } from "./config.ts";
+import { type Listener, listen } from "./listener.ts";
+import { createMetrics, type NetmasterMetrics } from "./metrics.ts";
+import { createNodeCalls } from "./node-api/calls.ts";
+import { forwardCall } from "./node-api/forward.ts";
+import { Heartbeats } from "./node-api/heartbeats.ts";
+import { watchLiveness } from "./node-api/liveness.ts";
+import { ScopeHub } from "./node-api/scope-hub.ts";
+import { BODY_LIMIT_BYTES, createNodeApi } from "./node-api/server.ts";
+import { createRestApp } from "./rest/app.ts";
+import type { Readiness, RestServices } from "./rest/services.ts";
+import type { TlsFiles } from "./tls-files.ts";
+import { startViewCache, type ViewCache } from "./view/cache.ts";
+
+/** A watch stream tells of itself this often, and is dead after three times as long. */
+const BOOKMARK_INTERVAL_MS = 3_000;
+const WATCH_IDLE_TIMEOUT_MS = 3 * BOOKMARK_INTERVAL_MS;
+/** How long running requests may take to end when netmaster ends. */
+const CLOSE_GRACE_MS = 1_500;
+
+export interface NetmasterParts {
+  readonly config: NetmasterConfig;
+  readonly build: BuildInfo;
+  readonly log: Logger;
+  /** Opens the store; its reports go to the given function. */
+  readonly openStore: (report: (report: StoreReport) => void) => Promise<Store>;
+}
+
+/** A running netmaster. */
+export interface Netmaster {
+  /** The REST addresses, with the ports they really have. */
+  readonly addresses: readonly string[];
+  readonly nodeApiAddress: string;
+  /** Ends within a few seconds: finishes requests, gives up the leadership, closes the store. */
+  close(): Promise<void>;
+}
+
+interface Core {
+  readonly config: NetmasterConfig;
+  readonly build: BuildInfo;
+  readonly log: Logger;
+  readonly self: LeaderInfo;
+  readonly store: Store;
+  readonly cache: ViewCache;
+  readonly directory: LeaderDirectory;
+  readonly committer: Committer;
+  readonly hub: ScopeHub;
+  readonly heartbeats: Heartbeats;
+  readonly metrics: NetmasterMetrics;
+}
+
+/** Starts a netmaster and listens; it is ready once its view is complete and a leader is known. */
+export async function startNetmaster(parts: NetmasterParts): Promise<Netmaster> {
+  const core = await startCore(parts);
+  const { config, log } = core;
+  const ended = new AbortController();
+  const restApp = createRestApp(restServices(core), forwardOptions(config));
+  const nodeApp = nodeApi(core, ended.signal);
+  const listeners: Listener[] = [];
+  const candidate = startCandidate(candidateOptions(core));
+  const liveness = watchLiveness({ ...core, reclaimAfterMs: config.reclaimAfterMs }, ended.signal);
+  async function close(): Promise<void> {
+    ended.abort();
+    await Promise.all([restApp.close(), ...listeners.map((listener) => listener.close(CLOSE_GRACE_MS))]);
+    await closeCore(core, { candidate, liveness });
+  }
+  try {
+    await Promise.all([restApp.ready(), nodeApp.ready()]);
+    for (const address of config.listen) listeners.push(await listen(address, handler(restApp), restTls(config)));
+    const nodeListener = await listen(config.nodeApi.listen, handler(nodeApp), nodeTls(config.nodeApi.tls));
+    listeners.push(nodeListener);
+    const addresses = listeners.slice(0, -1).map((listener) => listener.address);
+    log.info({ rest: addresses, nodeApi: nodeListener.address, id: core.self.id }, "netmaster listens");
+    return { addresses, nodeApiAddress: nodeListener.address, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function startCore({ config, build, log, openStore }: NetmasterParts): Promise<Core> {
+  const reports: ((report: StoreReport) => void)[] = [];
+  const store = await openStore((report) => {
+    for (const note of reports) note(report);
+  });
+  const cache = startViewCache(store, {
+    onQuarantine: ({ storeKey, reason }) => log.error({ storeKey, reason }, "an object cannot be read and is ignored"),
+    onListenerError: (err) => log.error({ err }, "a listener of the view failed"),
+  });
+  const metrics = createMetrics({
+    view: cache.view.bind(cache),
+    isSynced: cache.isSynced.bind(cache),
+    isLeading: () => committer.isLeading(),
+    quarantinedCount: () => cache.quarantined().length,
+    waitingRequests: () => committer.depth,
+    nodeStreams: () => hub.streamCount,
+  });
+  reports.push(cache.noteReport.bind(cache), metrics.storeReport, (report) => logReport(log, report));
+  const committer = createCommitter({
+    store,
+    cache,
+    onGroup: metrics.group,
+    onAnomaly(message) {
+      metrics.anomaly();
+      log.warn({ anomaly: message }, "a commit was not straightforward");
+    },
+  });
+  const hub = new ScopeHub(cache, { bookmarkIntervalMs: BOOKMARK_INTERVAL_MS });
+  const heartbeats = new Heartbeats({ nodeTimeoutMs: config.nodeTimeoutMs, clock: systemClock });
+  const self = selfInfo(config, build);
+  return {
+    config,
+    build,
+    log,
+    self,
+    store,
+    cache,
+    directory: followLeader(store),
+    committer,
+    hub,
+    heartbeats,
+    metrics,
+  };
+}
+
+function selfInfo(config: NetmasterConfig, build: BuildInfo): LeaderInfo {
+  const id = `${config.name}-${randomBytes(4).toString("hex")}`;
+  return { id, restUrl: config.advertiseUrl, nodeApiUrl: config.nodeApi.advertiseUrl, version: build.version };
+}
+
+async function closeCore(
+  { cache, directory, hub, store }: Core,
+  { candidate, liveness }: { readonly candidate: Candidate; readonly liveness: Promise<void> },
+): Promise<void> {
+  await candidate.close();
+  hub[Symbol.dispose]();
+  await liveness;
+  await Promise.all([cache[Symbol.asyncDispose](), directory[Symbol.asyncDispose]()]);
+  await store[Symbol.asyncDispose]();
+}
+
+function candidateOptions(core: Core) {
+  const { store, cache, committer, self, config, log } = core;
+  const { leaderTtlMs, fwdMode } = config;
+  return {
+    ...{ store, cache, committer, self, fwdMode },
+    ...(leaderTtlMs === undefined ? {} : { leaderTtlS: Math.max(1, Math.ceil(leaderTtlMs / 1_000)) }),
+    onEvent: (event: LeaderEvent) => logLeaderEvent(log, event),
+  };
+}
+
+function logLeaderEvent(log: Logger, event: LeaderEvent): void {
+  if (event.is === "failed") log.warn({ err: event.cause }, "could not lead; trying again");
+  else if (event.is === "lost") log.warn({ epoch: String(event.epoch), err: event.cause }, "leads no longer");
+  else log.info({ epoch: String(event.epoch) }, event.is === "elected" ? "was elected leader" : "leads");
+}
+
+function logReport(log: Logger, report: StoreReport): void {
+  switch (report.kind) {
+    case "watch-live":
+    case "watch-listed":
+      log.debug(
+        { report: { ...report, revision: "revision" in report ? String(report.revision) : undefined } },
+        "store",
+      );
+      break;
+    case "watch-drift":
+    case "consumer-failed":
+      log.error({ report }, "store");
+      break;
+    default:
+      log.warn({ report }, "store");
+  }
+}
+
+function nodeApi(core: Core, signal: AbortSignal): FastifyInstance {
+  const { cache, committer, config, directory, heartbeats, hub, log, metrics, self } = core;
+  const { version } = core.build;
+  const { heartbeatIntervalMs, nodeApi: settings } = config;
+  const calls = createNodeCalls({
+    ...{ cache, committer, heartbeats, heartbeatIntervalMs, version },
+    watchIdleTimeoutMs: WATCH_IDLE_TIMEOUT_MS,
+  });
+  const tls = settings.tls === undefined ? {} : { tls: peerTls(settings.tls) };
+  const forwarding = { directory, cache, selfId: self.id, bodyLimitBytes: BODY_LIMIT_BYTES, ...tls };
+  return createNodeApi({
+    ...{ cache, calls, hub, log, version, signal },
+    isLeading: committer.isLeading.bind(committer),
+    forward: (request) => forwardCall(forwarding, request),
+    onCall: metrics.nodeCall,
+  });
+}
+
+function restServices(core: Core): RestServices {
+  const { build, cache, committer, config, directory, heartbeats, log, metrics, self } = core;
+  return {
+    ...{ build, log, clusterMode: config.clusterMode, metrics: metrics.registry },
+    view: cache.view.bind(cache),
+    onChange: cache.onChange.bind(cache),
+    changesSince: (revision) => cache.journal.since(revision),
+    waitForRevision: cache.waitForRevision.bind(cache),
+    submit: committer.submit.bind(committer),
+    leader() {
+      const leader = directory.current();
+      const isLeader = committer.isLeading();
+      const leaderUrl = leader?.id === self.id && !isLeader ? undefined : leader?.restUrl;
+      const addresses = new Set([self.restUrl, ...(leader === undefined ? [] : [leader.restUrl])]);
+      const netmasters = [...addresses].map((url) => new URL(url).host);
+      return { isLeader, self: new URL(self.restUrl).host, leaderUrl, netmasters };
+    },
+    readiness: () => readiness(core),
+    receipt: heartbeats.receipt.bind(heartbeats),
+  };
+}
+
+function readiness({ cache, committer, directory }: Core): Readiness {
+  if (!cache.isSynced()) return { isReady: false, reason: "the objects of the store have not been read yet" };
+  if (!committer.isLeading() && directory.current() === undefined)
+    return { isReady: false, reason: "no leader is known" };
+  return { isReady: true, reason: "ok" };
+}
+
+function handler(app: FastifyInstance): RequestListener {
+  return (request, response) => app.routing(request, response);
+}
+
+function restTls({ tls }: NetmasterConfig): TlsServerOptions | undefined {
+  if (tls === undefined) return undefined;
+  const { cert, key, ca } = tls;
+  return ca === undefined ? { cert, key } : { cert, key, ca, requestCert: true, rejectUnauthorized: true };
+}
+
+function nodeTls(tls: TlsFiles | undefined): TlsServerOptions | undefined {
+  return tls === undefined ? undefined : { ...peerTls(tls), requestCert: true, rejectUnauthorized: true };
+}
+
+function peerTls({ cert, key, ca }: TlsFiles) {
+  return ca === undefined ? { cert, key } : { cert, key, ca };
+}
+
+/** How to reach the REST API of another netmaster: as a client with our own certificate. */
+function forwardOptions({ tls, peerCa }: NetmasterConfig) {
+  const ca = peerCa === undefined ? {} : { ca: peerCa };
+  return { forwardTls: tls === undefined ? ca : { ...ca, cert: tls.cert, key: tls.key } };
+}
