@@ -30,21 +30,39 @@ export function createCniHandler(runtime: NodeRuntime): CniHandler {
 async function add(runtime: NodeRuntime, request: AddRequest, signal: AbortSignal): Promise<CniResult> {
   const failure = runtime.notReady();
   if (failure !== undefined) throw new NetError("UNAVAILABLE", failure);
-  const key = endpointKeyOf(request.containerId, request.ifName);
   refuseUnsupported(request);
   using netns = openNetns(request.netns);
-  using _pending = runtime.pending(key);
-  const port = runtime.pool.take({ signal });
-  port.catch(() => {}); // awaited below; netmaster may refuse first
+  using _pending = runtime.pending(endpointKeyOf(request.containerId, request.ifName));
+  const taken = runtime.pool.take({ signal }).catch((error: unknown) => asNetError(error, "take a ready port"));
+  let unused = true;
   try {
     const reply = await runtime.client.createEndpoint(endpointRequest(request), signal);
     const existing = await adoptable(runtime, request, reply);
     if (existing !== undefined) return existing;
-    await attach(runtime, { request, reply, key, netns, port: await port, signal });
-    return resultOf(request, reply, (await port).name);
+    const port = await taken;
+    if (port instanceof NetError) throw port;
+    unused = false;
+    return await attach(runtime, { request, reply, netns, port, signal });
   } catch (error) {
-    await undo(runtime, request, port);
+    await releaseFailed(runtime, request);
     throw error;
+  } finally {
+    if (unused) void taken.then((port) => (port instanceof NetError ? undefined : runtime.pool.giveBack(port)));
+  }
+}
+
+/** The lease of an ADD that did not get as far as its port; one whose port is plugged in is the runtime's to DEL. */
+async function releaseFailed(runtime: NodeRuntime, request: AddRequest): Promise<void> {
+  const key = endpointKeyOf(request.containerId, request.ifName);
+  if (runtime.attachments().has(key)) return;
+  try {
+    await runtime.releaseUnattached(key, AbortSignal.timeout(UNDO_TIMEOUT_MS));
+  } catch (error) {
+    const { message } = asNetError(error, "release the lease");
+    runtime.log.warn(
+      { endpoint: key, error: message },
+      "cannot undo a failed ADD now; the next comparison of leases will",
+    );
   }
 }
 
@@ -101,22 +119,37 @@ async function adoptable(
 interface AttachParts {
   readonly request: AddRequest;
   readonly reply: EndpointReply;
-  readonly key: string;
   readonly netns: NetnsHandle;
   readonly port: WarmPort;
   readonly signal: AbortSignal;
 }
 
-/** Marks the port, then dresses the pod's end while the flows are installed; both are there when it resolves. */
-async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<void> {
+/** Marks the port, then dresses the pod's end while the flows are installed. What fails on the way is taken back. */
+async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResult> {
   const { request, reply, port, netns, signal } = parts;
-  await runtime.markPort(port.name, attachmentMarks(attachmentFor(request, reply)));
-  runtime.applyReply(reply);
-  const outcomes = await Promise.allSettled([
-    dressPod(runtime.netlink, port, netns, podLink(request, reply), signal),
-    runtime.enforced(reply.endpoint.key, signal),
-  ]);
-  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  try {
+    await runtime.markPort(port.name, attachmentMarks(attachmentFor(request, reply)));
+  } catch (error) {
+    runtime.pool.giveBack(port);
+    throw error;
+  }
+  try {
+    runtime.applyReply(reply);
+    const outcomes = await Promise.allSettled([
+      dressPod(runtime.netlink, port, netns, podLink(request, reply), signal),
+      runtime.enforced(reply.endpoint.key, signal),
+    ]);
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+    signal.throwIfAborted();
+    return resultOf(request, reply, port.name);
+  } catch (error) {
+    const undoing = { netnsPath: request.netns, signal: AbortSignal.timeout(UNDO_TIMEOUT_MS) };
+    await detach(runtime, request, undoing).catch((failure: unknown) => {
+      const { message } = asNetError(failure, "take the pod off the network");
+      runtime.log.warn({ container: request.containerId, error: message }, "cannot undo a failed ADD");
+    });
+    throw error;
+  }
 }
 
 function attachmentFor(request: AddRequest, reply: EndpointReply): Omit<Attachment, "portName" | "ofport"> {
@@ -162,25 +195,6 @@ function resultOf(request: AddRequest, reply: EndpointReply, hostName: string): 
     routes: reply.routes.map(({ destination, gateway }) => ({ destination, gateway })),
     dns: request.dns ?? NO_DNS,
   };
-}
-
-/** A failed ADD leaves nothing: the runtime's DEL that follows then finds nothing to do. */
-async function undo(runtime: NodeRuntime, request: AddRequest, port: Promise<WarmPort>): Promise<void> {
-  const signal = AbortSignal.timeout(UNDO_TIMEOUT_MS);
-  const used = runtime.attachments().has(endpointKeyOf(request.containerId, request.ifName));
-  if (!used)
-    void port.then(
-      (unused) => runtime.pool.giveBack(unused),
-      () => {},
-    );
-  try {
-    await detach(runtime, request, { netnsPath: request.netns, signal });
-  } catch (error) {
-    runtime.log.warn(
-      { container: request.containerId, error: asNetError(error, "undo").message },
-      "cannot undo a failed ADD",
-    );
-  }
 }
 
 interface DetachOptions {
