@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { createServer, type Server } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NetError } from "../../state/errors.ts";
 import { type DaemonHome, startDaemon, waitUntilReady } from "./daemon.ts";
@@ -20,7 +20,7 @@ export interface ClusterLayout {
   readonly extraArguments?: Readonly<Record<string, readonly string[]>>;
 }
 
-const COMPILED_ROOT = compiledRoot();
+const COMPILED_ROOT = join(projectRoot(), "dist");
 const ETCD_CLIENT_PORT = 2379;
 const ETCD_PEER_PORT = 2380;
 const REST_PORT_INSIDE = 9999;
@@ -28,15 +28,15 @@ const NODE_API_PORT = 9001;
 /** OVS 3.1 started before this uptime never handles an upcall. */
 const OVS_MIN_UPTIME_S = 11;
 
-/** `dist/` of the checkout, from the compiled file as well as from the TypeScript source. */
-function compiledRoot(): string {
-  const here = fileURLToPath(new URL("../..", import.meta.url));
-  return existsSync(join(here, "dist")) ? join(here, "dist") : here;
-}
-
-/** The checkout's root folder. */
+/** The checkout's root folder, from the compiled file as well as from the TypeScript source. */
 export function projectRoot(): string {
-  return join(COMPILED_ROOT, "..");
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) {
+    const parent = dirname(folder);
+    if (parent === folder) throw new NetError("NOT_FOUND", `No package.json above ${fileURLToPath(import.meta.url)}`);
+    folder = parent;
+  }
+  return folder;
 }
 
 export function etcdName(member: number): string {

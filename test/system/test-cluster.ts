@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type Cluster, type ClusterOptions, startCluster, stopCluster } from "../../deploy/cluster/cluster.ts";
 import {
   netmasterName,
   netmasterReady,
   netpluginName,
   netpluginReady,
+  projectRoot,
   startNetmaster,
   startNetplugin,
 } from "../../deploy/cluster/components.ts";
@@ -56,7 +56,7 @@ let clusterCount = 0;
 
 /** Starts a cluster with names, ports and folders that nothing else uses; it ends with the test, also when that is killed. */
 export async function startTestCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
-  await run([fileURLToPath(new URL("../../deploy/build", import.meta.url))], { timeoutMs: BUILD_TIMEOUT_MS });
+  await run([join(projectRoot(), "deploy/build")], { timeoutMs: BUILD_TIMEOUT_MS });
   const directory = mkdtempSync(join(tmpdir(), "contiv-"));
   const settings: ClusterOptions = {
     directory,
