@@ -10,7 +10,7 @@ import {
   type Watch,
   type WatchConsumer,
 } from "./store.ts";
-import { backoffMs, pause, throwIfAborted } from "./waiting.ts";
+import { backoffMs, linkSignals, onAbort, pause, throwIfAborted } from "./waiting.ts";
 
 /** The few abilities of a store on which an election rests. */
 export interface ElectionGround {
@@ -34,7 +34,8 @@ const UNKNOWN_POLL_MS = 200;
 export async function runCampaign(ground: ElectionGround, campaign: Campaign): Promise<Leadership> {
   const ttlS = campaign.ttlS ?? DEFAULT_LEADER_TTL_S;
   const doing = `campaign for "${campaign.key}"`;
-  const ended = AbortSignal.any(campaign.signal ? [campaign.signal, ground.closed] : [ground.closed]);
+  using link = linkSignals(campaign.signal, ground.closed);
+  const ended = link.signal;
   throwIfAborted(ended, doing);
   const seat = watchSeat(ground, campaign.key, ended);
   try {
@@ -125,6 +126,7 @@ async function claim(
   signal: AbortSignal,
 ): Promise<Leadership | undefined> {
   const lease = await ground.lease({ ttlS: campaign.ttlS, signal });
+  using either = linkSignals(signal, lease.lost);
   try {
     const { key, value } = campaign;
     const result = await ground.commit(
@@ -134,7 +136,7 @@ async function claim(
         puts: [{ key, value, lease: lease.id }],
         deletes: [],
       },
-      { signal: AbortSignal.any([signal, lease.lost]) },
+      { signal: either.signal },
     );
     if (result.committed && lease.valid()) return leadershipOf(ground, key, result.revision, lease, seat);
     if (!result.committed) seat.taken();
@@ -148,24 +150,22 @@ async function claim(
 
 function leadershipOf(ground: ElectionGround, key: string, epoch: bigint, lease: Lease, seat: Seat): Leadership {
   const lost = new AbortController();
-  function end(cause: unknown): void {
-    if (lost.signal.aborted) return;
-    lost.abort(cause);
-    void seat.close();
-    void lease.revoke();
+  const unlinks: (() => void)[] = [];
+  function end(cause: unknown): Promise<unknown> {
+    if (!lost.signal.aborted) lost.abort(cause);
+    for (const unlink of unlinks) unlink();
+    return Promise.all([lease.revoke(), seat.close()]);
   }
-  const follow = (signal: AbortSignal) => {
-    if (signal.aborted) end(signal.reason);
-    else signal.addEventListener("abort", () => end(signal.reason), { once: true });
-  };
-  follow(lease.lost);
-  follow(ground.closed);
-  seat.onVacated(epoch, () =>
-    end(new NetError("PRECONDITION", `Leader key "${key}" of epoch ${epoch} was taken away`)),
+  unlinks.push(
+    onAbort(lease.lost, (cause) => void end(cause)),
+    onAbort(ground.closed, (cause) => void end(cause)),
+  );
+  seat.onVacated(
+    epoch,
+    () => void end(new NetError("PRECONDITION", `Leader key "${key}" was taken from epoch ${epoch}`)),
   );
   async function resign(): Promise<void> {
-    if (!lost.signal.aborted) lost.abort(new NetError("CLOSED", `Leadership of epoch ${epoch} was resigned`));
-    await Promise.all([lease.revoke(), seat.close()]);
+    await end(new NetError("CLOSED", `Leadership of epoch ${epoch} was resigned`));
   }
   return {
     key,

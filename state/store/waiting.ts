@@ -13,6 +13,31 @@ export function throwIfAborted(signal: AbortSignal | undefined, doing: string): 
   if (signal?.aborted) throw abortError(signal, doing);
 }
 
+/** A signal that follows several others, until it is disposed of. (`AbortSignal.any` stays tied to long-lived ones.) */
+export interface LinkedSignal extends Disposable {
+  readonly signal: AbortSignal;
+}
+
+export function linkSignals(...sources: readonly (AbortSignal | undefined)[]): LinkedSignal {
+  const controller = new AbortController();
+  const unlinks = sources.map((source) => onAbort(source, (reason) => controller.abort(reason)));
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      for (const unlink of unlinks) unlink();
+    },
+  };
+}
+
+/** Calls once when the signal aborts, at once if it has; the result cancels. */
+export function onAbort(signal: AbortSignal | undefined, callback: (reason: unknown) => void): () => void {
+  if (signal === undefined) return () => undefined;
+  const listener = () => callback(signal.reason);
+  if (signal.aborted) listener();
+  else signal.addEventListener("abort", listener, { once: true });
+  return () => signal.removeEventListener("abort", listener);
+}
+
 /** Resolves after `delayMs`, or at once when the signal aborts: the caller looks at the signal. */
 export function pause(delayMs: number, signal?: AbortSignal, clock: Clock = systemClock): Promise<void> {
   if (signal?.aborted) return Promise.resolve();
@@ -40,13 +65,12 @@ export function within<T>(
       () => finish(() => reject(new NetError("TIMEOUT", `Cannot ${doing}: no answer in ${timeoutMs} ms`))),
       timeoutMs,
     );
-    const onAbort = () => finish(() => reject(abortError(signal as AbortSignal, doing)));
+    const forget = onAbort(signal, () => finish(() => reject(abortError(signal as AbortSignal, doing))));
     function finish(settle: () => void): void {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
+      forget();
       settle();
     }
-    signal?.addEventListener("abort", onAbort, { once: true });
     work.then(
       (value) => finish(() => resolve(value)),
       (error: unknown) => finish(() => reject(error)),

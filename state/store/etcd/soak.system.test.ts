@@ -26,7 +26,16 @@ async function openAndClose(store: Store, count: number): Promise<void> {
   }
 }
 
-test("2000 watches opened and closed, 30 link flaps: heap, timers and sockets do not grow", async () => {
+async function leadAndResign(store: Store, count: number): Promise<void> {
+  for (let index = 0; index < count; index += 1) {
+    const leadership = await store.campaign({ key: "/soak-leader", value: `${index}` });
+    await leadership.resign();
+  }
+}
+
+test("2000 watches opened and closed, 30 link flaps, 50 leaderships: heap, timers and sockets do not grow", async () => {
+  const warnings: Error[] = [];
+  process.on("warning", (warning) => warnings.push(warning));
   await using server = await startEtcd();
   await using proxy = await startTcpProxy(server.members[0]?.clientPort ?? 0);
   const endpoints = [`http://127.0.0.1:${proxy.port}`];
@@ -44,17 +53,20 @@ test("2000 watches opened and closed, 30 link flaps: heap, timers and sockets do
     await eventually(() => seen.state.get("/soak/key") === `${count - 1}`);
   }
   await openAndClose(store, 300);
+  await leadAndResign(store, 10);
   await flap(5);
   await sleep(300);
   opened.reports.length = 0;
   seen.events.length = 0;
   const before = resources();
   await openAndClose(store, 2_000);
+  await leadAndResign(store, 50);
   await flap(30);
   await sleep(300);
   opened.reports.length = 0;
   seen.events.length = 0;
   const after = resources();
+  expect(warnings).toEqual([]);
   expect(after.heapBytes - before.heapBytes).toBeLessThan(4 * 1024 * 1024);
   expect(after.timers - before.timers).toBeLessThanOrEqual(5);
   expect(after.sockets - before.sockets).toBeLessThanOrEqual(4);

@@ -1,6 +1,6 @@
 import type { Etcd3, IEvent, IWatchResponse } from "etcd3";
 import { NetError } from "../../errors.ts";
-import { abortError, within } from "../waiting.ts";
+import { abortError, onAbort, within } from "../waiting.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { EtcdTimings } from "./options.ts";
 import { prefixRange } from "./range.ts";
@@ -34,7 +34,7 @@ export async function runStream(options: StreamOptions): Promise<StreamEnd> {
     opening.then(discard, () => undefined);
     throw error;
   }
-  return await new Promise<StreamEnd>((resolve, reject) => followStream(stream, options, resolve, reject));
+  return await new Promise<StreamEnd>((resolve, reject) => new StreamRun(stream, options, resolve, reject).start());
 }
 
 function discard(stream: WatchStream): void {
@@ -42,75 +42,103 @@ function discard(stream: WatchStream): void {
   stream.cancel();
 }
 
-function followStream(
-  stream: WatchStream,
-  { prefix, next, timings, queue, onLive, signal }: StreamOptions,
-  resolve: (end: StreamEnd) => void,
-  reject: (cause: unknown) => void,
-): void {
-  const doing = `watch "${prefix}"`;
-  let isSettled = false;
-  let timer: NodeJS.Timeout | undefined;
-  let fragments: IEvent[] = [];
+/** One stream from its create request to its end, which comes exactly once, with every timer cleared. */
+class StreamRun {
+  readonly #stream: WatchStream;
+  readonly #options: StreamOptions;
+  readonly #resolve: (end: StreamEnd) => void;
+  readonly #reject: (cause: unknown) => void;
+  readonly #doing: string;
+  #isSettled = false;
+  #timer: NodeJS.Timeout | undefined;
+  #forgetAbort: () => void = () => undefined;
+  #fragments: IEvent[] = [];
 
-  function finish(settle: () => void): void {
-    if (isSettled) return;
-    isSettled = true;
-    clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
-    queue.onRoom = () => undefined;
-    stream.cancel();
-    stream.resume(); // a paused stream would never see its end
-    settle();
+  constructor(
+    stream: WatchStream,
+    options: StreamOptions,
+    resolve: (end: StreamEnd) => void,
+    reject: (cause: unknown) => void,
+  ) {
+    this.#stream = stream;
+    this.#options = options;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#doing = `watch "${options.prefix}"`;
   }
-  const fail = (cause: unknown) => finish(() => reject(cause));
-  const onAbort = () => fail(abortError(signal, doing));
-  const giveUp = (text: string) => fail(new NetError("UNAVAILABLE", `Cannot ${doing}: ${text}`));
 
-  function expectAnswer(text: string): void {
-    clearTimeout(timer);
-    timer = setTimeout(giveUp, timings.watchAnswerTimeoutMs, `${text} in ${timings.watchAnswerTimeoutMs} ms`);
+  start(): void {
+    const { prefix, next, queue, signal } = this.#options;
+    this.#stream.on("data", (answer) => this.#receive(answer));
+    this.#stream.on("error", (error) => this.#fail(error));
+    this.#stream.on("end", () => this.#giveUp("the stream ended"));
+    queue.onRoom = () => {
+      this.#stream.resume();
+      this.#awaitSilence();
+    };
+    this.#expectAnswer("no watch was created");
+    this.#forgetAbort = onAbort(signal, () => this.#fail(abortError(signal, this.#doing)));
+    if (this.#isSettled) return;
+    const start = { start_revision: next.toString(), progress_notify: true, fragment: true };
+    this.#stream.write({ create_request: { ...prefixRange(prefix), ...start } });
   }
-  function awaitSilence(): void {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      stream.write({ progress_request: {} });
-      expectAnswer("no answer to a probe");
-    }, timings.watchProbeAfterMs);
-  }
-  function holdBack(): void {
-    stream.pause();
-    clearTimeout(timer);
-    timer = setTimeout(() => finish(() => resolve("overflow")), timings.queueFullMs);
-  }
-  queue.onRoom = () => {
-    stream.resume();
-    awaitSilence();
-  };
 
-  function receive(answer: IWatchResponse): void {
-    if (isSettled) return;
-    awaitSilence();
+  #receive(answer: IWatchResponse): void {
+    if (this.#isSettled) return;
+    this.#awaitSilence();
     if (answer.canceled) {
-      if (BigInt(answer.compact_revision) > 0n) finish(() => resolve("compacted"));
-      else giveUp(`etcd ended it: ${answer.cancel_reason || "without a reason"}`);
+      if (BigInt(answer.compact_revision) > 0n) this.#finish(() => this.#resolve("compacted"));
+      else this.#giveUp(`etcd ended it: ${answer.cancel_reason || "without a reason"}`);
       return;
     }
-    if (answer.created) onLive();
-    fragments.push(...answer.events);
-    if (answer.fragment || fragments.length === 0) return;
-    const events = fragments;
-    fragments = [];
-    if (!queue.push(events)) holdBack();
+    if (answer.created) this.#options.onLive(); // its revision says nothing about what was delivered
+    for (const event of answer.events) this.#fragments.push(event);
+    if (answer.fragment || this.#fragments.length === 0) return;
+    const events = this.#fragments;
+    this.#fragments = [];
+    if (!this.#options.queue.push(events)) this.#holdBack();
   }
 
-  stream.on("data", receive);
-  stream.on("error", fail);
-  stream.on("end", () => giveUp("the stream ended"));
-  signal.addEventListener("abort", onAbort, { once: true });
-  expectAnswer("no watch was created");
-  const range = prefixRange(prefix);
-  stream.write({
-    create_request: { ...range, start_revision: next.toString(), progress_notify: true, fragment: true },
-  });
+  /** The queue is full: the stream is not read, and so cannot answer probes either. */
+  #holdBack(): void {
+    this.#stream.pause();
+    this.#arm(this.#options.timings.queueFullMs, () => this.#finish(() => this.#resolve("overflow")));
+  }
+
+  #expectAnswer(trouble: string): void {
+    const { watchAnswerTimeoutMs } = this.#options.timings;
+    this.#arm(watchAnswerTimeoutMs, () => this.#giveUp(`${trouble} in ${watchAnswerTimeoutMs} ms`));
+  }
+
+  /** A quiet stream is asked for a sign of life: the answer proves the link and this stream, and moves nothing. */
+  #awaitSilence(): void {
+    this.#arm(this.#options.timings.watchProbeAfterMs, () => {
+      this.#stream.write({ progress_request: {} });
+      this.#expectAnswer("no answer to a probe");
+    });
+  }
+
+  #arm(delayMs: number, callback: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(callback, delayMs);
+  }
+
+  #giveUp(text: string): void {
+    this.#fail(new NetError("UNAVAILABLE", `Cannot ${this.#doing}: ${text}`));
+  }
+
+  #fail(cause: unknown): void {
+    this.#finish(() => this.#reject(cause));
+  }
+
+  #finish(settle: () => void): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    clearTimeout(this.#timer);
+    this.#forgetAbort();
+    this.#options.queue.onRoom = () => undefined;
+    this.#stream.cancel();
+    this.#stream.resume(); // a paused stream would never see its end
+    settle();
+  }
 }
