@@ -123,7 +123,9 @@ interface PodAddSettings {
 }
 
 function program(): Command {
-  const root = new Command("deploy/sandbox").description("A whole contiv-ts cluster on this machine.");
+  const root = new Command("deploy/sandbox")
+    .description("A whole contiv-ts cluster on this machine.")
+    .enablePositionalOptions();
   root
     .command("up")
     .description("start the cluster, or complete one that is partly there")
@@ -147,7 +149,7 @@ function program(): Command {
 }
 
 function addPodCommands(root: Command): void {
-  const pod = root.command("pod").description("attach, detach and enter pods");
+  const pod = root.command("pod").description("attach, detach and enter pods").enablePositionalOptions();
   pod
     .command("add <name>")
     .description("attach a pod with the CNI shim; prints the CNI result")
@@ -174,7 +176,7 @@ function addPodCommands(root: Command): void {
 }
 
 function addNodeCommands(root: Command): void {
-  const node = root.command("node").description("enter nodes");
+  const node = root.command("node").description("enter nodes").enablePositionalOptions();
   node
     .command("exec <node> <command...>")
     .description("run a command on a node: node exec n1 -- ovs-vsctl show")
@@ -191,8 +193,6 @@ function addNodeCommands(root: Command): void {
 }
 
 const root = program();
-root.enablePositionalOptions();
-for (const command of root.commands) command.enablePositionalOptions();
 try {
   await root.parseAsync();
 } catch (error) {
