@@ -78,7 +78,7 @@ async function probeSwitch(connection: SwitchConnection) {
     table: 253,
     priority: 1,
     cookie: 0n,
-    match: { ethType: 0x0800, inPort: 0xfffe },
+    match: { ethType: 0x0800, inPort: "local" },
     actions: [{ kind: "ct", commit: true, zone: 1 }],
   } as const;
   const conntrack = await connection.bundle([{ kind: "flow-add", flow: probe }]).then(

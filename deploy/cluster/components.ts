@@ -192,8 +192,11 @@ export async function startOvs(layout: ClusterLayout, node: number): Promise<voi
     env,
     argv: inNetns(netns, ["ovs-vswitchd", `unix:${socket}`, control("ovs-vswitchd")]),
   });
-  const init = ["ovs-vsctl", `--db=unix:${socket}`, "--timeout=15", "--no-wait", "init"];
-  await run(init, { env: { ...process.env, ...env } });
+  const version = /\d+\.\d+\.\d+/.exec((await run(["ovs-vswitchd", "--version"])).stdout)?.[0] ?? "unknown";
+  const vsctl = ["ovs-vsctl", `--db=unix:${socket}`, "--timeout=15", "--no-wait"]; // as ovs-ctl does at boot
+  await run([...vsctl, "init", "--", "set", "Open_vSwitch", ".", `ovs-version=${version}`], {
+    env: { ...process.env, ...env },
+  });
 }
 
 async function waitForUptime(): Promise<void> {

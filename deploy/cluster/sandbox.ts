@@ -79,6 +79,11 @@ function attach(argv: readonly string[], env: Readonly<Record<string, string>> =
   });
 }
 
+/** `pod exec NAME -- CMD`: the dashes only end our own options. */
+function withoutDashes(command: readonly string[]): readonly string[] {
+  return command[0] === "--" ? command.slice(1) : command;
+}
+
 function requireNode(node: number): ClusterOptions {
   const options = running();
   if (netnsExists(nodeNetns(UNDERLAY, node))) return options;
@@ -171,7 +176,7 @@ function addPodCommands(root: Command): void {
     .passThroughOptions()
     .action((name: string, command: string[]) => {
       findPod(layoutOf(running()), name);
-      return attach(inNetns(podNetns(UNDERLAY, name), command));
+      return attach(inNetns(podNetns(UNDERLAY, name), withoutDashes(command)));
     });
 }
 
@@ -184,7 +189,7 @@ function addNodeCommands(root: Command): void {
     .action((text: string, command: string[]) => {
       const number = nodeNumber(text);
       const env = nodeEnvironment(number);
-      return attach(inNetns(nodeNetns(UNDERLAY, number), command), env);
+      return attach(inNetns(nodeNetns(UNDERLAY, number), withoutDashes(command)), env);
     });
   node
     .command("env <node>")
