@@ -162,8 +162,10 @@ function candidateOptions(core: Core) {
 
 function logLeaderEvent(log: Logger, event: LeaderEvent): void {
   if (event.is === "failed") log.warn({ err: event.cause }, "could not lead; trying again");
-  else if (event.is === "lost") log.warn({ epoch: String(event.epoch), err: event.cause }, "leads no longer");
-  else log.info({ epoch: String(event.epoch) }, event.is === "elected" ? "was elected leader" : "leads");
+  else if (event.is === "lost") {
+    const reason = event.cause instanceof Error ? event.cause.message : undefined;
+    log.info({ epoch: String(event.epoch), reason }, "leads no longer");
+  } else log.info({ epoch: String(event.epoch) }, event.is === "elected" ? "was elected leader" : "leads");
 }
 
 function logReport(log: Logger, report: StoreReport): void {

@@ -1,4 +1,4 @@
-import type { Kind } from "../../state/records.ts";
+import { KINDS, type Kind } from "../../state/records.ts";
 import type { ClusterView } from "../view/types.ts";
 import { type Interest, interestOf, isInScope, type Located, movedRefs, scopeRefs } from "./scope.ts";
 import type { WatchLines } from "./watch-lines.ts";
@@ -47,19 +47,21 @@ export class ScopedStream {
     return this.#dirty.size !== countBefore || !hasSameMembers(before, this.#interest);
   }
 
-  /** The next lines to send, at most so many; undefined when the node knows everything of this view. */
+  /**
+   * The next lines to send, at most so many; undefined when the node knows everything of this view. What others depend on comes
+   * first, and goes last.
+   */
   take(view: ClusterView, maxLines: number): string | undefined {
     if (this.#dirty.size === 0) return undefined;
-    let text = "";
-    let lineCount = 0;
+    const taken: Taken[] = [];
     for (const ref of this.#dirty) {
       this.#dirty.delete(ref);
-      text += this.#line(view, ref);
-      lineCount += 1;
-      if (lineCount >= maxLines) break;
+      taken.push(this.#look(view, ref));
+      if (taken.length >= maxLines) break;
     }
     this.#hasSentSince = true;
-    return text;
+    taken.sort((left, right) => left.rank - right.rank);
+    return taken.map(({ line }) => line).join("");
   }
 
   /** The line that ends a complete state: when something was sent since the last one, or always when `isDue`. */
@@ -72,14 +74,23 @@ export class ScopedStream {
     return line;
   }
 
-  #line(view: ClusterView, ref: string): string {
+  #look(view: ClusterView, ref: string): Taken {
     const slash = ref.indexOf("/");
     const kind = ref.slice(0, slash) as Kind;
     const key = ref.slice(slash + 1);
     const record = view.records(kind).get(key);
-    const isKnown = record !== undefined && isInScope(view, this.#interest, { kind, key, record } as Located);
-    return isKnown ? this.#lines.put(view, kind, key, record) : this.#lines.delete(view, kind, key);
+    const rank = KINDS.indexOf(kind) + 1;
+    if (record !== undefined && isInScope(view, this.#interest, { kind, key, record } as Located)) {
+      return { rank, line: this.#lines.put(view, kind, key, record) };
+    }
+    return { rank: 2 * KINDS.length - rank, line: this.#lines.delete(view, kind, key) };
   }
+}
+
+interface Taken {
+  /** Puts in the order of the kinds, which is that of dependencies; then deletes in the reverse order. */
+  readonly rank: number;
+  readonly line: string;
 }
 
 function hasSameMembers(left: Interest, right: Interest): boolean {
