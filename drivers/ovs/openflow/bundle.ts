@@ -32,7 +32,7 @@ interface Bundle {
 }
 
 /** openflow-1.4.h, struct ofp14_bundle_ctrl_msg. */
-function putControl(writer: Writer, bundle: Bundle, type: number): void {
+export function putControl(writer: Writer, bundle: Bundle, type: number): void {
   putU32(writer, bundle.id);
   putU16(writer, type);
   putU16(writer, bundle.flags);
@@ -52,7 +52,7 @@ function putMod(writer: Writer, mod: FlowMod | GroupMod | MeterMod, xid: number)
 }
 
 /** openflow-1.4.h, struct ofp14_bundle_ctrl_msg of bundle-add: id, padding, flags, and the message under the same xid. */
-function putAdd(writer: Writer, bundle: Bundle, mod: FlowMod | GroupMod, xid: number): void {
+export function putAdd(writer: Writer, bundle: Bundle, mod: FlowMod | GroupMod, xid: number): void {
   putMessage(writer, OFPT.bundleAdd, xid, (out) => {
     putU32(out, checked(bundle.id, 32, "bundle id"));
     putZeros(out, 2);

@@ -1,10 +1,13 @@
 import type { Match } from "./flow.ts";
 
-/** Fields that actions can name but matches cannot: several registers as one. */
-type WideRegister = `xreg${0 | 1 | 2 | 3 | 4 | 5 | 6 | 7}` | `xxreg${0 | 1 | 2 | 3}`;
+/**
+ * Fields that actions can name but matches cannot: several registers as one, and the 16-bit port of OpenFlow 1.0, the only
+ * form in which the port a packet came in on can be set (0 lets it go out there again).
+ */
+type ActionField = `xreg${0 | 1 | 2 | 3 | 4 | 5 | 6 | 7}` | `xxreg${0 | 1 | 2 | 3}` | "inPort16";
 
 export type MatchField = Exclude<keyof Match, "unknown">;
-export type FieldName = MatchField | WideRegister;
+export type FieldName = MatchField | ActionField;
 
 /** How a value looks in the API; on the wire every kind is a big-endian number. */
 export type FieldKind = "int" | "mac" | "ipv4" | "ipv6" | "port" | "vlan" | "ctState" | "frag";
@@ -46,6 +49,8 @@ export interface FieldSpec {
   readonly writable: boolean;
   /** ovs-ofctl writes it in hexadecimal. */
   readonly hex: boolean;
+  /** Actions can name it, matches cannot. */
+  readonly isForActions: boolean;
   /** Its place in a match. */
   readonly order: number;
   /** What follows from a match on it. */
@@ -84,7 +89,7 @@ interface Extra {
   readonly nxm?: readonly [cls: number, field: number];
 }
 
-/** name, ovs-ofctl name, NXM (else OXM) name, class, field, bytes, kind, flags: m maskable, r read-only, x hexadecimal. */
+/** name, ovs-ofctl name, NXM (else OXM) name, class, field, bytes, kind, flags: m maskable, r read-only, x hexadecimal, a actions only. */
 type Row = readonly [FieldName, string, string, number, number, number, FieldKind, string, Extra?];
 
 function registers(prefix: "reg" | "xreg" | "xxreg", count: number): Row[] {
@@ -95,13 +100,22 @@ function registers(prefix: "reg" | "xreg" | "xxreg", count: number): Row[] {
   }[prefix];
   return Array.from({ length: count }, (_, index) => {
     const name = `${prefix}${index}` as FieldName;
-    return [name, name, `${form.nxm}${index}`, form.cls, form.first + index, form.bytes, "int", "mx"] as const;
+    return [
+      name,
+      name,
+      `${form.nxm}${index}`,
+      form.cls,
+      form.first + index,
+      form.bytes,
+      "int",
+      prefix === "reg" ? "mx" : "mxa",
+    ] as const;
   });
 }
 
 /** The order in which this library writes a match; the codes are those of meta-flow.h of Open vSwitch 3.1. */
 const ROWS: readonly Row[] = [
-  ["inPort", "in_port", "OXM_OF_IN_PORT", OXM_OF, 0, 4, "port", ""],
+  ["inPort", "in_port", "OXM_OF_IN_PORT", OXM_OF, 0, 4, "port", "r"],
   ["conjId", "conj_id", "NXM_NX_CONJ_ID", NXM_NX, 37, 4, "int", "r"],
   ["ethDst", "dl_dst", "NXM_OF_ETH_DST", OXM_OF, 3, 6, "mac", "m", { nxm: [NXM_OF, 1] }],
   ["ethSrc", "dl_src", "NXM_OF_ETH_SRC", OXM_OF, 4, 6, "mac", "m", { nxm: [NXM_OF, 2] }],
@@ -181,6 +195,7 @@ const ROWS: readonly Row[] = [
   ["ctIpv6Dst", "ct_ipv6_dst", "NXM_NX_CT_IPV6_DST", NXM_NX, 123, 16, "ipv6", "mr"],
   ["ctTpSrc", "ct_tp_src", "NXM_NX_CT_TP_SRC", NXM_NX, 124, 2, "int", "mr"],
   ["ctTpDst", "ct_tp_dst", "NXM_NX_CT_TP_DST", NXM_NX, 125, 2, "int", "mr"],
+  ["inPort16", "in_port", "NXM_OF_IN_PORT", NXM_OF, 0, 2, "int", "a"],
   ...registers("xreg", 8),
   ...registers("xxreg", 4),
 ];
@@ -201,6 +216,7 @@ function toSpec(row: Row, order: number): FieldSpec {
     maskable: flags.includes("m"),
     writable: !flags.includes("r"),
     hex: flags.includes("x"),
+    isForActions: flags.includes("a"),
     order,
     implies: impliedBy(needs),
     isOverIp: needs.ip ?? false,
@@ -225,7 +241,7 @@ const BY_CODE: ReadonlyMap<number, FieldSpec> = new Map(
 const BY_NAME: ReadonlyMap<string, FieldSpec> = new Map(SPECS.map((spec) => [spec.name, spec]));
 
 function isMatchSpec(spec: FieldSpec): spec is FieldSpec & { readonly name: MatchField } {
-  return !spec.name.startsWith("x");
+  return !spec.isForActions;
 }
 
 /** Every field a match can name, in the order in which they are written. */

@@ -29,7 +29,7 @@ export function openSocket(path: string, limit: Limit): Promise<Socket> {
 }
 
 /** openflow-common.h, struct ofp_hello_elem_header: this library speaks one version. */
-function putHello(writer: Writer): void {
+export function putHello(writer: Writer): void {
   putU16(writer, VERSION_BITMAP);
   putU16(writer, 8);
   putU32(writer, 1 << OFP_VERSION);

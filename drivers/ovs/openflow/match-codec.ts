@@ -78,7 +78,7 @@ function addKnown(draft: Draft, tlv: Tlv): boolean {
     addRegister(draft, (tlv.code & 0x7f) * 2 + 1, tlv, 4);
     return true;
   }
-  if (spec.name.startsWith("xxreg")) return false;
+  if (spec.isForActions) return false;
   if (tlv.mask?.every((byte) => byte === 0)) return true;
   const mask = tlv.mask === undefined || isFullMask(spec, tlv.mask) ? undefined : tlv.mask;
   if (mask !== undefined && !spec.maskable) return false;

@@ -15,7 +15,7 @@ export function matchEntries(match: Match): MatchEntry[] {
     const value: unknown = match[name as keyof Match];
     if (value === undefined || name === "unknown") continue;
     const spec = fieldByName(name);
-    if (spec === undefined || spec.name.startsWith("x")) {
+    if (spec === undefined || spec.isForActions) {
       throw new NetError("INVALID", `Cannot match field "${name}": there is no such field`, { field: name });
     }
     entries.push({ spec, value });
