@@ -27,6 +27,8 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** A revision that the leader told is waited for here, so that a client reads its own writes. */
 const OWN_WRITE_TIMEOUT_MS = 2_000;
 
+const OPAQUE_TYPE = "application/octet-stream";
+
 const METHODS: readonly Method[] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 interface App {
@@ -82,6 +84,11 @@ function makeServer({ tls }: RestOptions): FastifyInstance {
 /** Model routes do not look at the content type (contract §1): bodies come as bytes. */
 function acceptAnyContentType(server: FastifyInstance): void {
   server.removeAllContentTypeParsers();
+  server.addHook("onRequest", async ({ headers }) => {
+    // Fastify answers 415 to a content type that is malformed.
+    if (headers["content-type"] !== undefined && !isJson(headers["content-type"]))
+      headers["content-type"] = OPAQUE_TYPE;
+  });
   server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
 }
 
@@ -109,7 +116,7 @@ async function answer(app: App, route: Route, request: FastifyRequest, reply: Fa
 }
 
 function isJson(contentType: string | undefined): boolean {
-  return contentType !== undefined && /^application\/json *(;|$)/i.test(contentType);
+  return contentType !== undefined && /^application\/json *(; *charset=utf-8 *)?$/i.test(contentType);
 }
 
 function callOf({ services }: App, request: FastifyRequest): Call {

@@ -43,6 +43,9 @@ const STATUS_BY_REASON: Readonly<Record<string, number>> = {
 /** Seconds after which a client may try again when there is no leader. */
 const RETRY_AFTER_SECONDS = "1";
 
+/** Most of a defect's own text that a client is shown, in characters. */
+const DEFECT_TEXT_LENGTH = 500;
+
 export interface ErrorContext {
   /** The request has an `Accept` header, whatever it says. */
   readonly hasAccept: boolean;
@@ -56,7 +59,8 @@ export function errorReply(thrown: unknown, { hasAccept, path, requestId }: Erro
   const error = asNetError(thrown, "answer the request");
   const kind = BY_CODE[error.code];
   const status = STATUS_BY_REASON[error.reason ?? ""] ?? kind.status;
-  const detail = firstLine(status === 500 ? `${shortened(error)} (log id ${requestId})` : error.message);
+  const text = firstLine(error.message);
+  const detail = status === 500 ? `${text.slice(0, DEFECT_TEXT_LENGTH)} (log id ${requestId})` : text;
   if (!hasAccept) return plainReply(status, error, detail);
   const code = error.reason ?? kind.name;
   const problem = {
@@ -86,11 +90,6 @@ function retryHeader(status: number): Record<string, string> {
 
 function firstLine(text: string): string {
   return text.split(/[\r\n]/, 1)[0] ?? "";
-}
-
-/** A defect's own text may hold anything: keep it to one line of bearable length. */
-function shortened(error: NetError): string {
-  return error.message.slice(0, 500);
 }
 
 export function unknownRoute(path: string): NetError {

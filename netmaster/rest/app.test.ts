@@ -1,0 +1,341 @@
+import type { InjectOptions } from "fastify";
+import { beforeEach, describe, expect, it } from "vitest";
+import { type ContractWorld, contractWorld, grp, net } from "./contract-world.ts";
+
+let { cluster, app, must }: ContractWorld = await contractWorld();
+
+beforeEach(async () => {
+  ({ cluster, app, must } = await contractWorld());
+});
+
+const JSON_TYPE = { "content-type": "application/json" };
+const ANY = { accept: "*/*" };
+
+describe("error dialects (§2)", () => {
+  it.each<[string, InjectOptions, number, string]>([
+    ["an unknown object", { url: "/api/v1/tenants/t9/" }, 500, "tenant t9 does not exist\n"],
+    ["deleting an unknown object", { method: "DELETE", url: "/api/v1/tenants/t9/" }, 500, "tenant t9 does not exist\n"],
+    [
+      "a wrong field",
+      { method: "POST", url: "/api/v1/tenants/_/", payload: '{"tenantName":"_"}' },
+      500,
+      "tenantName has the wrong format",
+    ],
+    ["no body", { method: "POST", url: "/api/v1/tenants/t2/" }, 500, "The body is empty; send a JSON object\n"],
+    ["malformed JSON", { method: "POST", url: "/api/v1/tenants/t2/", payload: "{" }, 500, "The body is not JSON: "],
+    [
+      "a list as body",
+      { method: "POST", url: "/api/v1/tenants/t2/", payload: "[]" },
+      500,
+      "The body must be a JSON object, not a list\n",
+    ],
+    ["an unknown route", { url: "/api/v2/tenants/" }, 404, "404 page not found: /api/v2/tenants/\n"],
+    [
+      "a method that is not offered",
+      { method: "POST", url: "/api/v1/tenants/", payload: "{}" },
+      404,
+      "Method POST is not offered here, only GET\n",
+    ],
+    [
+      "a plugin call without content type",
+      { method: "POST", url: "/plugin/allocAddress", payload: "{}", headers: { "content-type": "text/plain" } },
+      404,
+      "404 page not found",
+    ],
+  ])("without Accept: %s", async (_, request, status, text) => {
+    const reply = await app.inject(request);
+    expect(reply.statusCode).toBe(status);
+    expect(reply.body.startsWith(text)).toBe(true);
+    expect(reply.body.endsWith("\n")).toBe(true);
+    expect(reply.body.trimEnd()).not.toContain("\n");
+    expect(reply.headers).toMatchObject({
+      "content-type": "text/plain; charset=utf-8",
+      "x-content-type-options": "nosniff",
+    });
+  });
+
+  it.each<[string, InjectOptions, number, object]>([
+    ["an unknown object", { url: "/api/v1/tenants/t9/" }, 404, { code: "not-found", instance: "/api/v1/tenants/t9/" }],
+    ["an unknown route", { url: "/api/v2/tenants/" }, 404, { code: "unknown-route" }],
+    ["no body", { method: "POST", url: "/api/v1/tenants/t2/" }, 400, { code: "malformed-body" }],
+    [
+      "not UTF-8",
+      { method: "POST", url: "/api/v1/tenants/t2/", payload: Buffer.from([0x22, 0xff, 0x22]) },
+      400,
+      { code: "malformed-body" },
+    ],
+    [
+      "a method that is not offered",
+      { method: "DELETE", url: "/api/v1/tenants/" },
+      405,
+      { code: "method-not-allowed" },
+    ],
+    ["GET of a plugin call", { url: "/plugin/allocAddress" }, 405, { code: "method-not-allowed" }],
+    ["a bad escape in the URL", { url: "/api/v1/tenants/%zz/" }, 400, { code: "malformed-request" }],
+    [
+      "a body that is too large",
+      { method: "POST", url: "/api/v1/tenants/t2/", payload: `{"tenantName":"${"x".repeat(1_100_000)}"}` },
+      413,
+      { code: "body-too-large" },
+    ],
+    [
+      "deep nesting",
+      { method: "POST", url: "/api/v1/tenants/t2/", payload: "[".repeat(100_000) },
+      400,
+      { code: "malformed-body" },
+    ],
+  ])("with Accept: %s", async (_, request, status, problem) => {
+    const reply = await app.inject({ ...request, headers: ANY });
+    expect(reply.statusCode).toBe(status);
+    expect(reply.headers["content-type"]).toBe("application/problem+json");
+    const body = reply.json();
+    expect(body).toMatchObject({ ...problem, status, type: `/problems/${body.code}` });
+    expect(Object.keys(body).slice(0, 6)).toEqual(["type", "title", "status", "detail", "instance", "code"]);
+  });
+
+  it("names what uses an object: kind, count and the first keys", async () => {
+    await must("POST", ...net("n1"));
+    for (const name of ["a", "b", "c", "d", "e"]) await must("POST", ...grp(name));
+    const reply = await app.inject({ method: "DELETE", url: "/api/v1/networks/t1:n1/", headers: ANY });
+    expect(reply.json()).toEqual({
+      type: "/problems/in-use",
+      title: "Object is in use",
+      status: 409,
+      detail: "network t1:n1 is used by 5 endpoint groups: t1:a, t1:b, t1:c, … (2 more)",
+      instance: "/api/v1/networks/t1:n1/",
+      code: "in-use",
+      blockers: ["t1:a", "t1:b", "t1:c"],
+    });
+  });
+
+  it("tells to try again when there is no leader", async () => {
+    cluster.leaderInfo = { ...cluster.leaderInfo, isLeader: false, leaderUrl: undefined };
+    const request = { method: "POST", url: "/api/v1/tenants/t2/", payload: '{"tenantName":"t2"}' } as const;
+    const reply = await app.inject({ ...request, headers: ANY });
+    expect([reply.statusCode, reply.headers["retry-after"], reply.json().code]).toEqual([503, "1", "no-leader"]);
+    expect((await app.inject(request)).statusCode).toBe(500);
+  });
+
+  it("gives a defect an id that is also in the log, and no trace", async () => {
+    cluster.view = () => {
+      throw new Error("secret\n  at stack");
+    };
+    const reply = await app.inject({ url: "/api/v1/tenants/", headers: ANY });
+    const [, id] = /log id ([0-9a-f-]{36})\)$/.exec(reply.json().detail) ?? [];
+    expect(reply.statusCode).toBe(500);
+    expect(reply.body).not.toContain("stack");
+    expect(cluster.audits).toContainEqual(expect.objectContaining({ id, msg: "request failed" }));
+  });
+});
+
+describe("transport (§1)", () => {
+  it.each(["/api/v1/tenants/", "/api/v1/tenants", "//api//v1///tenants//", "/api/v1/tenants/?x=1"])(
+    "GET %s lists",
+    async (url) => {
+      const reply = await app.inject({ url });
+      expect(reply.json().map(({ key }: { key: string }) => key)).toEqual(["default", "t1"]);
+    },
+  );
+
+  it("decodes keys, and does not look at the content type", async () => {
+    for (const type of [
+      "text/plain",
+      "application/x-www-form-urlencoded",
+      "nonsense",
+      "application/json; charset=utf-8",
+    ]) {
+      const reply = await app.inject({
+        method: "PUT",
+        url: "/api/v1/policys/t1%3Ap1",
+        payload: '{"tenantName":"t1","policyName":"p1"}',
+        headers: { "content-type": type },
+      });
+      expect([type, reply.statusCode]).toEqual([type, 200]);
+    }
+    expect((await app.inject({ url: "/api/v1/policys/t1%3ap1/" })).json().key).toBe("t1:p1");
+  });
+
+  it("answers HEAD with headers only", async () => {
+    const reply = await app.inject({ method: "HEAD", url: "/api/v1/tenants/t1/" });
+    expect([reply.statusCode, reply.body]).toEqual([200, ""]);
+    expect(reply.headers.etag).toBe('"2"');
+    expect((await app.inject({ method: "HEAD", url: "/api/v1/tenants/?watch=true" })).body).toBe("");
+  });
+
+  it("drops __proto__ and unknown members", async () => {
+    const payload =
+      '{"__proto__":{"tenantName":"evil"},"constructor":{"prototype":{"polluted":1}},"tenantName":"t2","\\u005f_proto__":1}';
+    const reply = await app.inject({ method: "POST", url: "/api/v1/tenants/t2/", payload });
+    expect(reply.json()).toEqual({ key: "t2", tenantName: "t2", "link-sets": {} });
+    expect(Reflect.get({}, "polluted")).toBeUndefined();
+  });
+});
+
+describe("ETag, If-Match and If-None-Match", () => {
+  const url = "/api/v1/netprofiles/t1:np/";
+  const body = (DSCP: number) => JSON.stringify({ tenantName: "t1", profileName: "np", DSCP });
+  const put = (payload: string, headers: Record<string, string>) =>
+    app.inject({ method: "PUT", url, payload, headers: { ...ANY, ...headers } });
+
+  it("lets only the change through that saw the last one", async () => {
+    const created = await put(body(1), { "if-none-match": "*" });
+    const etag = String(created.headers.etag);
+    expect((await app.inject({ url })).headers.etag).toBe(etag);
+    expect((await put(body(2), { "if-none-match": "*" })).statusCode).toBe(412);
+    expect((await put(body(2), { "if-match": etag })).statusCode).toBe(200);
+    const late = await put(body(3), { "if-match": etag });
+    expect([late.statusCode, late.json().code]).toEqual([412, "precondition-failed"]);
+    expect((await put(body(4), { "if-match": "*" })).statusCode).toBe(200);
+    expect((await app.inject({ method: "DELETE", url, headers: { ...ANY, "if-match": etag } })).statusCode).toBe(412);
+    expect((await app.inject({ method: "DELETE", url, headers: { ...ANY, "if-match": `"1", *` } })).statusCode).toBe(
+      400,
+    );
+  });
+
+  it("needs an object for If-Match, and the ETag's own form", async () => {
+    expect((await put(body(1), { "if-match": '"1"' })).statusCode).toBe(412);
+    expect((await put(body(1), { "if-match": "1" })).json().field).toBe("If-Match");
+    expect((await put(body(1), { "if-none-match": '"1"' })).json().field).toBe("If-None-Match");
+  });
+});
+
+describe("PATCH and dryRun", () => {
+  const url = "/api/v1/netprofiles/t1:np/";
+  const patch = (payload: string, query = "") =>
+    app.inject({ method: "PATCH", url: url + query, payload, headers: ANY });
+  beforeEach(async () => {
+    await must("POST", "netprofiles/t1:np", { tenantName: "t1", profileName: "np", DSCP: 5, bandwidth: "10Mbps" });
+  });
+
+  it("changes single members, and null resets one", async () => {
+    expect((await patch('{"DSCP":6}')).json()).toMatchObject({ DSCP: 6, bandwidth: "10Mbps" });
+    expect((await patch('{"bandwidth":null}')).json()).not.toHaveProperty("bandwidth");
+    expect((await patch('{"DSCP":99}')).json()).toMatchObject({ status: 400, field: "DSCP" });
+    expect((await patch('{"profileName":"other"}')).json()).toMatchObject({ status: 400, code: "key-mismatch" });
+    expect((await patch("[]")).statusCode).toBe(400);
+    expect((await patch('"x"')).statusCode).toBe(400);
+    expect(
+      (await app.inject({ method: "PATCH", url: "/api/v1/netprofiles/t1:no/", payload: "{}", headers: ANY }))
+        .statusCode,
+    ).toBe(404);
+  });
+
+  it("tries without writing", async () => {
+    const { revision } = cluster.view();
+    const tried = await patch('{"DSCP":7}', "?dryRun=true");
+    expect([tried.statusCode, tried.json().DSCP]).toEqual([200, 7]);
+    expect((await patch('{"DSCP":99}', "?dryRun=true")).statusCode).toBe(400);
+    expect((await patch('{"DSCP":7}', "?dryRun=maybe")).json().field).toBe("dryRun");
+    const created = await app.inject({
+      method: "POST",
+      url: "/api/v1/tenants/t7/?dryRun=true",
+      payload: '{"tenantName":"t7"}',
+    });
+    expect(created.body).toBe('{"key":"t7","tenantName":"t7","link-sets":{}}\n');
+    expect((await app.inject({ method: "DELETE", url: `${url}?dryRun=true` })).body).toBe('"t1:np"\n');
+    expect(
+      (await app.inject({ method: "DELETE", url: "/api/v1/tenants/t1/?dryRun=true", headers: ANY })).statusCode,
+    ).toBe(409);
+    expect(cluster.view().revision).toBe(revision);
+  });
+});
+
+describe("paging", () => {
+  it("walks a list in pages, in the order of keys", async () => {
+    for (let index = 0; index < 7; index += 1)
+      await must("POST", `policys/t1:p${index}`, { tenantName: "t1", policyName: `p${index}` });
+    const keys: string[] = [];
+    let next = "";
+    do {
+      const reply = await app.inject({ url: `/api/v1/policys/?limit=3${next}` });
+      keys.push(...reply.json().map(({ key }: { key: string }) => key));
+      const token = reply.headers["contiv-continue"];
+      next = token === undefined ? "" : `&continue=${token}`;
+    } while (next !== "");
+    expect(keys).toEqual([0, 1, 2, 3, 4, 5, 6].map((index) => `t1:p${index}`));
+  });
+
+  it.each(["limit=0", "limit=-1", "limit=x", "limit=10001", "limit=2&continue=%20", "continue=*"])(
+    "refuses ?%s",
+    async (query) => {
+      expect((await app.inject({ url: `/api/v1/policys/?${query}`, headers: ANY })).statusCode).toBe(400);
+    },
+  );
+});
+
+describe("other endpoints (§8)", () => {
+  it.each([
+    ["/version", '{"GitCommit":"abc","Version":"0.1.0","BuildTime":"today"}\n'],
+    [
+      "/info",
+      '{"local-ip":"127.0.0.1:9999","leader-ip":"127.0.0.1:9999","current-state":"Leader","netplugin-nodes":[],"netmaster-nodes":["127.0.0.1:9999"]}\n',
+    ],
+    ["/services", "[]\n"],
+    ["/service/s1:t1", "null\n"],
+    [
+      "/debug/ofnet",
+      '{"MyAddr":"127.0.0.1","MyPort":9999,"AgentDb":{},"EndpointDb":{},"PolicyDb":{"policies":0,"rules":0},"AgentStats":{}}\n',
+    ],
+    ["/healthz", "ok\n"],
+    ["/readyz", "ok\n"],
+  ])("GET %s", async (url, body) => expect((await app.inject({ url })).body).toBe(body));
+
+  it("counts requests", async () => {
+    await app.inject({ url: "/api/v1/tenants/t1/" });
+    expect((await app.inject({ url: "/metrics" })).body).toContain(
+      'contiv_rest_request_duration_seconds_count{method="GET",route="/api/v1/tenants/:key",status="200"} 1',
+    );
+  });
+
+  it("says why it is not ready, whatever is accepted", async () => {
+    cluster.readiness = () => ({ isReady: false, reason: "no view" });
+    const reply = await app.inject({ url: "/readyz" });
+    expect([reply.statusCode, reply.body]).toEqual([503, "not ready: no view\n"]);
+  });
+
+  it("describes itself", async () => {
+    const document = (await app.inject({ url: "/api/v1/openapi.json" })).json();
+    expect(document.openapi).toBe("3.1.0");
+    expect(Object.keys(document.components.schemas.netprofile.properties)).toEqual([
+      "key",
+      "DSCP",
+      "bandwidth",
+      "burst",
+      "profileName",
+      "tenantName",
+      "link-sets",
+      "links",
+    ]);
+    expect(document.components.schemas.network.required).toEqual(["networkName", "tenantName", "encap", "subnet"]);
+    expect(Object.keys(document.paths["/api/v1/networks/{key}/"])).toEqual([
+      "parameters",
+      "get",
+      "post",
+      "put",
+      "patch",
+      "delete",
+    ]);
+  });
+
+  it("writes an audit record per change, refused ones included", async () => {
+    await must("POST", ...net("n1"));
+    await app.inject({ method: "DELETE", url: "/api/v1/networks/t1:n9/", headers: JSON_TYPE });
+    const audits = cluster.audits.flatMap((record) => ("audit" in record ? [record.audit] : []));
+    expect(audits).toEqual([
+      {
+        who: "127.0.0.1",
+        method: "POST",
+        object: "networks/t1:n1",
+        result: "ok",
+        revision: `${cluster.view().revision}`,
+      },
+      {
+        who: "127.0.0.1",
+        method: "DELETE",
+        object: "networks/t1:n9",
+        result: "not-found",
+        detail: "network t1:n9 does not exist",
+      },
+    ]);
+  });
+});
