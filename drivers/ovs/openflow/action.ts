@@ -64,7 +64,7 @@ export interface LearnAction {
 /** Sends the packet to the controller with a note for it (NXAST_CONTROLLER2). */
 export interface ControllerAction {
   readonly kind: "controller";
-  /** Bytes of the packet to send; all when absent. */
+  /** Bytes of the packet to send; all when absent. (Open vSwitch since 2.7 keeps no packets and sends all in any case.) */
   readonly maxLenBytes?: number;
   readonly controllerId?: number;
   /** OFPR_* number; 1 ("action") when absent. */

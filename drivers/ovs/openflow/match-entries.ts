@@ -44,19 +44,19 @@ function valueIn(entries: readonly MatchEntry[], name: string): unknown {
   return undefined;
 }
 
-/** Refuses a complete match that contradicts itself, or leaves open what cannot be guessed. */
-export function checkEntries(entries: readonly MatchEntry[]): void {
-  for (const { spec } of entries) {
+/** Refuses a match whose given fields contradict each other, or leave open what cannot be guessed. */
+export function checkEntries(given: readonly MatchEntry[], complete: readonly MatchEntry[]): void {
+  for (const { spec } of given) {
     for (const { name, value, isLoose } of spec.implies) {
-      const actual = valueIn(entries, name);
+      const actual = valueIn(complete, name);
       if (actual !== value && !isLoose) throw contradiction(spec, `${name} is ${actual}: it needs ${value}`);
     }
     if (spec.isOverIp) {
-      const ethType = valueIn(entries, "ethType");
+      const ethType = valueIn(complete, "ethType");
       if (ethType !== 0x0800 && ethType !== 0x86dd) throw contradiction(spec, "ethType is neither 0x0800 nor 0x86dd");
     }
     if (spec.isOfNd) {
-      const type = valueIn(entries, "icmpv6Type");
+      const type = valueIn(complete, "icmpv6Type");
       if (type !== 135 && type !== 136) throw contradiction(spec, "icmpv6Type is neither 135 nor 136");
     }
   }

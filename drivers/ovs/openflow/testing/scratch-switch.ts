@@ -17,6 +17,8 @@ export interface ScratchSwitch extends AsyncDisposable {
   vsctl(...args: string[]): Promise<string>;
   /** Runs ovs-ofctl in OpenFlow 1.5. */
   ofctl(...args: string[]): Promise<string>;
+  /** Runs ovs-appctl with the control socket of one daemon. */
+  appctl(target: string, ...args: string[]): Promise<string>;
   /** Kills ovs-vswitchd (SIGKILL) and waits for its end. */
   killVswitchd(): Promise<void>;
   startVswitchd(): Promise<void>;
@@ -56,6 +58,7 @@ export async function startSwitch(bridges: readonly string[]): Promise<ScratchSw
     vsctl,
     ofctl: async (...args) =>
       (await run("ovs-ofctl", ["-O", "OpenFlow15", ...args], { env, maxBuffer: 1 << 28 })).stdout,
+    appctl: async (target, ...args) => (await run("ovs-appctl", ["-t", target, ...args], { env })).stdout,
     killVswitchd,
     startVswitchd,
     signalVswitchd: (signal) => vswitchd?.kill(signal),
