@@ -11,6 +11,7 @@ export interface Metrics {
   readonly reconcileFailures: Counter;
   readonly leaseRepairs: Counter<"kind">;
   readonly heartbeatFailures: Counter;
+  readonly announcements: Counter<"outcome">;
 }
 
 export interface MetricSources {
@@ -67,6 +68,12 @@ export function createMetrics(sources: MetricSources): Metrics {
       name: "contiv_netplugin_lease_repairs_total",
       help: "Leases without port that were released, and ports without lease that were closed",
       labelNames: ["kind"],
+      registers,
+    }),
+    announcements: new Counter({
+      name: "contiv_netplugin_announcements_total",
+      help: "Packets that announced endpoints of this node (sent, failed), and bursts left out as too many (dropped)",
+      labelNames: ["outcome"],
       registers,
     }),
     heartbeatFailures: counter("heartbeat_failures_total", "Heartbeats that reached no netmaster"),

@@ -11,6 +11,7 @@ import { parseEpoch } from "./attach/attachment.ts";
 import { createMachineView, type MachineView } from "./machine-view.ts";
 import type { Metrics } from "./metrics.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
+import { createAnnouncer } from "./reconcile/announce.ts";
 import { createFlowReconciler, type FlowReconciler } from "./reconcile/flow-reconciler.ts";
 import { compareLeases } from "./reconcile/leases.ts";
 import { createPortCloser, type PortCloser } from "./reconcile/port-closer.ts";
@@ -76,10 +77,22 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       }
     },
   });
+  const announcer = createAnnouncer({
+    view: () => view,
+    machine: machine.machine,
+    attachments: machine.attachments,
+    isInstalled: reconciler.isInstalled,
+    generation: settings.pipelineGeneration,
+    send: (packet, caller) => driver.flowConnection.connection().packetOut(packet, { signal: caller }),
+    signal,
+    onOutcome: (outcome) => options.metrics().announcements.inc({ outcome }),
+    report: (error) => log.warn({ code: error.code, error: error.message }, "announcement"),
+  });
   const loop = startTicketLoop({
     work: async (full, roundSignal) => {
       const end = options.metrics().flowRounds.startTimer({ kind: full ? "full" : "change" });
       await reconciler.reconcile(full, roundSignal);
+      announcer.look();
       end();
     },
     signal,
