@@ -54,6 +54,7 @@ class HeldLease implements Lease {
   readonly #lost = new AbortController();
   #validUntilMs = 0;
   #cancelExpiry: () => void = () => undefined;
+  #ending: Promise<void> = Promise.resolve();
 
   constructor(driver: LeaseDriver, granted: { id: LeaseId; ttlMs: number }, options: HoldOptions) {
     this.id = granted.id;
@@ -109,7 +110,7 @@ class HeldLease implements Lease {
     try {
       const ttlMs = await this.#driver.keepAlive(this.id, { patienceMs, timeoutMs, signal: this.#lost.signal });
       if (this.#lost.signal.aborted) return true;
-      if (ttlMs <= 0) this.#lose(new NetError("PRECONDITION", `Lease ${this.id} is gone: the store has expired it`));
+      if (ttlMs <= 0) this.#end(new NetError("PRECONDITION", `Lease ${this.id} is gone: the store has expired it`));
       else if (!this.valid()) this.#expire();
       else this.renew(sentAtMs, ttlMs);
       return true;
@@ -120,22 +121,30 @@ class HeldLease implements Lease {
 
   #expire(): void {
     const text = `Lease ${this.id} may be gone: no keepalive was answered in ${this.ttlMs - this.#marginMs} ms`;
-    if (this.#lose(new NetError("TIMEOUT", text))) void this.#driver.revoke(this.id).catch(() => undefined);
+    this.#end(new NetError("TIMEOUT", text));
   }
 
-  #lose(cause: NetError): boolean {
-    if (this.#lost.signal.aborted) return false;
+  /** Final. What the server may still hold is given back, unless the server says that it holds nothing. */
+  #end(cause: NetError): void {
+    if (this.#lost.signal.aborted) return;
     this.#cancelExpiry();
+    if (cause.code !== "PRECONDITION") this.#ending = this.#giveBack();
     this.#lost.abort(cause);
     if (cause.code !== "CLOSED") this.#report({ kind: "lease-lost", id: this.id, cause });
-    return true;
+  }
+
+  async #giveBack(): Promise<void> {
+    try {
+      await this.#driver.revoke(this.id);
+    } catch (error) {
+      const cause = asNetError(error, `revoke lease ${this.id}`);
+      this.#report({ kind: "lease-lost", id: this.id, cause });
+    }
   }
 
   async revoke(): Promise<void> {
-    if (!this.#lose(new NetError("CLOSED", `Lease ${this.id} was given back`))) return;
-    await this.#driver.revoke(this.id).catch((error: unknown) => {
-      this.#report({ kind: "lease-lost", id: this.id, cause: asNetError(error, `revoke lease ${this.id}`) });
-    });
+    this.#end(new NetError("CLOSED", `Lease ${this.id} was given back`));
+    await this.#ending;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -2,6 +2,7 @@ import { NetError } from "../errors.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { checkCommit, guardHolds } from "./commit-check.ts";
 import type { Commit, CommitResult, LeaseId, Put, Snapshot, StoredValue, WatchEvent } from "./store.ts";
+import { revisionOf } from "./watch-progress.ts";
 
 const MAX_HISTORY_EVENTS = 20_000;
 
@@ -33,8 +34,7 @@ export class MemoryBackend {
 
   list(prefix: string): Snapshot {
     const values = [...this.#values.values()].filter((value) => value.key.startsWith(prefix));
-    values.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
-    return { revision: this.#revision, values };
+    return { revision: this.#revision, values: inByteOrder(values) };
   }
 
   commit(commit: Commit): CommitResult {
@@ -52,9 +52,14 @@ export class MemoryBackend {
   /** Events with `revision >= from`, oldest first; "compacted" when some of them are no longer known. */
   eventsFrom(from: bigint, prefix: string): readonly WatchEvent[] | "compacted" {
     if (from <= this.#compactedUpTo) return "compacted";
-    return this.#history.filter((event) => {
-      if (event.kind === "put") return event.value.modRevision >= from && event.value.key.startsWith(prefix);
-      return event.kind === "delete" && event.modRevision >= from && event.key.startsWith(prefix);
+    let start = this.#history.length;
+    for (let event = this.#history[start - 1]; event !== undefined; event = this.#history[start - 1]) {
+      if (revisionOf(event) < from) break;
+      start -= 1;
+    }
+    return this.#history.slice(start).filter((event) => {
+      if (event.kind === "put") return event.value.key.startsWith(prefix);
+      return event.kind === "delete" && event.key.startsWith(prefix);
     });
   }
 
@@ -136,11 +141,17 @@ export class MemoryBackend {
     this.#history.push(event);
     if (this.#history.length <= MAX_HISTORY_EVENTS) return;
     const dropped = this.#history.splice(0, MAX_HISTORY_EVENTS / 2).at(-1);
-    if (dropped?.kind === "put") this.#compactedUpTo = dropped.value.modRevision;
-    if (dropped?.kind === "delete") this.#compactedUpTo = dropped.modRevision;
+    if (dropped !== undefined) this.#compactedUpTo = revisionOf(dropped);
   }
 
   #notify(): void {
     for (const listener of [...this.#listeners]) listener();
   }
+}
+
+/** JavaScript compares UTF-16 units, which is the order of UTF-8 bytes except where surrogates meet U+E000 and above. */
+function inByteOrder(values: StoredValue[]): StoredValue[] {
+  const hasOddOrder = values.some((value) => /[\ud800-\uffff]/.test(value.key));
+  if (hasOddOrder) return values.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
+  return values.sort((a, b) => (a.key < b.key ? -1 : 1));
 }

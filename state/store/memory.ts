@@ -18,7 +18,7 @@ import type {
   Watch,
   WatchConsumer,
 } from "./store.ts";
-import { throwIfAborted } from "./waiting.ts";
+import { onAbort, throwIfAborted } from "./waiting.ts";
 import { startWatch } from "./watch-handle.ts";
 
 export interface MemoryStoreOptions {
@@ -97,7 +97,7 @@ class InMemoryStore implements MemoryStore {
     await this.#cross("grant a lease", options.signal);
     const lease = await holdLease(this.#leaseDriver(), { ...options, clock: this.backend.clock, report: this.#report });
     this.#open.add(lease);
-    lease.lost.addEventListener("abort", () => this.#open.delete(lease), { once: true });
+    onAbort(lease.lost, () => void lease.revoke().then(() => this.#open.delete(lease)));
     return lease;
   }
 

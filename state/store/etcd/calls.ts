@@ -1,4 +1,5 @@
 import type { Etcd3, IOptions } from "etcd3";
+import { NetError } from "../../errors.ts";
 import type { Reporter } from "../store.ts";
 import { backoffMs, pause, throwIfAborted, within } from "../waiting.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";
@@ -66,6 +67,8 @@ export async function read<T>(
       return await attempt(link, endpoint, { doing, timeoutMs, signal }, call);
     } catch (error) {
       throwIfAborted(signal, doing);
+      if (link.endpoints.isClosed)
+        throw new NetError("CLOSED", `Cannot ${doing}: the store was closed`, { cause: error });
       const failure = failureOf(error);
       if (failure.kind === "refused") throw refusal(doing, failure.code, error);
       if (failure.kind === "compacted" || failure.kind === "lease-gone") throw error;

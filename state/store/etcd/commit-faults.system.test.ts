@@ -35,7 +35,7 @@ describe("an answer lost after the commit: the caller gets success, once", () =>
     return await result;
   }
 
-  test.each(["create", "update", "delete", "several keys"])("%s", async (deed) => {
+  test.each(["create", "update", "delete", "several keys", "blind put"])("%s", async (deed) => {
     await using opened = await openReportedStore({ endpoints: proxied() });
     const { store } = opened;
     const key = `/unheard/${deed}`;
@@ -49,7 +49,8 @@ describe("an answer lost after the commit: the caller gets success, once", () =>
     const puts = deed === "delete" ? [] : [{ key, value: "after" }];
     const more = deed === "several keys" ? [{ key: `${key}/2`, value: "after" }] : [];
     const deletes = deed === "delete" ? [key] : [];
-    const commit = newCommit({ guards: [guard], puts: [...puts, ...more], deletes });
+    const guards = deed === "blind put" ? [] : [guard];
+    const commit = newCommit({ guards, puts: [...puts, ...more], deletes });
     const happened = async () => (await direct.get(key))?.value === (deed === "delete" ? undefined : "after");
     const result = await commitUnheard(store, commit, happened);
     const after = await direct.get(key);

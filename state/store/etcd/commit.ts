@@ -108,6 +108,10 @@ async function afterFailure(
     default:
       failure satisfies never;
   }
+  if (link.endpoints.isClosed) {
+    if (state.doubtful) throw unknownOutcome(state, endpoint, error);
+    throw new NetError("CLOSED", `Cannot ${state.doing}: the store was closed`, { cause: error });
+  }
   link.endpoints.avoid(endpoint);
   await countFailure(link, state, endpoint, error);
 }

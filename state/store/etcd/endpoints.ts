@@ -49,6 +49,7 @@ export class Endpoints {
   readonly all: readonly Endpoint[];
   readonly hasAuth: boolean;
   #preferred: number;
+  #isClosed = false;
 
   constructor(urls: readonly string[], options: ClientOptions) {
     this.all = urls.map((url) => new Endpoint(url, options));
@@ -75,7 +76,12 @@ export class Endpoints {
     if (this.preferred === failed) this.#preferred = (this.#preferred + 1) % this.all.length;
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   close(): void {
+    this.#isClosed = true;
     for (const endpoint of this.all) endpoint.close();
   }
 }

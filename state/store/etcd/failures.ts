@@ -1,9 +1,9 @@
 import {
+  ClientClosedError,
   EtcdAuthenticationFailedError,
   EtcdInvalidAuthTokenError,
   EtcdLeaseInvalidError,
   EtcdPermissionDeniedError,
-  GRPCDeadlineExceededError,
 } from "etcd3";
 import { type ErrorCode, NetError } from "../../errors.ts";
 
@@ -30,7 +30,7 @@ const REFUSALS: readonly (readonly [string, ErrorCode])[] = [
 
 export function failureOf(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error);
-  if (message.includes("No connection established")) return { kind: "not-sent" };
+  if (error instanceof ClientClosedError || message.includes("No connection established")) return { kind: "not-sent" };
   if (message.includes("revision of auth store is old")) return { kind: "stale-auth" };
   if (message.includes("required revision has been compacted")) return { kind: "compacted" };
   if (error instanceof EtcdInvalidAuthTokenError) return { kind: "stale-auth" };
@@ -39,11 +39,6 @@ export function failureOf(error: unknown): Failure {
   for (const [text, code] of REFUSALS) if (message.includes(text)) return { kind: "refused", code };
   if (error instanceof EtcdPermissionDeniedError) return { kind: "refused", code: "FORBIDDEN" };
   return { kind: "unknown" };
-}
-
-/** True when the call ended by its deadline and not by an answer. */
-export function isDeadline(error: unknown): boolean {
-  return error instanceof GRPCDeadlineExceededError || (error instanceof NetError && error.code === "TIMEOUT");
 }
 
 /** The error of an operation that was given up; `code` UNAVAILABLE says that nothing was done. */

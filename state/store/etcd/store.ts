@@ -16,7 +16,7 @@ import type {
   Watch,
   WatchConsumer,
 } from "../store.ts";
-import { throwIfAborted } from "../waiting.ts";
+import { onAbort, throwIfAborted } from "../waiting.ts";
 import { startWatch } from "../watch-handle.ts";
 import { type EtcdLink, read } from "./calls.ts";
 import { commitOnce } from "./commit.ts";
@@ -143,7 +143,7 @@ class EtcdStore implements Store {
     throwIfAborted(this.#closed.signal, "grant a lease");
     const lease = await holdLease(this.#leases, { ...options, clock: systemClock, report: this.#link.report });
     this.#open.add(lease);
-    lease.lost.addEventListener("abort", () => this.#open.delete(lease), { once: true });
+    onAbort(lease.lost, () => void lease.revoke().then(() => this.#open.delete(lease)));
     return lease;
   }
 
