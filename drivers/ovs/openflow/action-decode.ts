@@ -1,5 +1,5 @@
 import type { Action } from "./action.ts";
-import { bitsOf, ETH_TYPE_VLAN, NX_VENDOR, NXAST, OFPAT, THIS_TABLE, WHOLE_PACKET } from "./action-wire.ts";
+import { bitsOf, ETH_TYPE_VLAN, isWritable, NX_VENDOR, NXAST, OFPAT, THIS_TABLE, WHOLE_PACKET } from "./action-wire.ts";
 import {
   getBytes,
   getU8,
@@ -17,7 +17,7 @@ import { getCt } from "./ct-codec.ts";
 import { plainFromBytes } from "./field-value.ts";
 import { fieldByCode } from "./fields.ts";
 import { getLearn } from "./learn-codec.ts";
-import { getOxm, isFullMask } from "./oxm.ts";
+import { fitsField, getOxm, isFullMask } from "./oxm.ts";
 import { formatPort } from "./port-number.ts";
 
 /** Depth of ct and clone within each other beyond which a message is taken for an attack on the stack. */
@@ -119,7 +119,8 @@ function getOutput(body: Reader): Action {
 function getSetField(body: Reader): Action | undefined {
   const tlv = getOxm(body);
   const spec = fieldByCode(tlv.code);
-  if (spec === undefined || tlv.value.length !== spec.bytes) return undefined;
+  if (spec === undefined || tlv.value.length !== spec.bytes || !spec.writable) return undefined;
+  if (spec.kind !== "vlan" && !fitsField(spec, tlv.value)) return undefined;
   const isWhole = tlv.mask === undefined || isFullMask(spec, tlv.mask);
   const value = plainFromBytes(spec, tlv.value, !isWhole);
   if (tlv.mask === undefined || isWhole) return { kind: "setField", field: spec.name, value };
@@ -133,7 +134,7 @@ function getMove(body: Reader): Action | undefined {
   skip(body, 2);
   const src = bitsOf(getU32(body), srcStart, bitCount);
   const dst = bitsOf(getU32(body), dstStart, bitCount);
-  return src && dst && { kind: "move", src, dst };
+  return src && dst && isWritable(dst) ? { kind: "move", src, dst } : undefined;
 }
 
 function getResubmit(port16: number, table: number): Action {

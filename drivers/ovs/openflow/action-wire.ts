@@ -96,12 +96,17 @@ export function resolveBits(bits: Bits): BitsSpec {
   return { spec, startBit, bitCount };
 }
 
-/** Bits as the API shows them; undefined when the code on the wire is of no known field. */
+/** Bits as the API shows them; undefined when the code on the wire is of no known field, or has not so many bits. */
 export function bitsOf(header: number, startBit: number, bitCount: number): Bits | undefined {
   const spec = fieldByCode(header >>> 9);
-  if (spec === undefined) return undefined;
+  if (spec === undefined || bitCount === 0 || startBit + bitCount > subfieldBits(spec)) return undefined;
   if (startBit === 0 && bitCount === subfieldBits(spec)) return { field: spec.name };
   return { field: spec.name, startBit, bitCount };
+}
+
+/** True when these bits are of a field that actions may write. */
+export function isWritable(bits: Bits): boolean {
+  return fieldByName(bits.field)?.writable ?? false;
 }
 
 /** 32-bit field header without mask, as OpenFlow 1.5 actions name fields. */

@@ -1,5 +1,5 @@
 import { NetError } from "../../../state/errors.ts";
-import type { Action, CtAction, Nat } from "./action.ts";
+import type { Action, Bits, CtAction, Nat } from "./action.ts";
 import { bitsOf, checked, endAction, NXAST, nxmHeader, packBits, resolveBits, startNicira } from "./action-wire.ts";
 import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from "./address.ts";
 import {
@@ -21,6 +21,7 @@ import {
 /** ofp-actions.c, enum nx_conntrack_flags. */
 const CT_COMMIT = 1;
 const CT_FORCE = 2;
+const ZONE_BITS = 16;
 /** NX_CT_RECIRC_NONE: the packet is not sent on. */
 const NO_TABLE = 0xff;
 /** ofp-actions.c, struct nx_action_conntrack: the application's well-known port stands for the helper. */
@@ -54,18 +55,23 @@ function putZone(writer: Writer, zone: NonNullable<CtAction["zone"]>): void {
     return;
   }
   const bits = resolveBits(zone);
-  if (bits.bitCount !== 16) {
+  if (bits.bitCount !== ZONE_BITS) {
     throw new NetError("INVALID", `Cannot take ct zone from ${bits.bitCount} bits of ${zone.field}: it has 16`);
   }
   putU32(writer, nxmHeader(bits.spec));
   putU16(writer, packBits(bits));
 }
 
+function zoneField(header: number, packed: number): Bits | undefined {
+  const bitCount = (packed & 0x3f) + 1;
+  return bitCount === ZONE_BITS ? bitsOf(header, packed >> 6, bitCount) : undefined;
+}
+
 export function getCt(reader: Reader, getActions: GetActions): Action | undefined {
   const flags = getU16(reader);
   const zoneSource = getU32(reader);
   const zoneBits = getU16(reader);
-  const zone = zoneSource === 0 ? zoneBits : bitsOf(zoneSource, zoneBits >> 6, (zoneBits & 0x3f) + 1);
+  const zone = zoneSource === 0 ? zoneBits : zoneField(zoneSource, zoneBits);
   const table = getU8(reader);
   skip(reader, 3);
   const algPort = getU16(reader);

@@ -146,6 +146,7 @@ function getPlace(reader: Reader, bitCount: number): Bits | undefined {
   return bitsOf(header, getU16(reader), bitCount);
 }
 
-function getImmediate(reader: Reader, bitCount: number): bigint {
-  return BigInt(`0x0${getBytes(reader, immediateBytes(bitCount)).toString("hex")}`);
+function getImmediate(reader: Reader, bitCount: number): bigint | undefined {
+  const value = BigInt(`0x0${getBytes(reader, immediateBytes(bitCount)).toString("hex")}`);
+  return value >> BigInt(bitCount) === 0n ? value : undefined;
 }

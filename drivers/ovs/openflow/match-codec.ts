@@ -15,7 +15,7 @@ import { fieldFromBytes, rawOf } from "./field-value.ts";
 import { fieldByCode } from "./fields.ts";
 import type { Match } from "./flow.ts";
 import { checkEntries, completeEntries, matchEntries } from "./match-entries.ts";
-import { getOxm, isFullMask, putOxm, type Tlv } from "./oxm.ts";
+import { fitsField, getOxm, isFullMask, putOxm, type Tlv } from "./oxm.ts";
 
 /** openflow-1.1.h, OFPMT_OXM. */
 const OXM_MATCH_TYPE = 1;
@@ -79,7 +79,7 @@ function addKnown(draft: Draft, tlv: Tlv): boolean {
   if (spec.isForActions) return false;
   if (tlv.mask?.every((byte) => byte === 0)) return true;
   const mask = tlv.mask === undefined || isFullMask(spec, tlv.mask) ? undefined : tlv.mask;
-  if (mask !== undefined && !spec.maskable) return false;
+  if (!fitsField(spec, tlv.value) || (mask !== undefined && !(spec.maskable && fitsField(spec, mask)))) return false;
   put(draft, spec.name, fieldFromBytes(spec, tlv.value, mask));
   return true;
 }

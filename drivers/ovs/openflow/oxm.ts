@@ -103,6 +103,12 @@ export function getOxm(reader: Reader): Tlv {
   return { code, value: getBytes(reader, half), mask: hasMask ? getBytes(reader, half) : undefined };
 }
 
+/** True when no bit is set above those the field has. */
+export function fitsField(spec: FieldSpec, bytes: Buffer): boolean {
+  if (spec.bits === spec.bytes * 8) return true;
+  return bytes.every((byte, index) => (byte & ~fullMaskByte(spec, index)) === 0);
+}
+
 /** True when the mask covers every bit the field has. */
 export function isFullMask(spec: FieldSpec, mask: Buffer): boolean {
   return mask.every((byte, index) => (byte & fullMaskByte(spec, index)) === fullMaskByte(spec, index));

@@ -2,9 +2,9 @@ import { createWriter, patchU16, putBytes, putU8, putU16, putU32, putU64, type W
 import type { Flow } from "../flow.ts";
 import { encodeFlow } from "../flow-codec.ts";
 
-/** A flow as a switch describes it (openflow-1.5.h, struct ofp15_flow_desc), with a packet counter of 7. */
+/** A flow as a switch describes it (openflow-1.5.h, struct ofp15_flow_desc), with a packet counter of 7; its match as it is. */
 export function putFlowEntry(writer: Writer, flow: Flow): void {
-  const { body, matchEnd } = encodeFlow(flow);
+  const { body, matchEnd } = encodeFlow({ ...flow }, true);
   const start = writer.length;
   putU16(writer, 0);
   putU16(writer, 0);
