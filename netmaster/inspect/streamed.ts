@@ -68,7 +68,12 @@ function* textChunks({ parts }: StreamedText): Generator<string> {
 
 /** Leaves out what the contract's replies leave out: 0, "", [] and {} (contract §3). Does not look inside. */
 export function omitEmpty(members: Readonly<Record<string, Rendered>>): Record<string, Rendered> {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => !isEmpty(value)));
+  const kept: Record<string, Rendered> = {};
+  for (const name of Object.keys(members)) {
+    const value = members[name];
+    if (!isEmpty(value)) kept[name] = value;
+  }
+  return kept;
 }
 
 function isEmpty(value: Rendered): boolean {

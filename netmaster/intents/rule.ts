@@ -41,9 +41,18 @@ function checkFields(rule: Rule): void {
   for (const [one, other] of EXCLUSIVE) {
     if (rule[one] !== "" && rule[other] !== "") throw invalid(one, `and ${other} exclude each other`);
   }
-  if (rule.port !== 0 && !PROTOCOLS_WITH_PORTS.includes(rule.protocol)) {
-    throw invalid("port", `${rule.port} needs the protocol tcp or udp, not "${rule.protocol}"`);
+  checkPorts(rule);
+}
+
+function checkPorts({ port, portEnd, ports, protocol }: Rule): void {
+  const field = port === 0 ? "ports" : "port";
+  if ((port !== 0 || ports !== undefined) && !PROTOCOLS_WITH_PORTS.includes(protocol)) {
+    throw invalid(field, `${port === 0 ? ports : port} needs the protocol tcp or udp, not "${protocol}"`);
   }
+  if (ports !== undefined && port !== 0) throw invalid("ports", "and port exclude each other");
+  if (portEnd === undefined) return;
+  if (port === 0) throw invalid("portEnd", "needs port, the first port of the range");
+  if (portEnd < port) throw invalid("portEnd", `${portEnd} is lower than port ${port}, the first of the range`);
 }
 
 function checkReferences(view: ClusterView, rule: Rule): void {

@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 
 /** Longest work at a stretch before others get their turn, in milliseconds. */
-const SLICE_MS = 5;
+const SLICE_MS = 3;
 /** Size of the pieces that long replies are sent in, in characters. */
 const PIECE_LENGTH = 65_536;
 

@@ -1,0 +1,253 @@
+import fc from "fast-check";
+import { beforeEach, describe, expect, it } from "vitest";
+import type { ErrorCode, NetError } from "../../state/errors.ts";
+import type { Epoch } from "../../state/ids.ts";
+import { EndpointGroup } from "../../state/kinds/endpoint-group.ts";
+import { Network } from "../../state/kinds/network.ts";
+import { NodeRegistration } from "../../state/kinds/node.ts";
+import { NodeName } from "../../state/names.ts";
+import { EndpointRequest } from "../../state/node-api.ts";
+import { type FakeCluster, fakeCluster } from "../rest/fake-cluster.ts";
+import { createEndpoint, type EndpointCreation, releaseEndpoint } from "./endpoint.ts";
+import { upsertEndpointGroup } from "./endpoint-group.ts";
+import { deleteNetwork, upsertNetwork } from "./network.ts";
+import { deleteNode, reclaimNode, registerNode, setNodeState } from "./node.ts";
+
+const [N1, N2] = [NodeName.parse("node1"), NodeName.parse("node2")];
+
+function registration(name: string, octet: number, members: object = {}): NodeRegistration {
+  const capabilities = {
+    datapathType: "netdev",
+    ovsVersion: "3.1",
+    kernelRelease: "6.1",
+    ingressPolicing: true,
+    tbf: true,
+    ifbRedirect: true,
+    meters: true,
+    conntrack: true,
+  };
+  const common = {
+    vtepIp: `192.0.2.${octet}`,
+    underlayMtuBytes: 1500,
+    routerMac: "02:00:00:00:00:01",
+    bootId: "b1",
+    version: "1",
+  };
+  return NodeRegistration.parse({ name, ...common, capabilities, ...members });
+}
+
+function asked(members: Partial<EndpointCreation> = {}): EndpointCreation {
+  const request = { containerId: "c1", ifName: "eth0", tenantName: "default", networkName: "n1", ...members };
+  return { ...EndpointRequest.parse(request), nodeName: N1, ...members };
+}
+
+/** The code and reason of what the call throws. */
+function refusal(work: () => unknown): [ErrorCode, string | undefined] {
+  try {
+    work();
+  } catch (error) {
+    const { code, reason } = error as NetError;
+    return [code, reason];
+  }
+  throw new Error("It was not refused");
+}
+
+let cluster: FakeCluster;
+
+function network(members: object): void {
+  cluster.run(upsertNetwork, Network.parse({ tenantName: "default", encap: "vxlan", ...members }));
+}
+
+beforeEach(() => {
+  cluster = fakeCluster();
+  cluster.run(registerNode, registration("node1", 1));
+  cluster.run(registerNode, registration("node2", 2));
+  network({ networkName: "n1", subnet: "10.1.1.0/24", gateway: "10.1.1.1", ipv6Subnet: "2001:DB8::/64" });
+});
+
+describe("create", () => {
+  it("leases both families, with the MAC of the address", () => {
+    const endpoint = cluster.run(createEndpoint, asked({ podName: "web", labels: { a: "1" } }));
+    expect(endpoint).toMatchObject({
+      key: "c1:eth0",
+      endpointId: "c1",
+      ipv4: "10.1.1.2",
+      ipv6: "2001:db8::1",
+      mac: "02:02:0a:01:01:02",
+      epoch: "epoch-1",
+      podName: "web",
+    });
+    expect(cluster.claims().filter((key) => key.includes("/ip/"))).toEqual([
+      "/contiv-ts/v1/claims/ip/1/10.1.1.1",
+      "/contiv-ts/v1/claims/ip/1/10.1.1.2",
+      "/contiv-ts/v1/claims/ip/1/2001:db8::1",
+    ]);
+    expect(cluster.run(createEndpoint, asked({ ifName: "net1" })).endpointId).toBe("c1-net1");
+  });
+
+  it("answers a repetition with the same lease and writes nothing", () => {
+    const first = cluster.run(createEndpoint, asked());
+    const { revision } = cluster.view();
+    expect(cluster.run(createEndpoint, asked({ podName: "other" }))).toEqual(first);
+    expect(cluster.view().revision).toBe(revision);
+  });
+
+  it.each<[Partial<EndpointCreation>, [ErrorCode, string]]>([
+    [{ nodeName: NodeName.parse("node9") }, ["PRECONDITION", "node-not-registered"]],
+    [{ networkName: "n9" }, ["INVALID", "unknown-reference"]],
+    [{ tenantName: "t9" }, ["INVALID", "unknown-reference"]],
+    [{ groupName: "g9" }, ["INVALID", "unknown-reference"]],
+    [{ groupName: "g2" }, ["INVALID", "invalid-field"]],
+    [{ requestedIpv4: "10.1.1.1" }, ["CONFLICT", "address-taken"]],
+    [{ requestedIpv4: "10.1.1.255" }, ["INVALID", "invalid-field"]],
+    [{ requestedIpv6: "2001:db9::1" }, ["INVALID", "invalid-field"]],
+    [{ requestedIpv6: "2001:db8::" }, ["INVALID", "invalid-field"]],
+    [{ networkName: "n2", requestedIpv6: "2001:db8::5" }, ["INVALID", "invalid-field"]],
+  ])("refuses %j: %j", (members, expected) => {
+    network({ networkName: "n2", subnet: "10.2.0.0/16" });
+    cluster.run(
+      upsertEndpointGroup,
+      EndpointGroup.parse({ tenantName: "default", groupName: "g2", networkName: "n2" }),
+    );
+    expect(refusal(() => cluster.run(createEndpoint, asked(members)))).toEqual(expected);
+  });
+
+  it("refuses another network for the same interface", () => {
+    network({ networkName: "n2", subnet: "10.2.0.0/16" });
+    cluster.run(createEndpoint, asked());
+    expect(refusal(() => cluster.run(createEndpoint, asked({ networkName: "n2" })))).toEqual([
+      "CONFLICT",
+      "endpoint-exists",
+    ]);
+  });
+
+  it("does not take a lease from a node that is registered, reachable or not", () => {
+    cluster.run(createEndpoint, asked());
+    const other = asked({ nodeName: N2 });
+    expect(refusal(() => cluster.run(createEndpoint, other))).toEqual(["CONFLICT", "endpoint-elsewhere"]);
+    cluster.run(setNodeState, { name: N1, state: "unreachable" });
+    expect(refusal(() => cluster.run(createEndpoint, other))).toEqual(["CONFLICT", "endpoint-elsewhere"]);
+  });
+
+  it("grants the addresses that are asked for, once, in whatever form they are written", () => {
+    const wish = { requestedIpv4: "10.1.1.77", requestedIpv6: "2001:0db8:0::AB" };
+    expect(cluster.run(createEndpoint, asked(wish))).toMatchObject({ ipv4: "10.1.1.77", ipv6: "2001:db8::ab" });
+    expect(refusal(() => cluster.run(createEndpoint, asked({ containerId: "c2", ...wish })))).toEqual([
+      "CONFLICT",
+      "address-taken",
+    ]);
+  });
+
+  it("uses both addresses of a /31 and of a /127, and then says what is exhausted", () => {
+    network({ networkName: "tiny", subnet: "10.3.0.0/31", ipv6Subnet: "2001:db8:1::/127" });
+    const leases = ["a", "b"].map((containerId) =>
+      cluster.run(createEndpoint, asked({ containerId, networkName: "tiny" })),
+    );
+    expect(leases.map(({ ipv4, ipv6 }) => `${ipv4} ${ipv6}`)).toEqual([
+      "10.3.0.0 2001:db8:1::",
+      "10.3.0.1 2001:db8:1::1",
+    ]);
+    expect(refusal(() => cluster.run(createEndpoint, asked({ containerId: "c", networkName: "tiny" })))).toEqual([
+      "EXHAUSTED",
+      "addresses-exhausted",
+    ]);
+  });
+});
+
+describe("release", () => {
+  it("ends the lease of its epoch only, and of its own node only", () => {
+    const { key, epoch } = cluster.run(createEndpoint, asked());
+    const release = (members: object) =>
+      cluster.run(releaseEndpoint, { key, epoch, nodeName: N1, ...members }).released;
+    expect(release({ epoch: "old" as Epoch })).toBe(false);
+    expect(release({ nodeName: N2 })).toBe(false);
+    expect(release({ key: "other" })).toBe(false);
+    expect(release({})).toBe(true);
+    expect(release({})).toBe(false);
+    expect(cluster.claims().filter((claim) => claim.includes("/ip/"))).toEqual(["/contiv-ts/v1/claims/ip/1/10.1.1.1"]);
+  });
+
+  it("does not hand the address out again at once", () => {
+    const { key, epoch, ipv4 } = cluster.run(createEndpoint, asked());
+    cluster.run(releaseEndpoint, { key, epoch, nodeName: N1 });
+    expect(cluster.run(createEndpoint, asked()).ipv4).not.toBe(ipv4);
+  });
+});
+
+describe("nodes", () => {
+  it("register once, and again only when something changed", () => {
+    const { revision } = cluster.view();
+    cluster.run(registerNode, registration("node1", 1));
+    expect(cluster.view().revision).toBe(revision);
+    expect(cluster.run(registerNode, registration("node1", 1, { bootId: "b2" })).registration.bootId).toBe("b2");
+    expect(refusal(() => cluster.run(registerNode, registration("node3", 2)))).toEqual(["CONFLICT", "vtep-taken"]);
+    expect(refusal(() => cluster.run(setNodeState, { name: NodeName.parse("no"), state: "ready" }))).toEqual([
+      "NOT_FOUND",
+      "not-found",
+    ]);
+  });
+
+  it("are not deleted or reclaimed while ready, and then give everything back", () => {
+    const before = cluster.claims();
+    for (let index = 0; index < 100; index += 1) cluster.run(createEndpoint, asked({ containerId: `c${index}` }));
+    const other = cluster.run(createEndpoint, asked({ containerId: "other", nodeName: N2 }));
+    expect(refusal(() => cluster.run(deleteNode, "node1"))).toEqual(["IN_USE", "node-ready"]);
+    expect(refusal(() => cluster.run(reclaimNode, "node1"))).toEqual(["IN_USE", "node-ready"]);
+    cluster.run(setNodeState, {
+      name: N1,
+      state: "unreachable",
+      conditions: [{ type: "heartbeat", status: "failed", message: "silent" }],
+    });
+    expect(cluster.run(reclaimNode, "node1").remaining).toBe(69);
+    let steps = 1;
+    while (cluster.run(deleteNode, "node1").remaining > 0) steps += 1;
+    expect(steps).toBe(3);
+    expect(cluster.view().records("node").has("node1")).toBe(false);
+    cluster.run(releaseEndpoint, { ...other, nodeName: N2 });
+    expect(cluster.claims()).toEqual(before);
+  });
+});
+
+describe("properties", () => {
+  const step = fc.record({
+    create: fc.boolean(),
+    container: fc.integer({ min: 0, max: 9 }),
+    requested: fc.option(fc.integer({ min: 0, max: 9 }), { nil: undefined }),
+  });
+
+  it("any mix of creates and releases: no double address, nothing left behind", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        cluster = fakeCluster();
+        cluster.run(registerNode, registration("node1", 1));
+        network({ networkName: "n1", subnet: "10.1.1.0/29", ipv6Subnet: "2001:db8::/125" });
+        const empty = cluster.claims();
+        for (const { create, container, requested } of steps) {
+          const containerId = `c${container}`;
+          if (create) tryCreate(containerId, requested);
+          else releaseOf(containerId);
+          const ips = Array.from(cluster.view().records("endpoint").entries(), ([, { ipv4 }]) => ipv4);
+          expect(new Set(ips).size).toBe(ips.length);
+        }
+        for (let container = 0; container < 10; container += 1) releaseOf(`c${container}`);
+        expect(cluster.claims()).toEqual(empty);
+        cluster.run(deleteNetwork, "default:n1");
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  function tryCreate(containerId: string, requested: number | undefined): void {
+    const wish = requested === undefined ? {} : { requestedIpv4: `10.1.1.${requested}` };
+    try {
+      cluster.run(createEndpoint, asked({ containerId, ...wish }));
+    } catch (error) {
+      expect(["EXHAUSTED", "CONFLICT", "INVALID"]).toContain((error as NetError).code);
+    }
+  }
+
+  function releaseOf(containerId: string): void {
+    const endpoint = cluster.view().records("endpoint").get(`${containerId}:eth0`);
+    if (endpoint !== undefined) cluster.run(releaseEndpoint, { ...endpoint });
+  }
+});

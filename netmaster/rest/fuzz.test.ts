@@ -1,0 +1,233 @@
+import fc from "fast-check";
+import type { InjectOptions } from "fastify";
+import { expect, it } from "vitest";
+import { NodeRegistration } from "../../state/kinds/node.ts";
+import { registerNode } from "../intents/node.ts";
+import { createRestApp } from "./app.ts";
+import { fakeCluster } from "./fake-cluster.ts";
+import { ROUTES } from "./routes.ts";
+
+const word = fc.constantFrom(
+  "t1",
+  "default",
+  "n1",
+  "g1",
+  "p1",
+  "r1",
+  "np",
+  "a1",
+  "e1",
+  "global",
+  "a_b",
+  "",
+  "é",
+  "__proto__",
+  "x".repeat(70),
+);
+const scalar = fc.oneof(
+  word,
+  fc.constantFrom<unknown>(null, true, 0, -1, 1.5, 1e308, 70_000, 16_777_217),
+  fc.constantFrom(
+    "10.1.1.0/24",
+    "10.1.1.1-9",
+    "10.1.1.10-10.1.1.20",
+    "10.1.1.254",
+    "2001:db8::/64",
+    "2001:db8::1",
+    "1-4094",
+    "9-1",
+    "10Mbps",
+  ),
+  fc.constantFrom("vlan", "vxlan", "in", "out", "allow", "deny", "tcp", "start", "die", "n1.t1", "n1:g1.t1"),
+  fc.string({ maxLength: 20 }),
+);
+const value: fc.Arbitrary<unknown> = fc.oneof(
+  { weight: 6, arbitrary: scalar },
+  fc.array(scalar, { maxLength: 3 }),
+  fc.dictionary(word, scalar, { maxKeys: 3 }),
+);
+const field = fc.constantFrom(
+  "tenantName",
+  "networkName",
+  "groupName",
+  "policyName",
+  "ruleId",
+  "profileName",
+  "appProfileName",
+  "encap",
+  "subnet",
+  "gateway",
+  "ipv6Subnet",
+  "ipv6Gateway",
+  "pktTag",
+  "ipPool",
+  "policies",
+  "netProfile",
+  "cfgdTag",
+  "direction",
+  "action",
+  "priority",
+  "protocol",
+  "port",
+  "fromEndpointGroup",
+  "toEndpointGroup",
+  "fromNetwork",
+  "toNetwork",
+  "fromIpAddress",
+  "toIpAddress",
+  "bandwidth",
+  "DSCP",
+  "burst",
+  "endpointGroups",
+  "name",
+  "vlans",
+  "vxlans",
+  "fwdMode",
+  "arpMode",
+  "pvtSubnet",
+  "TenantName",
+  "NetworkName",
+  "ServiceName",
+  "EndpointID",
+  "ConfigEP",
+  "NetworkID",
+  "AddressPool",
+  "PreferredIPv4Address",
+  "IPv4Address",
+  "Tenant",
+  "Network",
+  "Event",
+  "Labels",
+  "__proto__",
+  "links",
+);
+const plausible = {
+  tenantName: "t1",
+  networkName: "n1",
+  groupName: "g1",
+  policyName: "p1",
+  ruleId: "r1",
+  profileName: "np",
+  appProfileName: "a1",
+  encap: "vlan",
+  subnet: "10.1.1.0/24",
+  direction: "in",
+  action: "allow",
+  TenantName: "t1",
+  NetworkName: "n1",
+  EndpointID: "e1",
+  ConfigEP: { Host: "h1" },
+  Tenant: "t1",
+  Network: "n1",
+  Event: "start",
+};
+const body = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.dictionary(field, value, { maxKeys: 5 }).map((given) => JSON.stringify({ ...plausible, ...given })),
+  },
+  { weight: 2, arbitrary: fc.dictionary(field, value, { maxKeys: 8 }).map((given) => JSON.stringify(given)) },
+  fc.json(),
+  fc.string(),
+  fc.constant(undefined),
+);
+const KEYS = [
+  "t1",
+  "t1:n1",
+  "t1:g1",
+  "t1:p1",
+  "t1:p1:r1",
+  "t1:np",
+  "t1:a1",
+  "global",
+  "default",
+  "e1",
+  "t1:n1:e1",
+  "h1",
+  "%2e%2e",
+  "%00",
+  "%zz",
+  ":",
+  "a%2Fb",
+];
+const query = fc.constantFrom(
+  "",
+  "?dryRun=true",
+  "?dryRun=x",
+  "?limit=2",
+  "?limit=-1",
+  "?continue=abc",
+  "?limit=1&limit=2",
+  "?revision=1",
+  "?%zz=1",
+);
+const headers = fc.record(
+  {
+    accept: fc.constantFrom("*/*", "", "text/html"),
+    "content-type": fc.constantFrom("application/json", "text/plain", ";;;", ""),
+    "if-match": fc.constantFrom("*", '"1"', '"x"', "", "1"),
+    "if-none-match": fc.constantFrom("*", '"1"'),
+  },
+  { requiredKeys: [] },
+);
+const request: fc.Arbitrary<InjectOptions> = fc
+  .record({
+    route: fc.constantFrom(...ROUTES),
+    key: fc.constantFrom(...KEYS),
+    query,
+    body,
+    headers,
+    method: fc.constantFrom("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", undefined),
+  })
+  .map(({ route, key, query: asked, body: payload, headers: sent, method }) => {
+    const path = route.path.replace(/:[a-zA-Z]+/g, key);
+    return {
+      method: method ?? route.method,
+      url: `${path}/${asked}`,
+      headers: sent,
+      ...(payload === undefined ? {} : { payload }),
+    } as InjectOptions;
+  });
+
+it("answers any request clearly: no defect, one line, one of the two dialects", { timeout: 60_000 }, async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 25 }), async (requests) => {
+      const cluster = fakeCluster();
+      const capabilities = {
+        datapathType: "netdev",
+        ovsVersion: "3",
+        kernelRelease: "6",
+        ingressPolicing: true,
+        tbf: true,
+        ifbRedirect: true,
+        meters: true,
+        conntrack: true,
+      };
+      const node = {
+        name: "h1",
+        vtepIp: "192.0.2.1",
+        underlayMtuBytes: 1500,
+        routerMac: "",
+        bootId: "b",
+        version: "1",
+        capabilities,
+      };
+      cluster.run(registerNode, NodeRegistration.parse(node));
+      const app = createRestApp(cluster);
+      for (const one of requests) {
+        const reply = await app.inject(one);
+        const defects = cluster.audits.filter((record) => Reflect.get(record, "msg") !== "audit");
+        expect(defects).toEqual([]);
+        if (reply.statusCode === 200 || one.method === "HEAD") continue;
+        if (one.headers?.accept === undefined) {
+          expect([404, 500]).toContain(reply.statusCode);
+          expect(reply.body).toMatch(/^[^\n\r]{3,}\n$/);
+        } else {
+          expect([400, 404, 405, 409, 412, 501]).toContain(reply.statusCode);
+          expect(reply.json().detail.length).toBeGreaterThan(3);
+        }
+      }
+    }),
+    { numRuns: 150 },
+  );
+});
