@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { setFlagsFromString } from "node:v8";
 import { destination, type Logger, pino } from "pino";
 import { asNetError } from "../state/errors.ts";
 import { openEtcdStore } from "../state/store/etcd/store.ts";
@@ -9,6 +10,13 @@ import { type Netmaster, startNetmaster } from "./netmaster.ts";
 /** A netmaster that has not ended after this time is ended. */
 const SHUTDOWN_TIMEOUT_MS = 5_000;
 const OPEN_RETRY_MS = 1_000;
+
+/**
+ * Memory follows the cluster's size more closely, for a few percent of the time: with V8's own rule the heap grows to about twice what
+ * it holds before it is collected.
+ */
+const HEAP_GROWING_PERCENT = 30;
+setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
 
 const build = readBuildInfo(process.env);
 const config = readConfig();

@@ -5,15 +5,16 @@ const MAX_LINES = 1_024;
 
 /** Writes watch messages as lines, each object's once for all streams that need it at about the same time. */
 export class WatchLines {
-  #putByRecord = new Map<object, string>();
+  #puts = new Map<object, { readonly modRevision: bigint; readonly line: string }>();
 
   /** The object as it is in the view. */
   put(view: ClusterView, kind: Kind, key: string, record: RecordOf<Kind>): string {
-    const known = this.#putByRecord.get(record);
-    if (known !== undefined) return known;
+    const modRevision = view.modRevision(kind, key) ?? 0n;
+    const known = this.#puts.get(record);
+    if (known?.modRevision === modRevision) return known.line;
     const line = `${JSON.stringify(putMessage(view, kind, key, record))}\n`;
-    if (this.#putByRecord.size >= MAX_LINES) this.#putByRecord = new Map();
-    this.#putByRecord.set(record, line);
+    if (this.#puts.size >= MAX_LINES) this.#puts = new Map();
+    this.#puts.set(record, { modRevision, line });
     return line;
   }
 
