@@ -39,7 +39,7 @@ try {
 }
 
 async function cleanup(settings: NodeSettings): Promise<void> {
-  const removed = await removeEverything(settings.ovsRunDirectory);
+  const removed = await removeEverything({ runDirectory: settings.ovsRunDirectory, panelNetns: settings.panelNetns });
   process.stdout.write(`removed: ${removed.join(", ") || "nothing was there"}\n`);
 }
 

@@ -2,8 +2,10 @@ import type { Logger } from "pino";
 import { isErrno } from "../drivers/netlink/errno.ts";
 import { getLink } from "../drivers/netlink/link.ts";
 import { createLinkDeleter } from "../drivers/netlink/link-deleter.ts";
+import type { SocketPool } from "../drivers/netlink/pool.ts";
 import type { OpenOvsDriver } from "../drivers/ovs/driver.ts";
-import { openPortPool } from "../drivers/ovs/port-pool.ts";
+import { openPanel } from "../drivers/ovs/panel.ts";
+import { openPortPool, peerNameOf } from "../drivers/ovs/port-pool.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import { asNetError, NetError } from "../state/errors.ts";
 import type { EndpointReply } from "../state/node-api.ts";
@@ -52,9 +54,12 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
 export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<OpenNodeRuntime> {
   const { driver, client, settings, log, signal } = options;
   const report = (error: NetError) => log.warn({ code: error.code, error: error.message }, "switch");
+  const panel = await openPanel(settings.panelNetns);
+  log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "patch panel");
   const pool = await openPortPool({
     ports: driver.ports,
     netlink: driver.netlink,
+    panel,
     target: settings.readyPorts,
     finishChecksums: driver.datapathType === "netdev",
     report,
@@ -166,6 +171,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     log,
     client,
     netlink: driver.netlink,
+    panel,
     view: () => view,
     attachments: machine.attachments,
     get registered() {
@@ -221,12 +227,14 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       await release({ key, epoch: held.epoch }, caller);
     },
     removePort: ({ portName }) => closePort(portName),
-    hostIfIndex: (portName) => ifIndexOf(driver, portName),
+    lowerIfIndex: (portName) =>
+      panel.podEnd === "macvlan" ? ifIndexOf(panel.netlink, peerNameOf(portName)) : ifIndexOf(driver.netlink, portName),
     [Symbol.asyncDispose]: async () => {
       await closer.idle();
       await pool[Symbol.asyncDispose]();
       await loop.ended;
       deleter[Symbol.dispose]();
+      panel[Symbol.dispose]();
     },
   };
 }
@@ -256,9 +264,9 @@ function whyNotReady({ driver, registered, view }: Readiness): string | undefine
   return undefined;
 }
 
-async function ifIndexOf(driver: OpenOvsDriver, portName: string): Promise<number | undefined> {
+async function ifIndexOf(netlink: SocketPool, name: string): Promise<number | undefined> {
   try {
-    return (await driver.netlink.get(getLink({ name: portName }))).ifindex;
+    return (await netlink.get(getLink({ name }))).ifindex;
   } catch (error) {
     if (isErrno(error, "ENODEV")) return undefined;
     throw error;

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { SocketPool } from "../drivers/netlink/pool.ts";
+import type { Panel } from "../drivers/ovs/panel.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { EndpointReply } from "../state/node-api.ts";
 import type { Attachment } from "./attach/attachment.ts";
@@ -12,6 +13,7 @@ export interface NodeRuntime {
   readonly client: NodeClient;
   readonly pool: PortPool;
   readonly netlink: SocketPool;
+  readonly panel: Panel;
   view(): NodeView;
   /** What is plugged in on this machine, by endpoint key. */
   attachments(): ReadonlyMap<string, Attachment>;
@@ -37,5 +39,6 @@ export interface NodeRuntime {
   releaseUnattached(endpointKey: string, signal: AbortSignal): Promise<void>;
   /** Unplugs the port and deletes its link soon, together with others; it is no attachment any more from now on. */
   removePort(attachment: Attachment): void;
-  hostIfIndex(portName: string): Promise<number | undefined>;
+  /** The link that the pod's interface hangs on: the far end in the panel, or without macvlan the near end. */
+  lowerIfIndex(portName: string): Promise<number | undefined>;
 }

@@ -23,6 +23,8 @@ export interface NodeSettings {
   readonly inspectHost: string;
   readonly inspectPort: number;
   readonly readyPorts: number;
+  /** Network namespace in which the far ends of ready ports wait, one per node. */
+  readonly panelNetns: string;
   readonly resyncIntervalMs: number;
   readonly pipelineGeneration: number;
   readonly logLevel: string;
@@ -69,6 +71,11 @@ function urlList(text: string): readonly string[] {
   });
 }
 
+function netnsName(text: string): string {
+  if (/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/.test(text)) return text;
+  throw new InvalidArgumentError("is not a name for a network namespace");
+}
+
 function ipAddress(text: string): string {
   if (isIP(text) !== 0) return text;
   throw new InvalidArgumentError("is not an IP address");
@@ -95,6 +102,7 @@ interface Flags {
   readonly cniSocket: string;
   readonly inspectListen: { readonly host: string; readonly port: number };
   readonly readyPorts: number;
+  readonly panelNetns: string;
   readonly resyncIntervalS: number;
   readonly pipelineGeneration: number;
   readonly logLevel: string;
@@ -129,6 +137,9 @@ function program(): Command {
       flag("--ready-ports <count>", "ports kept ready for the next pods")
         .argParser(integerBetween(0, MAX_READY_PORTS))
         .default(16),
+    )
+    .addOption(
+      flag("--panel-netns <name>", "network namespace for ready ports").argParser(netnsName).default("contiv-panel"),
     )
     .addOption(
       flag("--resync-interval-s <seconds>", "full comparison of all flows and ports")
@@ -174,6 +185,7 @@ function settingsOf(command: Command, flags: Flags): NodeSettings {
     inspectHost: flags.inspectListen.host,
     inspectPort: flags.inspectListen.port,
     readyPorts: flags.readyPorts,
+    panelNetns: flags.panelNetns,
     resyncIntervalMs: flags.resyncIntervalS * 1_000,
     pipelineGeneration: flags.pipelineGeneration,
     logLevel: flags.logLevel,

@@ -6,7 +6,15 @@ import { NetError } from "../../state/errors.ts";
 import { type DaemonHome, startDaemon, waitUntilReady } from "./daemon.ts";
 import { inNetns, run } from "./exec.ts";
 import { issue } from "./pki.ts";
-import { controlAddress, controlNetns, NODE_NIC, nodeAddress, nodeNetns, type Underlay } from "./underlay.ts";
+import {
+  controlAddress,
+  controlNetns,
+  NODE_NIC,
+  nodeAddress,
+  nodeNetns,
+  panelNetns,
+  type Underlay,
+} from "./underlay.ts";
 
 /** Everything that the starters need to know of one cluster. */
 export interface ClusterLayout {
@@ -220,7 +228,7 @@ export async function startNetplugin(layout: ClusterLayout, node: number): Promi
       ...["--netmaster-urls", urls.join(",")],
       ...["--node-api-ca", identity.caFile, "--node-api-cert", identity.certFile, "--node-api-key", identity.keyFile],
       ...["--ovs-run-dir", ovsRunDirectory(layout, node), "--uplink", `default=${NODE_NIC}`],
-      ...["--cni-socket", cniSocketPath(layout, node)],
+      ...["--cni-socket", cniSocketPath(layout, node), "--panel-netns", panelNetns(layout.underlay, node)],
       ...(layout.extraArguments?.netplugin ?? []),
     ]),
   });

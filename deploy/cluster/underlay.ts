@@ -24,6 +24,11 @@ export function nodeNetns(underlay: Underlay, node: number): string {
   return `${underlay.prefix}-n${node}`;
 }
 
+/** Where the ends of a node's ready ports wait. */
+export function panelNetns(underlay: Underlay, node: number): string {
+  return `${underlay.prefix}-panel-n${node}`;
+}
+
 export function podNetns(underlay: Underlay, pod: string): string {
   return `${underlay.prefix}-pod-${pod}`;
 }

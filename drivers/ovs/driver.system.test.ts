@@ -6,13 +6,14 @@ import { type ClusterOptions, layoutOf, stopCluster } from "../../deploy/cluster
 import { ovsRunDirectory, startOvs, vswitchdName } from "../../deploy/cluster/components.ts";
 import { stopDaemon } from "../../deploy/cluster/daemon.ts";
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
-import { ensureControl, ensureNode, nodeNetns } from "../../deploy/cluster/underlay.ts";
+import { ensureControl, ensureNode, nodeNetns, panelNetns } from "../../deploy/cluster/underlay.ts";
 import type { NetError } from "../../state/errors.ts";
 import { type NetnsHandle, openNetns } from "../netlink/netns.ts";
 import { type OpenOvsDriver, openOvsDriver, removeEverything } from "./driver.ts";
 import type { Flow } from "./openflow/flow.ts";
 import { flowKey } from "./openflow/flow-identity.ts";
-import { openPortPool } from "./port-pool.ts";
+import { openPanel, type Panel } from "./panel.ts";
+import { openPortPool, peerNameOf } from "./port-pool.ts";
 import type { FlowDelta } from "./types.ts";
 
 const COOKIE = 0xc0c0_0000_0000_0000n;
@@ -28,16 +29,20 @@ const options: ClusterOptions = {
 const layout = layoutOf(options);
 const netnsName = nodeNetns(options.underlay, 1);
 const errors: NetError[] = [];
+const panelName = panelNetns(options.underlay, 1);
 let netns: NetnsHandle;
+let panel: Panel;
 
 beforeAll(async () => {
   await ensureControl(options.underlay);
   await ensureNode(options.underlay, 1);
   await startOvs(layout, 1);
   netns = openNetns(`/run/netns/${netnsName}`);
+  panel = await openPanel(panelName);
 });
 
 afterAll(async () => {
+  panel[Symbol.dispose]();
   netns[Symbol.dispose]();
   await stopCluster(options);
 });
@@ -166,6 +171,7 @@ describe("port pool", () => {
 
   function openPool(driver: OpenOvsDriver, target: number) {
     return openPortPool({
+      panel,
       ports: driver.ports,
       netlink: driver.netlink,
       target,
@@ -180,9 +186,15 @@ describe("port pool", () => {
     await using pool = await openPool(driver, 4);
     const ports = await Promise.all(Array.from({ length: 20 }, () => pool.take({ signal })));
     expect(new Set(ports.map((port) => port.ofport)).size).toBe(20);
-    const links = JSON.parse(await onNode("ip", "-json", "link", "show")) as { ifname: string }[];
-    for (const port of ports) expect(links.map((link) => link.ifname)).toContain(port.peerName);
-    expect(await onNode("ethtool", "-k", ports[0]?.peerName ?? "")).toMatch(/^tx-checksumming: off/m);
+    const { stdout } = await run(["ip", "-n", panelName, "-json", "link", "show"]);
+    const links = JSON.parse(stdout) as { ifname: string; ifindex: number }[];
+    for (const port of ports) {
+      expect(links).toContainEqual(
+        expect.objectContaining({ ifname: peerNameOf(port.name), ifindex: port.peerIfIndex }),
+      );
+    }
+    const ethtool = ["ethtool", "-k", peerNameOf(ports[0]?.name ?? "")];
+    expect((await run(inNetns(panelName, ethtool))).stdout).toMatch(/^tx-checksumming: off/m);
   });
 
   it("adopts ready ports after a restart and removes halves", async () => {
@@ -205,7 +217,7 @@ describe("port pool", () => {
 
 describe("removal", () => {
   it("takes every bridge away and gives the NIC its addresses back", async () => {
-    expect(await removeEverything(ovsRunDirectory(layout, 1), netns)).toEqual(
+    expect(await removeEverything({ runDirectory: ovsRunDirectory(layout, 1), panelNetns: panelName, netns })).toEqual(
       expect.arrayContaining(["contiv-int", "cu-eth0"]),
     );
     expect(await vsctl("list-br")).toBe("");

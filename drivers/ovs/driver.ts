@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { dumpAddresses } from "../netlink/address.ts";
 import { dumpLinks } from "../netlink/link.ts";
+import { createLinkDeleter } from "../netlink/link-deleter.ts";
 import { openLinkMonitor } from "../netlink/link-monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
@@ -9,6 +10,8 @@ import { detectDatapathType, ensureBridge, removeBridge } from "./bridge.ts";
 import { openDatabase, ownBridges, rootRow, type SwitchDatabase } from "./database.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
 import { INTEGRATION_BRIDGE, ROLE_KEY, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
+import { removePanel } from "./panel.ts";
+import { LINK_ALIAS } from "./port-pool.ts";
 import { createPortDriver } from "./ports.ts";
 import type { DriverChange, OvsDriver, PortDriver, Uplink } from "./types.ts";
 import { ensureUplink, type UplinkSpec, undoUplink } from "./uplink.ts";
@@ -187,8 +190,19 @@ async function summarise(netlink: SocketPool, devices: ReadonlySet<string>): Pro
   ]);
 }
 
-/** Removes every bridge of ours and gives the NICs their addresses back: for taking a node out of service. */
-export async function removeEverything(runDirectory: string, netns?: NetnsHandle): Promise<readonly string[]> {
+export interface RemovalOptions {
+  readonly runDirectory: string;
+  readonly panelNetns: string;
+  /** The switch's network namespace; this process's own when absent. */
+  readonly netns?: NetnsHandle | undefined;
+}
+
+/** Takes a node out of service: every bridge and link of ours goes, and the NICs get their addresses back. */
+export async function removeEverything({
+  runDirectory,
+  panelNetns,
+  netns,
+}: RemovalOptions): Promise<readonly string[]> {
   await using database = await openDatabase(runDirectory, { timeoutMs: START_TIMEOUT_MS });
   using netlink = openSocketPool({ netns });
   const removed: string[] = [];
@@ -198,5 +212,9 @@ export async function removeEverything(runDirectory: string, netns?: NetnsHandle
     else await undoUplink(nic, { database, netlink });
     removed.push(bridge.name);
   }
-  return removed;
+  const links = (await netlink.dump(dumpLinks({ kind: "veth" }))).filter((link) => link.alias === LINK_ALIAS);
+  using deleter = createLinkDeleter({ netns });
+  await deleter.deleteLinks(links.map((link) => link.ifindex));
+  await removePanel(panelNetns);
+  return [...removed, ...links.map((link) => link.name)];
 }

@@ -3,10 +3,11 @@ import { asNetError, type NetError } from "../../state/errors.ts";
 import { openEthtool } from "../netlink/ethtool.ts";
 import { createVeth, dumpLinks, setLink } from "../netlink/link.ts";
 import { createLinkDeleter } from "../netlink/link-deleter.ts";
-import type { LinkRow } from "../netlink/link-row.ts";
+import { echoedLink, type LinkRow } from "../netlink/link-row.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import type { SocketPool } from "../netlink/pool.ts";
 import { ROLE_KEY } from "./names.ts";
+import type { Panel } from "./panel.ts";
 import type { PortDriver, PortPool, PortSpec, WarmPort } from "./types.ts";
 
 const HOST_PREFIX = "cvh";
@@ -16,13 +17,15 @@ const ID_BYTES = 5;
 /** Marks a ready port in external_ids; the owner replaces it when the port is put to use. */
 export const WARM_ROLE = "warm";
 /** Marks our veths on the machine itself (`ip link` shows the alias). */
-const LINK_ALIAS = "contiv-ts";
+export const LINK_ALIAS = "contiv-ts";
 const BATCH_MAX = 64;
 const RETRY_MS = 500;
 
 export interface PortPoolOptions {
   readonly ports: PortDriver;
   readonly netlink: SocketPool;
+  /** Where the far ends wait. */
+  readonly panel: Panel;
   /** Ports to keep ready. */
   readonly target: number;
   /** Does the switch need finished checksums from the pod (userspace datapath)? */
@@ -72,11 +75,12 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
     else waiter.resolve(port);
   }
 
+  /** The switch is slow while ports are added, so they are added many at a time: when half of them are used up. */
   function refill(): void {
-    if (filling !== undefined || closed) return;
+    if (filling !== undefined || closed || (waiters.length === 0 && ready.length > options.target / 2)) return;
     filling = fill().finally(() => {
       filling = undefined;
-      if (!closed && missing() > 0) refill();
+      refill();
     });
   }
 
@@ -120,76 +124,76 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
 
 async function makePorts(options: PortPoolOptions, count: number): Promise<readonly WarmPort[]> {
   const names = Array.from({ length: count }, () => HOST_PREFIX + randomBytes(ID_BYTES).toString("hex"));
-  const outcomes = await options.netlink.use((socket) =>
-    socket.execute(names.map((name) => createVeth({ name, up: true }, { name: peerNameOf(name) }))),
-  );
-  const links = await options.netlink.dump(dumpLinks({ kind: "veth" }));
-  const byName = new Map(links.map((link) => [link.name, link]));
-  await dressLinks(options, names, byName);
-  const spec: PortSpec = { kind: "system", externalIds: { [ROLE_KEY]: WARM_ROLE } };
-  const failures = await options.ports.apply({ put: new Map(names.map((name) => [name, spec])), remove: new Set() });
-  const failed = [...failures.values()][0];
-  if (failed !== undefined) {
-    await removeHalves(options, names, links);
-    throw failed;
+  const netnsFd = options.panel.netns.fd;
+  const pairs = names.map((name) => createVeth({ name, up: true }, { name: peerNameOf(name), netnsFd }));
+  const echoes = await options.netlink.execute(pairs);
+  const ends = names.map((name, index) => ({ name, link: echoedLink(echoes, index) }));
+  try {
+    await dressEnds(
+      options,
+      ends.flatMap(({ link }) => link ?? []),
+    );
+    const spec: PortSpec = { kind: "system", externalIds: { [ROLE_KEY]: WARM_ROLE } };
+    const failures = await options.ports.apply({ put: new Map(names.map((name) => [name, spec])), remove: new Set() });
+    for (const failure of failures.values()) throw failure;
+  } catch (error) {
+    await removePorts(
+      options,
+      ends.map(({ name, link }) => ({ name, ifindex: link?.ifindex })),
+    );
+    throw error;
   }
-  if (outcomes.length === 0) return [];
   const ports = options.ports.read();
-  return names.flatMap((name) => warmPort(name, byName, ports.get(name)?.ofport) ?? []);
+  return ends.flatMap(({ name, link }) => warmPort(link, ports.get(name)?.ofport) ?? []);
 }
 
-/** What a pod's end needs before it may move: our mark, and checksums that a userspace switch can forward. */
-async function dressLinks(
-  options: PortPoolOptions,
-  names: readonly string[],
-  byName: ReadonlyMap<string, LinkRow>,
-): Promise<void> {
-  const marks = names.flatMap((name) => {
-    const link = byName.get(name);
-    return link === undefined ? [] : [setLink({ ifindex: link.ifindex }, { alias: LINK_ALIAS })];
-  });
-  await options.netlink.execute(marks);
-  if (!options.finishChecksums) return;
-  using ethtool = openEthtool({ netns: options.netns });
-  for (const name of names) {
-    const peer = byName.get(peerNameOf(name));
-    if (peer !== undefined) await ethtool.disableTxChecksum(peer.ifindex);
+/** Our mark on the near end; the far end up, with checksums that a userspace switch can forward. */
+async function dressEnds(options: PortPoolOptions, near: readonly LinkRow[]): Promise<void> {
+  await options.netlink.execute(near.map(({ ifindex }) => setLink({ ifindex }, { alias: LINK_ALIAS })));
+  const far = near.flatMap(({ peerIfindex }) => peerIfindex ?? []);
+  if (options.finishChecksums) {
+    using ethtool = openEthtool({ netns: options.panel.netns });
+    for (const ifindex of far) await ethtool.disableTxChecksum(ifindex);
+  }
+  // An end that is to move into a pod itself must be down for its new name.
+  if (options.panel.podEnd === "macvlan") {
+    await options.panel.netlink.execute(far.map((ifindex) => setLink({ ifindex }, { up: true })));
   }
 }
 
-function warmPort(name: string, links: ReadonlyMap<string, LinkRow>, ofport: number | undefined): WarmPort | undefined {
-  const host = links.get(name);
-  const peer = links.get(peerNameOf(name));
-  if (host === undefined || peer === undefined || ofport === undefined) return undefined;
-  return { name, ifIndex: host.ifindex, peerName: peer.name, peerIfIndex: peer.ifindex, ofport };
+function warmPort(near: LinkRow | undefined, ofport: number | undefined): WarmPort | undefined {
+  if (near?.peerIfindex === undefined || ofport === undefined) return undefined;
+  return { name: near.name, ifIndex: near.ifindex, peerIfIndex: near.peerIfindex, ofport };
 }
 
-/** Ready ports of an earlier run whose both ends are still here; everything else that is marked ready goes. */
+/** Ready ports of an earlier run whose far ends still wait; everything else that is marked ready goes. */
 async function adopt(options: PortPoolOptions): Promise<WarmPort[]> {
-  const links = await options.netlink.dump(dumpLinks({ kind: "veth" }));
-  const byName = new Map(links.map((link) => [link.name, link]));
+  const near = (await options.netlink.dump(dumpLinks({ kind: "veth" }))).filter((link) => link.alias === LINK_ALIAS);
+  const far = await options.panel.netlink.dump(dumpLinks({ kind: "veth" }));
+  const waiting = new Set(far.map((link) => link.name));
+  const byName = new Map(near.map((link) => [link.name, link]));
   const ports = options.ports.read();
   const adopted: WarmPort[] = [];
-  const halves: string[] = [];
+  const halves: Half[] = near.filter((link) => !ports.has(link.name));
   for (const [name, port] of ports) {
     if (port.externalIds[ROLE_KEY] !== WARM_ROLE) continue;
-    const warm = warmPort(name, byName, port.ofport);
-    if (warm === undefined) halves.push(name);
+    const link = byName.get(name);
+    const warm = waiting.has(peerNameOf(name)) ? warmPort(link, port.ofport) : undefined;
+    if (warm === undefined) halves.push({ name, ifindex: link?.ifindex });
     else adopted.push(warm);
   }
-  const unplugged = links.filter((link) => link.alias === LINK_ALIAS && !ports.has(link.name)).map((link) => link.name);
-  await removeHalves(options, [...halves, ...unplugged], links);
+  await removePorts(options, halves);
   return adopted;
 }
 
-async function removeHalves(
-  options: PortPoolOptions,
-  names: readonly string[],
-  links: readonly LinkRow[],
-): Promise<void> {
-  if (names.length === 0) return;
-  const gone = new Set(names);
-  await options.ports.apply({ put: new Map(), remove: gone });
+interface Half {
+  readonly name: string;
+  readonly ifindex: number | undefined;
+}
+
+async function removePorts(options: PortPoolOptions, halves: readonly Half[]): Promise<void> {
+  if (halves.length === 0) return;
+  await options.ports.apply({ put: new Map(), remove: new Set(halves.map(({ name }) => name)) });
   using deleter = createLinkDeleter({ netns: options.netns });
-  await deleter.deleteLinks(links.filter((link) => gone.has(link.name)).map((link) => link.ifindex));
+  await deleter.deleteLinks(halves.flatMap(({ ifindex }) => ifindex ?? []));
 }

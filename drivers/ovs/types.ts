@@ -53,13 +53,12 @@ export interface FlowDriver {
   apply(delta: FlowDelta, options?: { readonly signal?: AbortSignal }): Promise<void>;
 }
 
-/** A veth pair that is plugged in and waits for its pod. */
+/** A veth pair that is plugged in and whose far end waits in the patch panel. */
 export interface WarmPort {
   /** Host end: the name of the OVS port. */
   readonly name: string;
   readonly ifIndex: number;
-  /** Pod end, still in the host's namespace. */
-  readonly peerName: string;
+  /** Far end, an index in the panel's namespace. */
   readonly peerIfIndex: number;
   readonly ofport: number;
 }

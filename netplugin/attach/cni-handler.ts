@@ -104,7 +104,7 @@ async function adoptable(
   if (attachment === undefined) return undefined;
   try {
     if (attachment.epoch !== reply.endpoint.epoch) throw new NetError("CONFLICT", "it belongs to an earlier lease");
-    await checkPod(request.netns, podLink(request, reply), await runtime.hostIfIndex(attachment.portName));
+    await checkPod(request.netns, podLink(request, reply), await runtime.lowerIfIndex(attachment.portName));
     return resultOf(request, reply, attachment.portName);
   } catch (error) {
     runtime.log.info(
@@ -136,7 +136,7 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
   try {
     runtime.applyReply(reply);
     const outcomes = await Promise.allSettled([
-      dressPod(runtime.netlink, port, netns, podLink(request, reply), signal),
+      dressPod({ netlink: runtime.netlink, panel: runtime.panel, port, netns, link: podLink(request, reply) }, signal),
       runtime.enforced(reply.endpoint.key, signal),
     ]);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
@@ -210,7 +210,7 @@ async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachO
   const target = {
     netnsPath: options.netnsPath ?? attachment.netnsPath,
     ifName: pod.ifName,
-    hostIfIndex: await runtime.hostIfIndex(attachment.portName),
+    lowerIfIndex: await runtime.lowerIfIndex(attachment.portName),
     spareName: peerNameOf(attachment.portName),
   };
   runtime.releaseEarly(attachment);
@@ -244,7 +244,7 @@ async function check(runtime: NodeRuntime, request: CheckRequest): Promise<void>
     throw cniFault("container-unknown", `Container ${request.containerId} is not attached here`);
   runtime.checkEnforced(attachment);
   const wanted = linkFromResult(request);
-  await checkPod(request.netns, wanted, await runtime.hostIfIndex(attachment.portName));
+  await checkPod(request.netns, wanted, await runtime.lowerIfIndex(attachment.portName));
 }
 
 /** What ADD said it made: the interface of that name in this namespace, its addresses and routes. */

@@ -1,11 +1,13 @@
 import { addAddress, dumpAddresses } from "../../drivers/netlink/address.ts";
 import { isErrno } from "../../drivers/netlink/errno.ts";
-import { getLink, setLink } from "../../drivers/netlink/link.ts";
+import { createMacvlan, getLink, setLink } from "../../drivers/netlink/link.ts";
 import type { LinkRow } from "../../drivers/netlink/link-row.ts";
+import type { Message } from "../../drivers/netlink/message.ts";
 import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
 import { addRoute, dumpRoutes } from "../../drivers/netlink/route.ts";
 import { type NetlinkSocket, openNetlink } from "../../drivers/netlink/socket.ts";
+import type { Panel } from "../../drivers/ovs/panel.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
 import { NetError } from "../../state/errors.ts";
 
@@ -22,30 +24,37 @@ export interface PodLink {
 const LOOPBACK_IFINDEX = 1;
 const SCOPE_LINK = 253;
 
-/** Moves the pod's end of a ready port into the pod and gives it name, MAC, MTU, addresses and routes. */
-export async function dressPod(
-  netlink: SocketPool,
-  port: WarmPort,
-  netns: NetnsHandle,
-  link: PodLink,
-  signal: AbortSignal,
-): Promise<void> {
-  const move = setLink(
-    { ifindex: port.peerIfIndex },
-    { netnsFd: netns.fd, name: link.ifName, mac: link.mac, mtuBytes: link.mtuBytes },
-  );
-  const hostEnd = setLink({ ifindex: port.ifIndex }, { mtuBytes: link.mtuBytes });
-  try {
-    await netlink.execute([hostEnd, move], { signal });
-  } catch (error) {
-    if (!isErrno(error, "EEXIST")) throw error;
-    throw new NetError("CONFLICT", `Interface "${link.ifName}" exists in the pod's namespace already`, {
-      cause: error,
-    });
-  }
+export interface DressParts {
+  /** Sockets in the node's namespace. */
+  readonly netlink: SocketPool;
+  readonly panel: Panel;
+  readonly port: WarmPort;
+  readonly netns: NetnsHandle;
+  readonly link: PodLink;
+}
+
+/** Gives the pod an interface on a ready port, with name, MAC, MTU, addresses and routes. */
+export async function dressPod({ netlink, panel, port, netns, link }: DressParts, signal: AbortSignal): Promise<void> {
+  const { mtuBytes } = link;
+  await Promise.all([
+    netlink.execute([setLink({ ifindex: port.ifIndex }, { mtuBytes })], { signal }),
+    panel.netlink.execute(podEndMessages(panel, port, netns, link), { signal }).catch((error: unknown) => {
+      if (!isErrno(error, "EEXIST")) throw error;
+      const text = `Interface "${link.ifName}" exists in the pod's namespace already`;
+      throw new NetError("CONFLICT", text, { cause: error });
+    }),
+  ]);
   using socket = openNetlink({ netns });
   const inside = await socket.get(getLink({ name: link.ifName }), { signal });
   await socket.execute(insideMessages(inside.ifindex, link), { signal });
+}
+
+function podEndMessages(panel: Panel, port: WarmPort, netns: NetnsHandle, link: PodLink): readonly Message[] {
+  const { mac, mtuBytes } = link;
+  const ifindex = port.peerIfIndex;
+  const inPod = { name: link.ifName, netnsFd: netns.fd, mac, mtuBytes };
+  if (panel.podEnd === "veth") return [setLink({ ifindex }, inPod)];
+  return [setLink({ ifindex }, { mtuBytes }), createMacvlan(inPod, { lowerIfindex: ifindex, mode: "private" })];
 }
 
 function insideMessages(ifindex: number, link: PodLink) {
@@ -62,8 +71,8 @@ function insideMessages(ifindex: number, link: PodLink) {
 export interface UndressTarget {
   readonly netnsPath: string;
   readonly ifName: string;
-  /** Host end of the veth: an interface of that name that is not its peer belongs to somebody else. */
-  readonly hostIfIndex: number | undefined;
+  /** What the pod's interface hangs on (`podEndIndex`): one of that name that does not belongs to somebody else. */
+  readonly lowerIfIndex: number | undefined;
   readonly spareName: string;
 }
 
@@ -76,7 +85,7 @@ export async function undressPod(target: UndressTarget, signal: AbortSignal): Pr
     using netns = openNetns(target.netnsPath);
     using socket = openNetlink({ netns });
     const link = await findPodLink(socket, target.ifName);
-    if (link === undefined || link.peerIfindex !== target.hostIfIndex) return;
+    if (link === undefined || link.peerIfindex !== target.lowerIfIndex) return;
     const { ifindex } = link;
     await socket.execute([setLink({ ifindex }, { up: false }), setLink({ ifindex }, { name: target.spareName })], {
       signal,
@@ -88,14 +97,14 @@ export async function undressPod(target: UndressTarget, signal: AbortSignal): Pr
 }
 
 /** Compares a pod's interface with what it should be; an error names the first difference. */
-export async function checkPod(netnsPath: string, wanted: PodLink, hostIfIndex: number | undefined): Promise<void> {
+export async function checkPod(netnsPath: string, wanted: PodLink, lowerIfIndex: number | undefined): Promise<void> {
   using netns = openNetns(netnsPath);
   using socket = openNetlink({ netns });
   const link = await findPodLink(socket, wanted.ifName);
   if (link === undefined) throw broken(wanted, "it does not exist");
   if (!link.up) throw broken(wanted, "it is down");
   if (link.mac !== wanted.mac) throw broken(wanted, `its MAC is ${link.mac}, not ${wanted.mac}`);
-  if (hostIfIndex !== undefined && link.peerIfindex !== hostIfIndex) {
+  if (link.peerIfindex !== lowerIfIndex) {
     throw broken(wanted, "it is not connected to this node's switch");
   }
   await checkAddresses(socket, link, wanted);

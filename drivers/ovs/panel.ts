@@ -1,0 +1,90 @@
+import { execFile } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { promisify } from "node:util";
+import { asNetError, NetError } from "../../state/errors.ts";
+import { isErrno } from "../netlink/errno.ts";
+import { createMacvlan, createVeth, deleteLink } from "../netlink/link.ts";
+import { echoedLink } from "../netlink/link-row.ts";
+import { inNetns, type NetnsHandle, openNetns } from "../netlink/netns.ts";
+import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
+
+/**
+ * The patch panel: a network namespace of our own where the far ends of ready ports wait. Nothing listens there and it has no
+ * address, so a frame that reaches a waiting end goes nowhere. A pod's interface is born in the pod as a macvlan on such an end:
+ * moving the end itself would cost a grace period of the kernel, 15 ms, in the pod's path.
+ */
+export interface Panel extends Disposable {
+  readonly netns: NetnsHandle;
+  /** Sockets inside the panel. */
+  readonly netlink: SocketPool;
+  /** Without macvlan in the kernel the waiting end itself moves into the pod. */
+  readonly podEnd: "macvlan" | "veth";
+}
+
+const NETNS_DIRECTORY = "/run/netns";
+const COMMAND_TIMEOUT_MS = 10_000;
+const PROBE = "cprobe";
+const PROBE_PEER = "cprobep";
+const PROBE_MACVLAN = "cprobem";
+
+/** Opens the panel of that name, and makes it when there is none (the one time that a process is started, at start-up). */
+export async function openPanel(name: string): Promise<Panel> {
+  const netns = openExisting(name) ?? (await createPanel(name));
+  try {
+    const netlink = openSocketPool({ netns });
+    const podEnd = (await supportsMacvlan(netlink)) ? "macvlan" : "veth";
+    return {
+      netns,
+      netlink,
+      podEnd,
+      [Symbol.dispose]: () => {
+        netlink[Symbol.dispose]();
+        netns[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    netns[Symbol.dispose]();
+    throw asNetError(error, `open the patch panel "${name}"`);
+  }
+}
+
+function openExisting(name: string): NetnsHandle | undefined {
+  try {
+    return openNetns(`${NETNS_DIRECTORY}/${name}`);
+  } catch (error) {
+    if (error instanceof NetError && error.code === "NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+async function createPanel(name: string): Promise<NetnsHandle> {
+  try {
+    await promisify(execFile)("ip", ["netns", "add", name], { timeout: COMMAND_TIMEOUT_MS });
+  } catch (error) {
+    throw asNetError(error, `make network namespace "${name}"`, "REJECTED");
+  }
+  const netns = openNetns(`${NETNS_DIRECTORY}/${name}`);
+  inNetns(netns, () => writeFileSync("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"));
+  return netns;
+}
+
+/** Removes the panel with everything in it; an absent one counts as removed. */
+export async function removePanel(name: string): Promise<void> {
+  const existing = openExisting(name);
+  if (existing === undefined) return;
+  existing[Symbol.dispose]();
+  await promisify(execFile)("ip", ["netns", "delete", name], { timeout: COMMAND_TIMEOUT_MS });
+}
+
+async function supportsMacvlan(netlink: SocketPool): Promise<boolean> {
+  return netlink.use(async (socket) => {
+    await socket.settle([deleteLink({ name: PROBE })]);
+    const lower = echoedLink(await socket.execute([createVeth({ name: PROBE }, { name: PROBE_PEER })]));
+    const macvlan = createMacvlan({ name: PROBE_MACVLAN }, { lowerIfindex: lower?.ifindex ?? 0, mode: "private" });
+    const [outcome] = await socket.settle([macvlan]);
+    await socket.settle([deleteLink({ name: PROBE })]);
+    if (outcome?.error === undefined) return true;
+    if (isErrno(outcome.error, "EOPNOTSUPP")) return false;
+    throw outcome.error;
+  });
+}
