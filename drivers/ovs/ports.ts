@@ -67,7 +67,8 @@ export function portOperations(
   for (const [name, spec] of delta.put) {
     const port = present.get(name);
     if (port !== undefined && port.type === interfaceType(spec)) {
-      operations.push(update("Interface", byUuid(port.interfaceUuid), { external_ids: markedIds(spec.externalIds) }));
+      const { name: _name, type: _type, ...settings } = interfaceRow(name, spec);
+      operations.push(update("Interface", byUuid(port.interfaceUuid), settings));
       continue;
     }
     if (port !== undefined) removed.push(port.uuid);
