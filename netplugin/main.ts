@@ -160,6 +160,7 @@ async function compareRegularly(
     if (signal.aborted) return;
     kickBase();
     runtime.loop.kick({ full: true });
+    runtime.infra.kick();
   }
 }
 

@@ -10,6 +10,8 @@ import type { PortPool } from "../drivers/ovs/types.ts";
 import { asNetError, NetError } from "../state/errors.ts";
 import type { EndpointReply } from "../state/node-api.ts";
 import { parseEpoch } from "./attach/attachment.ts";
+import { type Infra, startInfra } from "./infra/infra.ts";
+import { watchInfraLinks } from "./infra/watch-links.ts";
 import { createMachineView, type MachineView } from "./machine-view.ts";
 import type { Metrics } from "./metrics.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
@@ -40,6 +42,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly reconciler: FlowReconciler;
   readonly loop: TicketLoop;
   readonly closer: PortCloser;
+  readonly infra: Infra;
   beginStream(): void;
   applyMessages(messages: readonly ViewMessage[]): void;
   /** Netmaster has accepted this node (or not any more). */
@@ -114,16 +117,33 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     onClosed: machine.closed,
     report,
   });
-  driver.onChange(({ resync }) => {
+  const infra = startInfra({
+    nodeName: settings.nodeName,
+    ports: driver.ports,
+    netlink: driver.netlink,
+    client,
+    view: () => view,
+    attachments: machine.attachments,
+    isConnected: () => driver.connected,
+    applyReply: (reply) => advance(applyEndpointReply(view, reply)),
+    endLease: (lease, caller) => endLease(lease, caller),
+    log,
+    signal,
+  });
+  void watchInfraLinks({ infra, signal, report });
+  driver.onChange(({ resync, uplinks }) => {
     machine.invalidate();
     if (resync) reconciler.expectLoss();
     loop.kick({ full: resync });
+    if (resync || uplinks) infra.kick();
+    else infra.onPorts();
   });
 
   function advance(step: ViewStep): void {
     view = step.view;
     reconciler.touch(step.changes);
     loop.kick();
+    infra.onView(step.changes);
   }
 
   async function release(lease: { readonly key: string; readonly epoch: string }, caller: AbortSignal): Promise<void> {
@@ -134,6 +154,11 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       if (!isAway(error)) throw error;
       log.info({ endpoint: lease.key, error: error.message }, "netmaster is away; the lease is released later");
     }
+  }
+
+  async function endLease(lease: { readonly key: string; readonly epoch: string }, caller: AbortSignal): Promise<void> {
+    advance(releaseEarly(view, lease.key, lease.epoch));
+    await release(lease, caller);
   }
 
   async function repairLeases(caller: AbortSignal): Promise<void> {
@@ -167,6 +192,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     reconciler,
     loop,
     closer,
+    infra,
     pool,
     log,
     client,
@@ -223,8 +249,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     releaseUnattached: async (key, caller) => {
       const held = view.tables.get("endpoint")?.get(key)?.record as { epoch?: string; nodeName?: string } | undefined;
       if (held?.epoch === undefined || held.nodeName !== settings.nodeName) return;
-      advance(releaseEarly(view, key, held.epoch));
-      await release({ key, epoch: held.epoch }, caller);
+      await endLease({ key, epoch: held.epoch }, caller);
     },
     removePort: ({ portName }) => closePort(portName),
     lowerIfIndex: (portName) =>
@@ -233,6 +258,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       await closer.idle();
       await pool[Symbol.asyncDispose]();
       await loop.ended;
+      await infra.ended;
       deleter[Symbol.dispose]();
       panel[Symbol.dispose]();
     },

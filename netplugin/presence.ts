@@ -104,7 +104,7 @@ export function conditionsOf({ runtime }: Pick<PresenceOptions, "runtime">): Nod
     const message = `${failures.size} objects cannot be enforced here, first ${object}: ${reason}`;
     conditions.push({ type: "enforcement", status: "degraded", message });
   }
-  return conditions;
+  return [...conditions, ...runtime.infra.conditions()];
 }
 
 const RECEIPT_FAILURES_MAX = 100;

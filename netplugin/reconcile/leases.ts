@@ -1,5 +1,6 @@
+import { isInfraEndpoint } from "../../state/infra.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
-import type { Attachment } from "../attach/attachment.ts";
+import { type Attachment, INFRA_ROLE } from "../attach/attachment.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { endpointsOfNode, recordOf } from "../view/query.ts";
 
@@ -21,19 +22,23 @@ export interface LeaseDifferences {
 
 const NONE: LeaseDifferences = { orphans: [], unleased: [] };
 
-/** Compares leases with ports. Before the first complete view nothing is known, so nothing differs. */
+/** Compares leases with ports of pods. Before the first complete view nothing is known, so nothing differs. */
 export function compareLeases({ view, nodeName, attachments, pending }: LeaseInput): LeaseDifferences {
   if (!view.complete) return NONE;
   const orphans = [...endpointsOfNode(view, nodeName)].filter(
     (endpoint) => isRuntimes(endpoint) && !attachments.has(endpoint.key) && !pending.has(endpoint.key),
   );
   const unleased = [...attachments.values()].filter(
-    ({ endpointKey, epoch }) => !pending.has(endpointKey) && recordOf(view, "endpoint", endpointKey)?.epoch !== epoch,
+    ({ role, endpointKey, epoch }) =>
+      role !== INFRA_ROLE && !pending.has(endpointKey) && recordOf(view, "endpoint", endpointKey)?.epoch !== epoch,
   );
   return { orphans, unleased };
 }
 
-/** Endpoints made by the v1 plugin calls have no interface that this node would know of; whoever made them ends them. */
+/**
+ * Endpoints made by the v1 plugin calls have no interface that this node would know of; whoever made them ends them. The node's own
+ * in infra networks come and go with those (netplugin/infra).
+ */
 function isRuntimes(endpoint: EndpointRecord): boolean {
-  return endpoint.ifName !== "";
+  return endpoint.ifName !== "" && !isInfraEndpoint(endpoint);
 }
