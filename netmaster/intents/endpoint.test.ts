@@ -7,7 +7,7 @@ import { Network } from "../../state/kinds/network.ts";
 import { NodeRegistration } from "../../state/kinds/node.ts";
 import { NodeName } from "../../state/names.ts";
 import { EndpointRequest } from "../../state/node-api.ts";
-import { type FakeCluster, fakeCluster } from "../rest/fake-cluster.ts";
+import { type FakeCluster, fakeCluster } from "../rest/testing/fake-cluster.ts";
 import { createEndpoint, type EndpointCreation, releaseEndpoint } from "./endpoint.ts";
 import { upsertEndpointGroup } from "./endpoint-group.ts";
 import { deleteNetwork, upsertNetwork } from "./network.ts";

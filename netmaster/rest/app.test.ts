@@ -1,6 +1,6 @@
 import type { InjectOptions } from "fastify";
 import { beforeEach, describe, expect, it } from "vitest";
-import { type ContractWorld, contractWorld, grp, net } from "./contract-world.ts";
+import { type ContractWorld, contractWorld, grp, net } from "./testing/contract-world.ts";
 
 let { cluster, app, must }: ContractWorld = await contractWorld();
 

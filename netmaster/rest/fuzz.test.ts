@@ -4,8 +4,8 @@ import { expect, it } from "vitest";
 import { NodeRegistration } from "../../state/kinds/node.ts";
 import { registerNode } from "../intents/node.ts";
 import { createRestApp } from "./app.ts";
-import { fakeCluster } from "./fake-cluster.ts";
 import { ROUTES } from "./routes.ts";
+import { fakeCluster } from "./testing/fake-cluster.ts";
 
 const word = fc.constantFrom(
   "t1",

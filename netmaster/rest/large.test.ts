@@ -8,7 +8,7 @@ import { NodeName } from "../../state/names.ts";
 import { applyChanges, type FrozenView } from "../view/cluster-view.ts";
 import type { ObjectChange } from "../view/types.ts";
 import { createRestApp } from "./app.ts";
-import { contractWorld, net } from "./contract-world.ts";
+import { contractWorld, net } from "./testing/contract-world.ts";
 
 const COUNT = 100_000;
 /** Longest time that a request may hold the event loop, in milliseconds. */

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { type Body, type ContractWorld, contractWorld, grp, net } from "./contract-world.ts";
+import { type Body, type ContractWorld, contractWorld, grp, net } from "./testing/contract-world.ts";
 
 let { cluster, app, must, endpoint }: ContractWorld = await contractWorld();
 

@@ -1,5 +1,14 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { app1, type Body, type ContractWorld, contractWorld, grp, net, profile, rule } from "./contract-world.ts";
+import {
+  app1,
+  type Body,
+  type ContractWorld,
+  contractWorld,
+  grp,
+  net,
+  profile,
+  rule,
+} from "./testing/contract-world.ts";
 
 let { cluster, app, send, must, endpoint }: ContractWorld = await contractWorld();
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { app1, type Body, type ContractWorld, contractWorld, grp, net, profile } from "./contract-world.ts";
-import { fakeCluster } from "./fake-cluster.ts";
+import { app1, type Body, type ContractWorld, contractWorld, grp, net, profile } from "./testing/contract-world.ts";
+import { fakeCluster } from "./testing/fake-cluster.ts";
 
 let { cluster, app, send, must, endpoint }: ContractWorld = await contractWorld();
 

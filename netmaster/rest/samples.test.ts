@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createRestApp } from "./app.ts";
-import { type FakeCluster, fakeCluster } from "./fake-cluster.ts";
+import { type FakeCluster, fakeCluster } from "./testing/fake-cluster.ts";
 
 /** Calls in order; returns the raw body of the last one. */
 async function lastBody(

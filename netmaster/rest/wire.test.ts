@@ -3,8 +3,8 @@ import { type AddressInfo, connect } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { afterEach, describe, expect, it } from "vitest";
 import { createRestApp } from "./app.ts";
-import { type ContractWorld, contractWorld } from "./contract-world.ts";
-import { type FakeCluster, fakeCluster } from "./fake-cluster.ts";
+import { type ContractWorld, contractWorld } from "./testing/contract-world.ts";
+import { type FakeCluster, fakeCluster } from "./testing/fake-cluster.ts";
 
 const opened: FastifyInstance[] = [];
 

@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import { NetError } from "../../state/errors.ts";
-import type { Epoch } from "../../state/ids.ts";
-import { objectKey } from "../../state/keys.ts";
-import type { Receipt } from "../../state/node-api.ts";
-import { type Kind, RECORDS } from "../../state/records.ts";
-import { bootstrap } from "../intents/global.ts";
-import { applyChanges, emptyView, type FrozenView } from "../view/cluster-view.ts";
+import { NetError } from "../../../state/errors.ts";
+import type { Epoch } from "../../../state/ids.ts";
+import { objectKey } from "../../../state/keys.ts";
+import type { Receipt } from "../../../state/node-api.ts";
+import { type Kind, RECORDS } from "../../../state/records.ts";
+import { bootstrap } from "../../intents/global.ts";
+import { applyChanges, emptyView, type FrozenView } from "../../view/cluster-view.ts";
 import {
   type Intent,
   type IntentContext,
@@ -15,8 +15,8 @@ import {
   type ObjectChange,
   type Plan,
   type ViewChange,
-} from "../view/types.ts";
-import type { LeaderInfo, RestServices } from "./services.ts";
+} from "../../view/types.ts";
+import type { LeaderInfo, RestServices } from "../services.ts";
 
 /** For tests: a leader with its store in memory, which refuses what the real store would refuse. */
 export interface FakeCluster extends RestServices {

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import { upsertTenant } from "../intents/tenant.ts";
-import { createRestApp } from "./app.ts";
+import { upsertTenant } from "../../intents/tenant.ts";
+import { createRestApp } from "../app.ts";
 import { type FakeCluster, fakeCluster } from "./fake-cluster.ts";
 
 /** For tests: an API with tenant `t1`, and short forms of what the tables of the contract's rules need. */
