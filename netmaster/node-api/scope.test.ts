@@ -101,13 +101,13 @@ const TABLE: readonly { readonly name: string; readonly world: string; readonly 
 
 describe("a node sees", () => {
   it.each(TABLE)("$name", ({ world, sees }) => {
-    const view = worldView(world.replaceAll("   endpoint", "\n endpoint").replaceAll(" policy t:", "\n policy t:"));
+    const view = worldView(world);
     expect(known(view, "n1")).toEqual(sees.trim().split(/\s+/).sort());
   });
 
   it("exactly what the definition says, when everything is listed", () => {
     for (const { world } of TABLE) {
-      const view = worldView(world.replaceAll("   endpoint", "\n endpoint").replaceAll(" policy t:", "\n policy t:"));
+      const view = worldView(world);
       const listed = [...scopeRefs(view, interestOf(view, "n1"))].filter((ref) => existsIn(view, ref));
       expect([...new Set(listed)].sort()).toEqual(known(view, "n1"));
     }

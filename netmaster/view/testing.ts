@@ -23,7 +23,7 @@ const READERS: Readonly<Record<string, (words: Words, index: number) => WorldObj
   network: ([key = "", subnet], index) => {
     const [tenantName, networkName] = key.split(":");
     const config = { networkName, tenantName, encap: "vxlan", subnet: subnet ?? `10.${index}.0.0/16` };
-    return object("network", { key, networkId: index + 1, tenantId: 1, tag: index + 1, config });
+    return object("network", { key, networkId: networkIdOf(key), tenantId: 1, tag: networkIdOf(key), config });
   },
   group: ([key = "", networkName, ...more], index) => {
     const [tenantName, groupName] = key.split(":");
@@ -54,10 +54,23 @@ const READERS: Readonly<Record<string, (words: Words, index: number) => WorldObj
     const [tenantName, networkName] = networkKey.split(":");
     const host = `${(index >> 8) & 255}.${index & 255}`;
     const names = { key: id, epoch: `e-${id}`, endpointId: id, containerId: id, ifName: "eth0", nodeName };
-    const place = { tenantName, networkName, groupName, networkId: 1, ipv4: `10.0.${host}`, mac: "02:02:0a:00:00:01" };
+    const place = {
+      tenantName,
+      networkName,
+      groupName,
+      networkId: networkIdOf(networkKey),
+      ipv4: `10.0.${host}`,
+      mac: "02:02:0a:00:00:01",
+    };
     return object("endpoint", { ...names, ...place, createdAt: CREATED_AT });
   },
 };
+
+/** `t:a` is 1, `t:b` 2, `u:a` 11: one number for each network of the tests. */
+function networkIdOf(key: string): number {
+  const [tenantName = "", networkName = ""] = key.split(":");
+  return (tenantName.charCodeAt(0) - "t".charCodeAt(0)) * 10 + networkName.charCodeAt(0) - "a".charCodeAt(0) + 1;
+}
 
 function registrationOf(name: string | undefined, index: number) {
   const capabilities = {
