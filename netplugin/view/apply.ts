@@ -77,6 +77,7 @@ function applyStreamPut(draft: Draft, message: PutMessage): void {
   const id = objectId(message.kind, message.key);
   draft.listing?.sent.set(id, true);
   draft.listing?.doubtful.delete(id);
+  draft.tombstones.delete(id);
   if (message.kind === "endpoint" && isReleased(draft, message as PutMessage<"endpoint">, asOf)) return;
   if (isDoubtful(draft, message)) draft.listing?.doubtful.set(id, message);
   else applyPut(draft, message, asOf);
@@ -124,6 +125,7 @@ function takeAddresses(draft: Draft, { record, modRevision }: Held<EndpointRecor
   return !isOutdated;
 }
 
+/** What the view holds was in scope at its revision: a delete from before that waits until the stream has caught up. */
 function applyDelete(draft: Draft, { kind: kindText, key, modRevision }: DeleteMessage): void {
   const id = objectId(kindText, key);
   const reached = reach(draft, modRevision);
@@ -132,8 +134,11 @@ function applyDelete(draft: Draft, { kind: kindText, key, modRevision }: DeleteM
   draft.quarantined.delete(id);
   const kind = KINDS.find((candidate) => candidate === kindText);
   if (kind === undefined) return;
-  if (kind === "endpoint" && isGone(draft.released.get(key), reached)) draft.released.delete(key);
-  if (isGone(heldIn(draft, kind, key), reached)) dropHeld(draft, kind, key);
+  if (reached >= draft.revision) {
+    if (kind === "endpoint" && isGone(draft.released.get(key), reached)) draft.released.delete(key);
+    if (isGone(heldIn(draft, kind, key), reached)) dropHeld(draft, kind, key);
+  }
+  draft.tombstones.set(id, { kind, key, modRevision });
 }
 
 function isGone(held: Held | undefined, reached: bigint): boolean {
@@ -157,10 +162,22 @@ function applyBookmark(draft: Draft, revision: bigint): void {
 function arriveAt(draft: Draft, revision: bigint): void {
   if (revision < draft.revision) return;
   draft.revision = revision;
+  buryDead(draft, revision);
   if (draft.listing === undefined) return;
   for (const message of draft.listing.doubtful.values()) applyPut(draft, message, revision);
   removeUnsent(draft, draft.listing.sent, revision);
   draft.listing = undefined;
+}
+
+/** What the stream took away and has not brought back; only a reply that is newer still keeps it. */
+function buryDead(draft: Draft, revision: bigint): void {
+  for (const [id, { kind, key }] of draft.tombstones.toArray()) {
+    const held = heldIn(draft, kind, key);
+    if (held !== undefined && held.asOf > revision) continue;
+    dropHeld(draft, kind, key);
+    if (kind === "endpoint" && isGone(draft.released.get(key), revision)) draft.released.delete(key);
+    draft.tombstones.delete(id);
+  }
 }
 
 function removeUnsent(draft: Draft, sent: { has(id: string): boolean }, revision: bigint): void {

@@ -3,7 +3,15 @@ import type { Kind } from "../../state/records.ts";
 import type { SortedMap } from "../../state/sorted-map.ts";
 import { addressesOf, type IndexName, indexEntries } from "./indexes.ts";
 import { type ObjectId, objectId } from "./messages.ts";
-import { type Held, type Listing, type NodeView, newListing, type ObjectRef, type ViewStep } from "./node-view.ts";
+import {
+  type Held,
+  type Listing,
+  type NodeView,
+  newListing,
+  type ObjectRef,
+  type Tombstone,
+  type ViewStep,
+} from "./node-view.ts";
 
 /**
  * A view being changed: every map in it is a copy that shares its nodes with the view it began from. Lives only within one step
@@ -18,6 +26,7 @@ export interface Draft {
   readonly indexes: Map<IndexName, SortedMap<string, string>>;
   readonly quarantined: SortedMap<ObjectId, string>;
   readonly released: SortedMap<string, Held<EndpointRecord>>;
+  readonly tombstones: SortedMap<ObjectId, Tombstone>;
   readonly changes: Map<ObjectId, ObjectRef>;
 }
 
@@ -31,6 +40,7 @@ export function beginDraft(view: NodeView): Draft {
     indexes: cloneAll(view.indexes),
     quarantined: view.quarantined.clone(),
     released: view.released.clone(),
+    tombstones: view.tombstones.clone(),
     changes: new Map(),
   };
 }
@@ -94,5 +104,6 @@ export function addressRivals(draft: Draft, endpoint: EndpointRecord): readonly 
 
 export function restartListing(draft: Draft): void {
   draft.listing = newListing();
+  draft.tombstones.clear();
   draft.position = 0n;
 }

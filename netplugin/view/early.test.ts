@@ -86,6 +86,17 @@ describe("an endpoint reply", () => {
     expect([has(caughtUp), networkOf(caughtUp, 11)]).toEqual([false, undefined]);
   });
 
+  it("outlives a word that may be older than it, until the stream has told everything up to it", () => {
+    const early = applyEndpointReply(idle, reply(1010n)).view;
+    const doubted = applyMessage(early, gone("network", "t1:blue", 5n)).view;
+    expect(networkOf(doubted, 11)).toBeDefined();
+    const before = applyMessage(doubted, bookmark(1009n)).view;
+    expect(networkOf(before, 11)).toBeDefined();
+    expect(networkOf(applyMessage(before, bookmark(1011n)).view, 11)).toBeUndefined();
+    const again = applyBatch(before, [put(NETWORK, 5n), put(LEASE, 1010n), bookmark(1011n)]).view;
+    expect([networkOf(again, 11) !== undefined, has(again)]).toEqual([true, true]);
+  });
+
   it("ends with a list from after it that does not hold it", () => {
     const early = applyEndpointReply(beginStream(idle), reply(1010n)).view;
     expect(has(early)).toBe(true);

@@ -3,7 +3,7 @@ import type { EndpointReply } from "../../state/node-api.ts";
 import { KINDS } from "../../state/records.ts";
 import { applyPut } from "./apply.ts";
 import { beginDraft, type Draft, dropHeld, finishDraft, heldIn, setHeld } from "./draft.ts";
-import { objectId, parseMessage, parseRevision } from "./messages.ts";
+import { objectId, type PutMessage, parseMessage, parseRevision } from "./messages.ts";
 import { type Held, NO_CHANGES, type NodeView, type ViewStep } from "./node-view.ts";
 
 /**
@@ -18,7 +18,7 @@ export function applyEndpointReply(view: NodeView, reply: EndpointReply): ViewSt
   const draft = beginDraft(view);
   takeBack(draft, reply.endpoint);
   const revision = parseRevision(reply.revision);
-  if (revision > view.revision && revision >= view.position) applyReply(draft, reply, revision);
+  if (revision > view.revision) applyReply(draft, reply, revision);
   return finishDraft(draft);
 }
 
@@ -30,18 +30,21 @@ function takeBack(draft: Draft, { key, epoch }: EndpointRecord): void {
 }
 
 function applyReply(draft: Draft, { endpoint, objects }: EndpointReply, revision: bigint): void {
+  const { key, epoch } = endpoint;
   for (const object of objects) {
     const message = parseMessage(object);
     if (message.type === "quarantine") quarantineEarly(draft, message);
-    if (message.type === "put") applyPut(draft, message, revision);
+    if (message.type === "put") applyEarly(draft, message, revision);
   }
-  draft.released.delete(endpoint.key);
-  if (epochOf(draft, endpoint.key) === endpoint.epoch) return;
-  applyPut(
-    draft,
-    { type: "put", kind: "endpoint", key: endpoint.key, modRevision: revision, record: endpoint },
-    revision,
-  );
+  draft.released.delete(key);
+  if (epochOf(draft, key) === epoch) return;
+  applyEarly(draft, { type: "put", kind: "endpoint", key, modRevision: revision, record: endpoint }, revision);
+}
+
+/** Not what the stream has seen deleted since; it may have told that without having told everything up to then. */
+function applyEarly(draft: Draft, message: PutMessage, revision: bigint): void {
+  const tombstone = draft.tombstones.get(objectId(message.kind, message.key));
+  if (tombstone === undefined || tombstone.modRevision < revision) applyPut(draft, message, revision);
 }
 
 /** A last good version, which may be newer than the reply, stays without blame. */

@@ -26,6 +26,11 @@ export interface Listing {
   readonly synced: boolean;
 }
 
+/** The stream said since its last bookmark that an object is out of scope; a reply under way may say otherwise, and be newer or older. */
+export interface Tombstone extends ObjectRef {
+  readonly modRevision: bigint;
+}
+
 /**
  * What this node knows of the cluster: one immutable value. The next view shares with it everything that has not changed.
  * Read it with the functions of query.ts.
@@ -41,8 +46,9 @@ export interface NodeView {
   readonly quarantined: SortedMap<ObjectId, string>;
   /** Leases of this node that were ended here and that netmaster still shows: to be released (again). */
   readonly released: SortedMap<string, Held<EndpointRecord>>;
-  /** Revision that the present stream has reached. */
+  /** Revision that the present stream has reached: what it says next was true then, or later. */
   readonly position: bigint;
+  readonly tombstones: SortedMap<ObjectId, Tombstone>;
   readonly listing: Listing | undefined;
 }
 
@@ -78,6 +84,7 @@ export function emptyView(): NodeView {
     quarantined: sortedMap<ObjectId, string>(compareText),
     released: sortedMap<string, Held<EndpointRecord>>(compareText),
     position: 0n,
+    tombstones: sortedMap<ObjectId, Tombstone>(compareText),
     listing: newListing(),
   });
 }
