@@ -3,14 +3,14 @@ import { runInSlices } from "./slices.ts";
 
 /** Endpoints of contract §8 and the probes, that tell of this netmaster itself. */
 export const ABOUT_ROUTES: readonly Route[] = [
-  { method: "GET", path: "/version", handle: version },
-  { method: "GET", path: "/info", handle: info },
+  { method: "GET", path: "/version", handle: version, needsView: false },
+  { method: "GET", path: "/info", handle: info, needsView: false },
   { method: "GET", path: "/services", handle: () => json([]) },
   { method: "GET", path: "/service/:key", handle: () => json(null) },
   { method: "GET", path: "/debug/ofnet", handle: ofnet },
-  { method: "GET", path: "/healthz", handle: () => text("ok\n") },
-  { method: "GET", path: "/readyz", handle: readyz },
-  { method: "GET", path: "/metrics", handle: metrics },
+  { method: "GET", path: "/healthz", handle: () => text("ok\n"), needsView: false },
+  { method: "GET", path: "/readyz", handle: readyz, needsView: false },
+  { method: "GET", path: "/metrics", handle: metrics, needsView: false },
 ];
 
 function text(body: string, status = 200, contentType = "text/plain; charset=utf-8"): Answer {

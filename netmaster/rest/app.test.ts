@@ -1,6 +1,8 @@
 import type { InjectOptions } from "fastify";
 import { beforeEach, describe, expect, it } from "vitest";
+import { createRestApp } from "./app.ts";
 import { type ContractWorld, contractWorld, grp, net } from "./testing/contract-world.ts";
+import { fakeCluster } from "./testing/fake-cluster.ts";
 
 let { cluster, app, must }: ContractWorld = await contractWorld();
 
@@ -114,6 +116,15 @@ describe("error dialects (§2)", () => {
     const reply = await app.inject({ ...request, headers: ANY });
     expect([reply.statusCode, reply.headers["retry-after"], reply.json().code]).toEqual([503, "1", "no-leader"]);
     expect((await app.inject(request)).statusCode).toBe(500);
+  });
+
+  it("does not pretend that the cluster is empty before it has read the store", async () => {
+    const starting = createRestApp(fakeCluster({ isEmpty: true }));
+    const reply = await starting.inject({ url: "/api/v1/tenants/", headers: ANY });
+    expect([reply.statusCode, reply.json().code]).toEqual([503, "starting"]);
+    for (const url of ["/version", "/info", "/healthz", "/metrics", "/api/v1/openapi.json"]) {
+      expect((await starting.inject({ url })).statusCode).toBe(200);
+    }
   });
 
   it("gives a defect an id that is also in the log, and no trace", async () => {

@@ -109,10 +109,18 @@ function refuseOtherMethods(server: FastifyInstance): void {
 
 async function answer(app: App, route: Route, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   if (route.needsJson === true && !isJson(request.headers["content-type"])) throw unknownRoute(pathOf(request));
+  if (route.needsView !== false) refuseBeforeFirstView(app.services);
   const call = callOf(app, request);
   const isLocal = route.isWrite !== true || app.services.leader().isLeader || isAsked(call, "dryRun");
   if (!isLocal) return forward(app, request, reply);
   return app.sender.send(await route.handle(call), request, reply);
+}
+
+/** Before the first view is complete nothing is known, which must not look like nothing being there. */
+function refuseBeforeFirstView(services: RestServices): void {
+  if (services.view().revision > 0n) return;
+  const message = "This netmaster has not read the store yet; try again";
+  throw new NetError("UNAVAILABLE", message, { reason: "starting" });
 }
 
 function isJson(contentType: string | undefined): boolean {

@@ -57,7 +57,7 @@ export const ROUTES: readonly Route[] = [
   ...LATER_COLLECTIONS.flatMap(laterRoutes),
   ...PLUGIN_ROUTES,
   ...ABOUT_ROUTES,
-  { method: "GET", path: `${API_PREFIX}/openapi.json`, handle: openApi },
+  { method: "GET", path: `${API_PREFIX}/openapi.json`, handle: openApi, needsView: false },
 ];
 
 function openApi({ services }: Call) {

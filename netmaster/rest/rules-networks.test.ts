@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { upsertTenant } from "../intents/tenant.ts";
 import { app1, type Body, type ContractWorld, contractWorld, grp, net, profile } from "./testing/contract-world.ts";
 import { fakeCluster } from "./testing/fake-cluster.ts";
 
@@ -158,8 +159,9 @@ describe("network (§6.2)", () => {
   });
 
   it("is refused while there are no settings", async () => {
-    const { send } = await contractWorld(fakeCluster({ isEmpty: true }));
-    expect(await send("POST", ...net("n1"))).toBe("503 starting");
+    const unset = fakeCluster({ isEmpty: true });
+    unset.run(upsertTenant, { tenantName: "default", defaultNetwork: "" });
+    expect(await (await contractWorld(unset)).send("POST", ...net("n1"))).toBe("503 starting");
   });
 
   it("is not deleted while groups or endpoints use it", async () => {
