@@ -52,6 +52,7 @@ const note = fc
   .filter((bytes) => bytes.at(-1) !== 0)
   .map((data): Action => ({ kind: "note", data }));
 
+/** With an id: ovs-ofctl makes an output action of one that says no more than a length. */
 const controller = fc.record(
   {
     kind: fc.constant("controller" as const),
@@ -61,7 +62,7 @@ const controller = fc.record(
     userdata: fc.uint8Array({ minLength: 1, maxLength: 20 }),
     pause: fc.constant(true as const),
   },
-  { requiredKeys: ["kind"] },
+  { requiredKeys: ["kind", "controllerId"] },
 );
 
 /** Actions that the switch takes with any match. */
