@@ -183,8 +183,11 @@ export function removeEndpoints<Reply>(reply: Reply, endpoints: readonly Endpoin
   });
 }
 
-/** Most endpoints that one plan can end: each has its record and two addresses. */
-const ENDPOINTS_PER_PLAN = Math.floor((MAX_PLAN_OPERATIONS - 1) / 3);
+/** What the end of one endpoint takes at most: its record and two addresses. */
+export const OPERATIONS_PER_ENDPOINT = 3;
+
+/** Most endpoints that one plan can end. */
+const ENDPOINTS_PER_PLAN = Math.floor((MAX_PLAN_OPERATIONS - 1) / OPERATIONS_PER_ENDPOINT);
 
 export interface Reclaimed {
   readonly reclaimed: readonly string[];

@@ -1,10 +1,13 @@
 import { contains, formatAddress, overlaps } from "../../state/address.ts";
 import { NetError } from "../../state/errors.ts";
 import type { NetworkId } from "../../state/ids.ts";
+import { isInfraEndpoint } from "../../state/infra.ts";
 import { addressClaimKey, numberClaimKey } from "../../state/keys.ts";
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { Network, NetworkRecord } from "../../state/kinds/network.ts";
 import { type FamilyRanges, networkRanges } from "../../state/network-ranges.ts";
-import { type ClusterView, MAX_PLAN_OPERATIONS, type Plan } from "../view/types.ts";
+import { type ClusterView, type KeySet, MAX_PLAN_OPERATIONS, type Plan } from "../view/types.ts";
+import { OPERATIONS_PER_ENDPOINT, removeEndpoints } from "./endpoint.ts";
 import { conflict, firstOf, immutable, invalid, notFound, refuseInUse } from "./errors.ts";
 import { nextId } from "./ids.ts";
 import { type Changed, changed, claimOf, plan, type Removed } from "./plan.ts";
@@ -89,21 +92,39 @@ function claimedKeys({ networkId, tag, config }: NetworkRecord): readonly string
   ];
 }
 
-/** Deletes a network that nobody uses, and the addresses that v1 clients still hold in it. */
+/**
+ * Deletes a network that nobody uses, the addresses that v1 clients still hold in it and, of an infra network, the nodes' own
+ * endpoints.
+ */
 export function deleteNetwork(view: ClusterView, key: string): Plan<Removed> {
   const network = view.records("network").get(key);
   if (network === undefined) throw notFound("network", key);
+  const { ofNodes, others } = usersOf(view, network);
   refuseInUse(`network ${key}`, [
     { noun: "endpoint group", keys: view.groupsOfNetwork(key) },
-    { noun: "endpoint", keys: view.endpointsOfNetwork(key) },
+    { noun: "endpoint", keys: others },
   ]);
   const own = claimedKeys(network);
+  const room = MAX_PLAN_OPERATIONS - 1 - own.length;
+  const leases = removeEndpoints(undefined, firstOf(ofNodes, Math.floor(room / OPERATIONS_PER_ENDPOINT)));
   const bare = view.addressesOfNetwork(key);
-  const now = firstOf(bare, Math.floor((MAX_PLAN_OPERATIONS - 1 - own.length) / 2));
-  const remaining = bare.size - now.length;
+  const now = firstOf(bare, Math.floor((room - leases.deletes.length - leases.releases.length) / 2));
+  const remaining = ofNodes.length - leases.deletes.length + bare.size - now.length;
   const addresses = now.flatMap((addressKey) => view.records("address").get(addressKey) ?? []);
-  const deletes = addresses.map((address) => ({ kind: "address", key: address.key }) as const);
-  const releases = addresses.map((address) => addressClaimKey(network.networkId, address.ip));
+  const deletes = [...leases.deletes, ...addresses.map((address) => ({ kind: "address", key: address.key }) as const)];
+  const releases = [...leases.releases, ...addresses.map(({ ip }) => addressClaimKey(network.networkId, ip))];
   if (remaining > 0) return plan({ key, remaining }, { deletes, releases });
   return plan({ key, remaining }, { deletes: [...deletes, { kind: "network", key }], releases: [...releases, ...own] });
+}
+
+/** An infra network's endpoints that go with it, for nodes have them because it exists; all others stand in its way. */
+function usersOf(
+  view: ClusterView,
+  { key, config }: NetworkRecord,
+): { readonly ofNodes: readonly EndpointRecord[]; readonly others: KeySet } {
+  const all = view.endpointsOfNetwork(key);
+  if (config.nwType !== "infra") return { ofNodes: [], others: all };
+  const endpoints = [...all].flatMap((endpointKey) => view.records("endpoint").get(endpointKey) ?? []);
+  const others = endpoints.filter((endpoint) => !isInfraEndpoint(endpoint)).map((endpoint) => endpoint.key);
+  return { ofNodes: endpoints.filter(isInfraEndpoint), others: new Set(others) };
 }

@@ -2,7 +2,7 @@ import type { Kind, RecordOf } from "../../state/records.ts";
 import { groupKeyOf, networkKeyOf } from "../view/indexes.ts";
 import type { ClusterView, ObjectChange } from "../view/types.ts";
 
-/** What concerns one node. Everything in here follows from the node's own endpoints. */
+/** What concerns one node. Everything in here follows from the node's own endpoints, and from the networks that all nodes take part in. */
 export interface Interest {
   readonly nodeName: string;
   /** Networks of which the node needs everything: record, groups, all endpoints, and the nodes that have some. */
@@ -21,7 +21,7 @@ export function interestOf(view: ClusterView, nodeName: string): Interest {
   const isRouting = view.records("global").get("global")?.config.fwdMode === "routing";
   const networks = new Set<string>();
   const objects = new Set<string>();
-  for (const networkKey of view.networksOfNode(nodeName)) {
+  for (const networkKey of new Set([...view.networksOfNode(nodeName), ...view.infraNetworks()])) {
     networks.add(networkKey);
     const tenantName = view.records("network").get(networkKey)?.config.tenantName;
     if (tenantName === undefined) continue;
@@ -171,6 +171,7 @@ function addTopics({ kind, key, record }: Located, topics: Set<string>): void {
       break;
     case "network":
       topics.add(networkTopic(key)).add(refOf(kind, key)).add(refOf("tenant", record.config.tenantName));
+      if (record.config.nwType === "infra") topics.add("all");
       break;
     case "endpointGroup":
       topics.add(networkTopic(networkKeyOf(record.config))).add(refOf(kind, key));

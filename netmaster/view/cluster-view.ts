@@ -76,6 +76,10 @@ export class FrozenView implements ClusterView {
     return this.parts.indexes.networksOfTenant.get(tenantName);
   }
 
+  infraNetworks(): KeySet {
+    return this.parts.indexes.infraNetworks.get("");
+  }
+
   groupsOfTenant(tenantName: string): KeySet {
     return this.parts.indexes.groupsOfTenant.get(tenantName);
   }

@@ -11,6 +11,7 @@ export const INDEX_NAMES = [
   "groupsOfNode",
   "addressesOfNetwork",
   "networksOfTenant",
+  "infraNetworks",
   "groupsOfTenant",
   "policiesOfTenant",
   "netprofilesOfTenant",
@@ -31,7 +32,10 @@ type EntriesOf = { readonly [K in Kind]?: (record: RecordOf<K>) => readonly Inde
 const ENTRIES: EntriesOf = {
   endpoint: endpointEntries,
   address: (record) => [{ index: "addressesOfNetwork", under: networkKeyOf(record), key: record.key }],
-  network: ({ key, config }) => [{ index: "networksOfTenant", under: config.tenantName, key }],
+  network: ({ key, config }) => [
+    entry("networksOfTenant", config.tenantName, key),
+    ...(config.nwType === "infra" ? [entry("infraNetworks", "", key)] : []),
+  ],
   endpointGroup: groupEntries,
   policy: ({ key, config }) => [{ index: "policiesOfTenant", under: config.tenantName, key }],
   netprofile: ({ key, config }) => [{ index: "netprofilesOfTenant", under: config.tenantName, key }],

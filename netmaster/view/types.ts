@@ -44,6 +44,8 @@ export interface ClusterView {
   /** Bare allocations of a network (kind `address`). */
   addressesOfNetwork(networkKey: string): KeySet;
   networksOfTenant(tenantName: string): KeySet;
+  /** Networks that every node takes part in. */
+  infraNetworks(): KeySet;
   groupsOfTenant(tenantName: string): KeySet;
   policiesOfTenant(tenantName: string): KeySet;
   netprofilesOfTenant(tenantName: string): KeySet;
