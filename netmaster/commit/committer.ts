@@ -47,7 +47,7 @@ export interface GroupReport {
 }
 
 export interface CommitterOptions {
-  readonly store: Store;
+  readonly store: Pick<Store, "get" | "commit">;
   readonly cache: ViewCache;
   readonly onGroup?: (report: GroupReport) => void;
   /** Something was repaired or retried that should not have been necessary. */

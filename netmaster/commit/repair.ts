@@ -8,7 +8,7 @@ import type { ViewCache } from "../view/cache.ts";
 import type { ClusterView } from "../view/types.ts";
 
 interface Ground {
-  readonly store: Store;
+  readonly store: Pick<Store, "get" | "commit">;
   readonly cache: ViewCache;
 }
 
