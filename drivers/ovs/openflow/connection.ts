@@ -27,7 +27,7 @@ import {
 import type { PortDescription, PortStats } from "./port.ts";
 
 export interface ConnectOptions extends CallOptions {
-  /** Silence after which the switch is asked whether it lives; after three times that the connection ends. */
+  /** Silence after which the switch is asked whether it lives; when it leaves three such questions open the connection ends. */
   readonly echoIntervalMs?: number;
 }
 
@@ -88,14 +88,21 @@ export async function connectSwitch(socketPath: string, options: ConnectOptions 
   return connectionOf(channel);
 }
 
-/** Asks after silence, ends the connection when the silence lasts. The timer does not keep the process alive. */
+/**
+ * Asks after silence, ends the connection when several questions stay open. Intervals are counted, not time: a process that was
+ * stopped for a minute has heard nothing, but has not asked either. The timer does not keep the process alive.
+ */
 function keepAlive(channel: Channel, intervalMs: number): void {
+  let heardAtMs = channel.heardAtMs;
+  let unansweredCount = 0;
   const timer = setInterval(() => {
-    const silentMs = performance.now() - channel.heardAtMs;
-    if (silentMs > intervalMs * SILENT_INTERVALS) {
-      const text = `Connection to ${channel.name} ended: the switch was silent for ${Math.round(silentMs)} ms`;
+    const isHeard = channel.heardAtMs !== heardAtMs || channel.frames.queuedBytes > 0;
+    heardAtMs = channel.heardAtMs;
+    unansweredCount = isHeard ? 0 : unansweredCount + 1;
+    if (unansweredCount > SILENT_INTERVALS) {
+      const text = `Connection to ${channel.name} ended: the switch was silent for ${unansweredCount * intervalMs} ms`;
       endChannel(channel, new NetError("TIMEOUT", text));
-    } else if (silentMs >= intervalMs / 2) post(channel, OFPT.echoRequest, takeXids(channel, 1));
+    } else if (!isHeard) post(channel, OFPT.echoRequest, takeXids(channel, 1));
   }, intervalMs);
   timer.unref();
   void channel.closed.then(() => clearInterval(timer));

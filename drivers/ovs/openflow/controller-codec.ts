@@ -44,11 +44,14 @@ function putShort(writer: Writer, maxLenBytes: number, controllerId: number, rea
   endAction(writer, start);
 }
 
+interface FilledAction extends ControllerAction {
+  readonly maxLenBytes: number;
+  readonly controllerId: number;
+  readonly reason: number;
+}
+
 /** NXAST_CONTROLLER2 (37): struct ext_action_header, then properties. */
-function putLong(
-  writer: Writer,
-  action: Required<Pick<ControllerAction, "maxLenBytes" | "controllerId" | "reason">> & ControllerAction,
-): void {
+function putLong(writer: Writer, action: FilledAction): void {
   const start = startNicira(writer, NXAST.controller2);
   putZeros(writer, 6);
   const { maxLenBytes, controllerId, reason, userdata, meter } = action;

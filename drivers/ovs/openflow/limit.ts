@@ -2,8 +2,8 @@ import { NetError } from "../../../state/errors.ts";
 
 /** How long a call may take and who may end it early. */
 export interface CallOptions {
-  readonly signal?: AbortSignal;
-  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
 }
 
 /** The bound of one call, shared by all the waits in it. `doing` completes "Cannot …". */
