@@ -16,6 +16,8 @@ import { parseRequest } from "../intents/request.ts";
 import type { Intent } from "../view/types.ts";
 import { audit } from "./audit.ts";
 import { type Answer, type Call, type Handler, json, type Route } from "./call.ts";
+import { REVISION_HEADER } from "./read.ts";
+import { untilShown } from "./write.ts";
 
 interface PluginSpec<S extends z.ZodObject, Reply> {
   readonly path: string;
@@ -27,10 +29,10 @@ interface PluginSpec<S extends z.ZodObject, Reply> {
 function pluginRoute<S extends z.ZodObject, Reply>({ path, schema, intent, render }: PluginSpec<S, Reply>): Route {
   const handle: Handler = async (call) => {
     const request = parseRequest(schema, call.body());
-    const { reply } = await audit(call, `${path}#${auditName(request)}`, () =>
-      call.services.submit(intent, request, call),
-    );
-    return json(render(reply));
+    const object = `${path}#${auditName(request)}`;
+    const { reply, revision } = await audit(call, object, () => call.services.submit(intent, request, call));
+    await untilShown(call, revision);
+    return json(render(reply), { [REVISION_HEADER]: `${revision}` });
   };
   return { method: "POST", path, handle, isWrite: true, needsJson: true };
 }
@@ -120,10 +122,11 @@ async function cleanUp(call: Call): Promise<Answer> {
   const { tenantName = "", what = "", id = "" } = call.params;
   const cleanup = { tenantName, what, id };
   const object = `epcleanup/${tenantName}/${what}/${id}#${randomUUID().slice(0, 8)}`;
-  let remaining = 1;
-  while (remaining > 0) {
-    const { reply } = await audit(call, object, () => call.services.submit(cleanUpEndpoints, cleanup, call));
-    remaining = reply.remaining;
+  let step = { remaining: 1, revision: 0n };
+  while (step.remaining > 0) {
+    const { reply, revision } = await audit(call, object, () => call.services.submit(cleanUpEndpoints, cleanup, call));
+    step = { remaining: reply.remaining, revision };
   }
+  await untilShown(call, step.revision);
   return { is: "text", text: "", contentType: "application/json" };
 }

@@ -4,7 +4,7 @@ import type { Epoch } from "../../state/ids.ts";
 import { invalid } from "../intents/errors.ts";
 import { guarded, type Precondition } from "../intents/guard.ts";
 import type { Changed, Removed } from "../intents/plan.ts";
-import type { Intent, IntentContext } from "../view/types.ts";
+import type { ClusterView, Intent, IntentContext } from "../view/types.ts";
 import { audit } from "./audit.ts";
 import { type Answer, type Call, type Handler, json } from "./call.ts";
 import type { Collection, Upsert } from "./collection.ts";
@@ -31,12 +31,17 @@ async function write(call: Call, collection: Collection, isPatch: boolean): Prom
   const request: Upsert = { key, body: call.body(), isPatch };
   if (isAsked(call, "dryRun")) return dryRun(call, collection, intent, request);
   const { revision } = await audited(call, collection, key, () => call.services.submit(intent, request, call));
-  const view = await call.services.waitForRevision(revision, { timeoutMs: VISIBLE_TIMEOUT_MS, signal: call.signal });
+  const view = await untilShown(call, revision);
   const object = collection.render(view, key);
   if (object === undefined)
     throw new NetError("CONFLICT", `${key} was stored and deleted by someone else at once`, { reason: "conflict" });
   const etag = etagOf(view.modRevision(collection.kind, key) ?? revision);
   return json(object, { etag, [REVISION_HEADER]: `${revision}` });
+}
+
+/** The first view that shows a write: who wrote it reads it. */
+export function untilShown({ services, signal }: Call, revision: bigint): Promise<ClusterView> {
+  return services.waitForRevision(revision, { timeoutMs: VISIBLE_TIMEOUT_MS, signal });
 }
 
 function refuse(collection: Collection): never {
@@ -65,7 +70,7 @@ export function deleteHandler(collection: Collection): Handler {
       return json(key);
     }
     const { revision } = await audited(call, collection, key, () => removeInSteps(call, intent, remove, key));
-    await call.services.waitForRevision(revision, { timeoutMs: VISIBLE_TIMEOUT_MS, signal: call.signal });
+    await untilShown(call, revision);
     return json(key, { [REVISION_HEADER]: `${revision}` });
   };
 }
