@@ -1,0 +1,108 @@
+/**
+ * From a REST write to its flows being installed on both nodes.
+ *
+ *   test/bench/run rest-to-flows [--writes 100] [--pods 20]
+ *
+ * Two nodes with `--pods` pods each. A write flips the settings' `arpMode`, which changes flows of every endpoint on every node. The
+ * moment of installation is told by the switches themselves: `ovs-ofctl monitor … watch:` streams each change of the flow tables as it
+ * happens, and the last change of a write counts. Nothing that netplugin or netmaster says about itself is believed.
+ */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { ovsRunDirectory } from "../../deploy/cluster/components.ts";
+import { startTestCluster, type TestCluster } from "../system/test-cluster.ts";
+import { contivContender, makeNamespaces } from "./lib/plugins.ts";
+import { printMachine, printTable, printVerdicts } from "./lib/report.ts";
+import { buildSpawnTimer } from "./lib/spawn-timer.ts";
+import { median, quantile } from "./lib/statistics.ts";
+import { spawnTied } from "./lib/tied.ts";
+
+const P99_MAX_MS = 50;
+const WARM_UP_WRITES = 4;
+/** No change for so long: the write has been installed. */
+const QUIET_MS = 150;
+const INSTALL_TIMEOUT_MS = 10_000;
+
+interface FlowMonitor {
+  /** When the last change was seen, of `performance.now()`; 0 before the first. */
+  readonly lastChangeMs: number;
+  readonly changes: number;
+}
+
+const { values: flags } = parseArgs({
+  options: { writes: { type: "string", default: "100" }, pods: { type: "string", default: "20" } },
+});
+
+await using cluster = await startTestCluster({ nodes: 2 });
+await cluster.rest.post("/api/v1/networks/default:bench/", {
+  tenantName: "default",
+  networkName: "bench",
+  encap: "vxlan",
+  subnet: "10.66.0.0/16",
+  gateway: "10.66.255.254",
+  ipv6Subnet: "fd00:66::/64",
+});
+printMachine();
+for (const node of cluster.cluster.nodes) await addPods(cluster, node, Number(flags.pods));
+const monitors = cluster.cluster.nodes.map((node) => watchFlows(cluster, node));
+await quiet(monitors);
+const latenciesMs: number[] = [];
+for (let write = -WARM_UP_WRITES; write < Number(flags.writes); write++) {
+  const latencyMs = await measureWrite(cluster, write % 2 === 0 ? "flood" : "proxy");
+  if (write >= 0) latenciesMs.push(latencyMs);
+}
+printTable(
+  ["REST write to flows on both nodes, ms", "p50", "p90", "p99", "max"],
+  [["settings: arpMode", ...[0.5, 0.9, 0.99, 1].map((share) => quantile(latenciesMs, share))]],
+);
+process.stdout.write(`changes of flows per write: ${monitors.map((each) => each.changes).join(" and ")} in all\n\n`);
+printVerdicts([
+  { what: "p99, ms", measured: quantile(latenciesMs, 0.99), limit: P99_MAX_MS, direction: "at-most" },
+  { what: "p50, ms", measured: median(latenciesMs), limit: P99_MAX_MS, direction: "at-most" },
+]);
+
+async function addPods(cluster: TestCluster, node: number, count: number): Promise<void> {
+  const { home, underlay } = cluster.cluster.layout;
+  const timer = await buildSpawnTimer(join(home.directory, "bench"));
+  const contender = contivContender(cluster, node, "bench");
+  const pods = Array.from({ length: count }, (_, i) => ({
+    id: `n${node}p${i}`,
+    netns: `${underlay.prefix}-n${node}p${i}`,
+  }));
+  await makeNamespaces(pods.map((pod) => pod.netns));
+  await timer.time(contender.netns, pods.map(contender.add), 4);
+}
+
+/** Follows the flow tables of a node's integration bridge. */
+function watchFlows(cluster: TestCluster, node: number): FlowMonitor {
+  const socket = join(ovsRunDirectory(cluster.cluster.layout, node), "contiv-int.mgmt");
+  const child = spawnTied(["ovs-ofctl", "monitor", `unix:${socket}`, "watch:!initial,!actions"]);
+  const monitor = { lastChangeMs: 0, changes: 0 };
+  child.stdout?.on("data", (text: Buffer) => {
+    const changes = text.toString("utf8").split("event=").length - 1;
+    if (changes === 0) return;
+    monitor.lastChangeMs = performance.now();
+    monitor.changes += changes;
+  });
+  return monitor;
+}
+
+async function measureWrite(cluster: TestCluster, arpMode: string): Promise<number> {
+  const startMs = performance.now();
+  await cluster.rest.post("/api/v1/globals/global/", { name: "global", arpMode });
+  const deadlineMs = startMs + INSTALL_TIMEOUT_MS;
+  while (monitors.some((monitor) => monitor.lastChangeMs < startMs)) {
+    if (performance.now() > deadlineMs)
+      throw new Error(`arpMode ${arpMode} reached no flows in ${INSTALL_TIMEOUT_MS} ms`);
+    await sleep(5);
+  }
+  await quiet(monitors);
+  return Math.max(...monitors.map((monitor) => monitor.lastChangeMs)) - startMs;
+}
+
+async function quiet(monitors: readonly FlowMonitor[]): Promise<void> {
+  const last = () => Math.max(0, ...monitors.map((monitor) => monitor.lastChangeMs));
+  do await sleep(QUIET_MS);
+  while (performance.now() - last() < QUIET_MS);
+}
