@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { getLink } from "../../drivers/netlink/link.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
-import { infraContainerId } from "../../state/infra.ts";
+import { infraContainerId, isInfraEndpoint } from "../../state/infra.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import type { EndpointReply } from "../../state/node-api.ts";
@@ -9,7 +9,7 @@ import { type Attachment, endpointKeyOf, INFRA_ROLE } from "../attach/attachment
 import type { NodeClient } from "../node-client/node-client.ts";
 import { startTicketLoop } from "../reconcile/ticket-loop.ts";
 import type { Changes, NodeView } from "../view/node-view.ts";
-import { nodeOf } from "../view/query.ts";
+import { endpointsOfNode, nodeOf } from "../view/query.ts";
 import { infraConditions } from "./conditions.ts";
 import { infraDevice } from "./device.ts";
 import { type InfraPlan, type InfraPort, planInfra } from "./plan.ts";
@@ -97,7 +97,10 @@ export function startInfra(options: InfraOptions): Infra {
     const attachments = options.attachments();
     const quick = planInfra({ view, nodeName, attachments, takenNames: new Set(), reserved: [] });
     if (quick.ports.length + quick.surplusPorts.length + quick.surplusLeases.length === 0) return quick;
-    const infraNames = new Set(infraOf(attachments).map(({ portName }) => portName));
+    const infraNames = new Set([
+      ...infraOf(attachments).map(({ portName }) => portName),
+      ...leasedNames(view, nodeName),
+    ]);
     const portNames = options.ports.read().keys();
     const surroundings = await readSurroundings(options.netlink, { view, portNames, infraNames }, signal);
     return planInfra({ view, nodeName, attachments, ...surroundings });
@@ -199,7 +202,8 @@ export function startInfra(options: InfraOptions): Infra {
       if (summaryOf(options.attachments()) !== portsSeen) loop.kick();
     },
     onLinks: (changed) => {
-      if ([...changed].some((ifindex) => ifindexes.has(ifindex))) loop.kick();
+      const isWaiting = (last?.plan.refused.size ?? 0) > 0; // for an address of the node to go
+      if (isWaiting || [...changed].some((ifindex) => ifindexes.has(ifindex))) loop.kick();
     },
     conditions: () =>
       last === undefined
@@ -211,6 +215,11 @@ export function startInfra(options: InfraOptions): Infra {
 
 function infraOf(attachments: ReadonlyMap<string, Attachment>): readonly Attachment[] {
   return [...attachments.values()].filter(({ role }) => role === INFRA_ROLE);
+}
+
+/** Devices of leases are ours too, though their ports may have been deleted: the devices outlive them by a moment. */
+function leasedNames(view: NodeView, nodeName: string): readonly string[] {
+  return [...endpointsOfNode(view, nodeName)].filter(isInfraEndpoint).map(({ ifName }) => ifName);
 }
 
 /** Equal for equal infra ports. */
