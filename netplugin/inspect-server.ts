@@ -9,7 +9,7 @@ import { countOf } from "./view/query.ts";
 export interface InspectOptions {
   readonly host: string;
   readonly port: number;
-  readonly metrics: () => Metrics | undefined;
+  readonly metrics: Metrics;
   /** Undefined until the node's parts are up. */
   readonly runtime: () => OpenNodeRuntime | undefined;
 }
@@ -46,10 +46,9 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
       return send(response, reason === undefined ? 200 : 503, reason === undefined ? { status: "ready" } : { reason });
     }
     case "/metrics": {
-      const metrics = options.metrics();
-      if (metrics === undefined) return send(response, 503, { reason: "netplugin is starting" });
-      response.setHeader("content-type", metrics.registry.contentType);
-      response.end(await metrics.registry.metrics());
+      const { registry } = options.metrics;
+      response.setHeader("content-type", registry.contentType);
+      response.end(await registry.metrics());
       return;
     }
     case "/inspect/driver":
@@ -75,7 +74,8 @@ function sendInspection(
 }
 
 function inspectDriver(runtime: OpenNodeRuntime) {
-  const { driver, reconciler, pool } = runtime;
+  const { driver, pool } = runtime;
+  const { reconciler } = runtime.flows;
   return {
     connected: driver.connected,
     ovsVersion: driver.ovsVersion,

@@ -1,22 +1,24 @@
-import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import pino, { type Logger } from "pino";
 import { probeCapabilities } from "../drivers/capabilities.ts";
-import { openOvsDriver, removeEverything } from "../drivers/ovs/driver.ts";
-import { asNetError, NetError } from "../state/errors.ts";
+import { type OpenOvsDriver, openOvsDriver, removeEverything } from "../drivers/ovs/driver.ts";
+import { asNetError } from "../state/errors.ts";
+import type { RegisterReply } from "../state/node-api.ts";
 import { VERSION } from "../state/version.ts";
 import { createCniHandler } from "./attach/cni-handler.ts";
+import { startingHandler } from "./attach/starting-handler.ts";
 import type { CniHandler } from "./cni/handler.ts";
 import { startCniServer } from "./cni/server.ts";
 import { COOKIE_OURS } from "./desired/pipeline.ts";
 import { startInspectServer } from "./inspect-server.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { createNodeClient } from "./node-client/node-client.ts";
-import { openTransport } from "./node-client/transport.ts";
+import { reachNetmaster } from "./node-client/reach.ts";
+import { openTransport, type Transport } from "./node-client/transport.ts";
 import { followWatch } from "./node-client/watch.ts";
 import { type OpenNodeRuntime, openNodeRuntime } from "./node-runtime.ts";
 import { keepPresent } from "./presence.ts";
-import { startTicketLoop } from "./reconcile/ticket-loop.ts";
+import { startTicketLoop, type TicketLoop } from "./reconcile/ticket-loop.ts";
 import { type NodeSettings, parseInvocation } from "./settings.ts";
 
 const invocation = parseInvocation(process.argv);
@@ -46,25 +48,29 @@ async function cleanup(settings: NodeSettings): Promise<void> {
 async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Promise<void> {
   log.info({ version: VERSION, node: settings.nodeName, pipeline: settings.pipelineGeneration }, "netplugin starts");
   let runtime: OpenNodeRuntime | undefined;
-  let metrics: Metrics | undefined;
   let handler: CniHandler | undefined;
-  await startInspectServer({
-    host: settings.inspectHost,
-    port: settings.inspectPort,
-    metrics: () => metrics,
-    runtime: () => runtime,
-  });
+  const metrics = createMetrics(sources(() => runtime));
+  const { inspectHost: host, inspectPort: port, cniSocketPath: socketPath } = settings;
+  await startInspectServer({ host, port, metrics, runtime: () => runtime });
   await using _cni = await startCniServer({
-    socketPath: settings.cniSocketPath,
+    socketPath,
     handler: startingHandler(() => handler),
     signal,
     log,
     observe: ({ command, cniCode, durationMs }) =>
-      metrics?.cniCalls.observe({ command, code: String(cniCode) }, durationMs / 1_000),
+      metrics.cniCalls.observe({ command, code: String(cniCode) }, durationMs / 1_000),
   });
   using transport = openTransport({ urls: settings.netmasterUrls, tls: settings.tls });
   const client = createNodeClient(transport, settings.nodeName);
-  await using driver = await openOvsDriver({
+  await using driver = await openDriver(settings, log, signal);
+  await using opened = await openNodeRuntime({ driver, client, settings, metrics: () => metrics, log, signal });
+  runtime = opened;
+  handler = createCniHandler(opened);
+  await serve({ runtime: opened, settings, metrics, signal, transport });
+}
+
+function openDriver(settings: NodeSettings, log: Logger, signal: AbortSignal): Promise<OpenOvsDriver> {
+  return openOvsDriver({
     runDirectory: settings.ovsRunDirectory,
     datapath: settings.datapath,
     uplinks: settings.uplinks,
@@ -76,14 +82,36 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
     signal,
     report: (error) => log.warn({ code: error.code, error: error.message }, "switch"),
   });
-  const getMetrics = () => (metrics ??= createMetrics(sources(() => runtime)));
-  await using opened = await openNodeRuntime({ driver, client, settings, metrics: getMetrics, log, signal });
-  runtime = opened;
-  getMetrics();
+}
+
+interface Service {
+  readonly runtime: OpenNodeRuntime;
+  readonly settings: NodeSettings;
+  readonly metrics: Metrics;
+  readonly transport: Transport;
+  readonly signal: AbortSignal;
+}
+
+/** The loops of a node whose parts are up: presence, watch, bridges, regular comparison. Ends with the signal. */
+async function serve(service: Service): Promise<void> {
+  const { runtime, settings, metrics, signal } = service;
+  const base = keepBase(service);
+  const capabilities = await probeCapabilities(await connected(runtime, signal));
+  runtime.log.info({ capabilities, vtepIp: runtime.vtepIp() }, "this node's means");
+  const onFirstRegistration = (reply: RegisterReply) => void follow(service, reply);
+  await Promise.all([
+    keepPresent({ runtime, settings, capabilities, metrics, signal, onFirstRegistration }),
+    compareRegularly(service, base),
+  ]);
+}
+
+/** Bridges, tunnel port and uplinks are looked at when the switch has restarted or an uplink has changed. */
+function keepBase({ runtime, signal }: Service): TicketLoop {
+  const { driver, flows, log } = runtime;
   const base = startTicketLoop({
     work: async () => {
       await driver.ensureBase();
-      opened.loop.kick();
+      flows.loop.kick();
     },
     signal,
     report: (error) => log.error({ error: error.message }, "cannot set up bridges and uplinks; trying again"),
@@ -91,55 +119,28 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   driver.onChange((change) => {
     if (change.resync || change.uplinks) base.kick();
   });
-  handler = createCniHandler(opened);
-  const capabilities = await probeCapabilities(await connected(opened, signal));
-  log.info({ capabilities, vtepIp: opened.vtepIp() }, "this node's means");
-  await Promise.all([
-    keepPresent({
-      runtime: opened,
-      settings,
-      capabilities,
-      metrics: getMetrics(),
-      signal,
-      onFirstRegistration: (reply) => {
-        void followWatch({
-          transport,
-          nodeName: settings.nodeName,
-          idleTimeoutMs: reply.watchIdleTimeoutMs,
-          signal,
-          onStream: opened.beginStream,
-          onMessages: opened.applyMessages,
-          report: (error) => log.warn({ code: error.code, error: error.message }, "watch"),
-        });
-      },
-    }),
-    compareRegularly(opened, settings.resyncIntervalMs, base.kick, signal),
-  ]);
+  return base;
 }
 
-/** Before the node's parts are up every call is told to come again; DEL and GC too, for nothing is known of the ports yet. */
-function startingHandler(current: () => CniHandler | undefined): CniHandler {
-  const ready = () => {
-    const handler = current();
-    if (handler !== undefined) return handler;
-    throw new NetError("UNAVAILABLE", "netplugin is starting on this node: it waits for Open vSwitch");
-  };
-  return {
-    add: async (request, signal) => ready().add(request, signal),
-    del: async (request, signal) => ready().del(request, signal),
-    check: async (request, signal) => ready().check(request, signal),
-    gc: async (request, signal) => ready().gc(request, signal),
-    status: async (request, signal) => ready().status(request, signal),
-  };
+function follow({ runtime, settings, transport, signal }: Service, reply: RegisterReply): Promise<void> {
+  return followWatch({
+    transport,
+    nodeName: settings.nodeName,
+    idleTimeoutMs: reply.watchIdleTimeoutMs,
+    signal,
+    onStream: runtime.holder.beginStream,
+    onMessages: runtime.holder.applyMessages,
+    report: (error) => runtime.log.warn({ code: error.code, error: error.message }, "watch"),
+  });
 }
 
 function sources(runtime: () => OpenNodeRuntime | undefined) {
   return {
-    flows: () => runtime()?.reconciler.flowCount ?? 0,
+    flows: () => runtime()?.flows.reconciler.flowCount ?? 0,
     endpoints: () => runtime()?.attachments().size ?? 0,
     readyPorts: () => runtime()?.pool.size ?? 0,
     isConnected: () => runtime()?.driver.connected ?? false,
-    enforcedRevision: () => runtime()?.reconciler.enforcedRevision ?? 0n,
+    enforcedRevision: () => runtime()?.flows.reconciler.enforcedRevision ?? 0n,
   };
 }
 
@@ -149,54 +150,12 @@ async function connected(runtime: OpenNodeRuntime, signal: AbortSignal) {
 }
 
 /** All flows, bridges and addresses are compared now and then, whatever the events say. */
-async function compareRegularly(
-  runtime: OpenNodeRuntime,
-  intervalMs: number,
-  kickBase: () => void,
-  signal: AbortSignal,
-): Promise<void> {
+async function compareRegularly({ runtime, settings, signal }: Service, base: TicketLoop): Promise<void> {
   while (!signal.aborted) {
-    await sleep(intervalMs * (0.9 + 0.2 * Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
+    const pauseMs = settings.resyncIntervalMs * (0.9 + 0.2 * Math.random());
+    await sleep(pauseMs, undefined, { signal }).catch(() => {}); // ends with the signal
     if (signal.aborted) return;
-    kickBase();
-    runtime.loop.kick({ full: true });
-    runtime.infra.kick();
+    base.kick();
+    runtime.flows.loop.kick({ full: true });
   }
-}
-
-/** Any netmaster that accepts a connection proves that the node is reachable; with none known there is nothing to prove. */
-async function reachNetmaster(urls: readonly string[], signal: AbortSignal): Promise<void> {
-  const attempts = urls.map((url) => dialUntil(new URL(url), signal));
-  await Promise.any(attempts).catch((error: AggregateError) => {
-    throw new NetError("UNAVAILABLE", `No netmaster is reachable: ${error.errors.map(String).join("; ")}`);
-  });
-}
-
-async function dialUntil(url: URL, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    try {
-      return await dial(url, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      if ((error as NodeJS.ErrnoException).code === "ECONNREFUSED") return; // the host is there, its netmaster is not
-      await sleep(200, undefined, { signal });
-    }
-  }
-}
-
-function dial(url: URL, signal: AbortSignal): Promise<void> {
-  const port = url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port);
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: url.hostname.replace(/^\[|\]$/g, ""), port, timeout: 2_000 });
-    const end = (act: () => void) => {
-      socket.destroy();
-      signal.removeEventListener("abort", onAbort);
-      act();
-    };
-    const onAbort = () => end(() => reject(signal.reason));
-    signal.addEventListener("abort", onAbort, { once: true });
-    socket.once("connect", () => end(resolve));
-    socket.once("timeout", () => end(() => reject(new Error("timed out"))));
-    socket.once("error", (error) => end(() => reject(error)));
-  });
 }

@@ -48,7 +48,7 @@ export async function keepPresent(options: PresenceOptions): Promise<void> {
       );
       intervalMs = reply.heartbeatIntervalMs;
       if (!reply.registered) known = undefined;
-      else await runtime.repairLeases(signal);
+      else await runtime.leases.repair(signal);
       pauseMs = RETRY_MIN_MS;
       await sleep(known === undefined ? RETRY_MIN_MS : intervalMs, undefined, { signal }).catch(() => {}); // ends with the signal
     } catch (thrown) {
@@ -98,7 +98,7 @@ export function conditionsOf({ runtime }: Pick<PresenceOptions, "runtime">): Nod
   for (const [alias, error] of driver.uplinkFailures()) {
     conditions.push({ type: `uplink/${alias}`, status: "failed", message: error.message });
   }
-  const failures = runtime.reconciler.failures();
+  const failures = runtime.flows.reconciler.failures();
   if (failures.size > 0) {
     const [[object, reason] = ["", ""]] = failures;
     const message = `${failures.size} objects cannot be enforced here, first ${object}: ${reason}`;
@@ -110,7 +110,7 @@ export function conditionsOf({ runtime }: Pick<PresenceOptions, "runtime">): Nod
 const RECEIPT_FAILURES_MAX = 100;
 
 function receiptOf(runtime: OpenNodeRuntime): Receipt {
-  const { reconciler } = runtime;
+  const { reconciler } = runtime.flows;
   return {
     enforcedRevision: String(reconciler.enforcedRevision),
     enforcedAt: new Date().toISOString(),

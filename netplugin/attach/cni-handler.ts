@@ -32,7 +32,7 @@ async function add(runtime: NodeRuntime, request: AddRequest, signal: AbortSigna
   if (failure !== undefined) throw new NetError("UNAVAILABLE", failure);
   refuseUnsupported(request);
   using netns = openNetns(request.netns);
-  using _pending = runtime.pending(endpointKeyOf(request.containerId, request.ifName));
+  using _pending = runtime.leases.pending(endpointKeyOf(request.containerId, request.ifName));
   const taken = runtime.pool.take({ signal }).catch((error: unknown) => asNetError(error, "take a ready port"));
   let unused = true;
   try {
@@ -56,7 +56,7 @@ async function releaseFailed(runtime: NodeRuntime, request: AddRequest): Promise
   const key = endpointKeyOf(request.containerId, request.ifName);
   if (runtime.attachments().has(key)) return;
   try {
-    await runtime.releaseUnattached(key, AbortSignal.timeout(UNDO_TIMEOUT_MS));
+    await runtime.leases.endUnattached(key, AbortSignal.timeout(UNDO_TIMEOUT_MS));
   } catch (error) {
     const { message } = asNetError(error, "release the lease");
     runtime.log.warn(
@@ -134,10 +134,10 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
     throw error;
   }
   try {
-    runtime.applyReply(reply);
+    runtime.holder.applyReply(reply);
     const outcomes = await Promise.allSettled([
       dressPod({ netlink: runtime.netlink, panel: runtime.panel, port, netns, link: podLink(request, reply) }, signal),
-      runtime.enforced(reply.endpoint.key, signal),
+      runtime.flows.enforced(reply.endpoint.key, signal),
     ]);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
     signal.throwIfAborted();
@@ -206,17 +206,17 @@ interface DetachOptions {
 async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachOptions): Promise<void> {
   const key = endpointKeyOf(pod.containerId, pod.ifName);
   const attachment = runtime.attachments().get(key);
-  if (attachment === undefined) return runtime.releaseUnattached(key, options.signal);
+  if (attachment === undefined) return runtime.leases.endUnattached(key, options.signal);
   const target = {
     netnsPath: options.netnsPath ?? attachment.netnsPath,
     ifName: pod.ifName,
     lowerIfIndex: await runtime.lowerIfIndex(attachment.portName),
     spareName: peerNameOf(attachment.portName),
   };
-  runtime.releaseEarly(attachment);
-  await Promise.all([runtime.withdrawn(options.signal), undressPod(target, options.signal)]);
+  runtime.holder.releaseEarly(attachment.endpointKey, attachment.epoch);
+  await Promise.all([runtime.flows.withdrawn(options.signal), undressPod(target, options.signal)]);
   runtime.removePort(attachment);
-  await runtime.release(attachment, options.signal);
+  await runtime.leases.release({ key, epoch: attachment.epoch }, options.signal);
 }
 
 /** Detaches every pod of this configuration that the runtime does not know any more. */
@@ -242,7 +242,7 @@ async function check(runtime: NodeRuntime, request: CheckRequest): Promise<void>
   const attachment = runtime.attachments().get(key);
   if (attachment === undefined)
     throw cniFault("container-unknown", `Container ${request.containerId} is not attached here`);
-  runtime.checkEnforced(attachment);
+  runtime.flows.check(attachment);
   const wanted = linkFromResult(request);
   await checkPod(request.netns, wanted, await runtime.lowerIfIndex(attachment.portName));
 }

@@ -1,20 +1,13 @@
 import type { NodeCondition } from "../../state/kinds/node.ts";
+import type { RoundResult } from "./round.ts";
 
-/** What became of the infra networks of this node. */
-export interface InfraOutcome {
-  /** Network → the address that this node has in it. */
-  readonly working: ReadonlyMap<string, string>;
-  /** Network → why this node keeps out of it. */
-  readonly refused: ReadonlyMap<string, string>;
-  /** Network → what went wrong; it is tried again. */
-  readonly failures: ReadonlyMap<string, string>;
-}
+type Outcome = Pick<RoundResult, "working" | "refused" | "failures">;
 
 /** A heartbeat holds 100 conditions at most; others need room too. */
 const CONDITIONS_MAX = 20;
 
 /** What an admin must know: one line for what works, one for each network that does not. */
-export function infraConditions({ working, refused, failures }: InfraOutcome): readonly NodeCondition[] {
+export function infraConditions({ working, refused, failures }: Outcome): readonly NodeCondition[] {
   const troubles: NodeCondition[] = [
     ...[...refused].map(([key, reason]) => trouble("failed", key, `This node has no port in it: ${reason}`)),
     ...[...failures].map(([key, reason]) => trouble("degraded", key, `${reason}; tried again`)),

@@ -25,16 +25,18 @@ export interface WantedPort {
 
 /** The switch makes and removes devices after its database has said so. */
 const DEVICE_TIMEOUT_MS = 3_000;
+/** A port without a device for longer than this needs to be made anew. */
+const DEVICE_LOST_MS = 500;
 const DEVICE_POLL_MS = 20;
 
 /** Brings one port and its device to what they should be; true when something had to be changed. */
 export async function ensureInfraPort(means: PortMeans, wanted: WantedPort, signal: AbortSignal): Promise<boolean> {
   if (!wanted.isPlugged) await plugIn(means, wanted, signal);
-  let state = await deviceOf(means, wanted.name, signal);
+  let state = await deviceOf(means, wanted.name, { timeoutMs: DEVICE_LOST_MS, signal });
   if (state === undefined) {
     await unplugInfraPorts(means, [wanted.name], signal);
     await plugIn(means, wanted, signal);
-    state = await deviceOf(means, wanted.name, signal);
+    state = await deviceOf(means, wanted.name, { timeoutMs: DEVICE_TIMEOUT_MS, signal });
   }
   if (state === undefined) {
     throw new NetError("REJECTED", `The switch has plugged in "${wanted.name}" and made no device for it; see its log`);
@@ -56,10 +58,13 @@ export async function unplugInfraPorts(
   if (names.length === 0) return;
   const failures = await ports.apply({ put: new Map(), remove: new Set(names) }, { signal });
   for (const failure of failures.values()) throw failure;
-  await waitFor(async () => {
-    const present = new Set((await netlink.dump(dumpLinks(), { signal })).map((link) => link.name));
-    return names.some((name) => present.has(name)) ? undefined : true;
-  }, signal);
+  await waitFor(
+    async () => {
+      const present = new Set((await netlink.dump(dumpLinks(), { signal })).map((link) => link.name));
+      return names.some((name) => present.has(name)) ? undefined : true;
+    },
+    { timeoutMs: DEVICE_TIMEOUT_MS, signal },
+  );
 }
 
 async function plugIn({ ports }: PortMeans, wanted: WantedPort, signal: AbortSignal): Promise<void> {
@@ -73,20 +78,26 @@ function specOf({ lease, device }: WantedPort): PortSpec {
   return { kind: "internal", mac: device.mac, mtuBytes: device.mtuBytes, externalIds: attachmentMarks(marks) };
 }
 
-function deviceOf({ netlink }: PortMeans, name: string, signal: AbortSignal): Promise<DeviceState | undefined> {
+interface WaitOptions {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+function deviceOf({ netlink }: PortMeans, name: string, wait: WaitOptions): Promise<DeviceState | undefined> {
   return waitFor(async () => {
     try {
-      return await readDevice(netlink, name, signal);
+      return await readDevice(netlink, name, wait.signal);
     } catch (error) {
       if (isErrno(error, "ENODEV")) return undefined;
       throw error;
     }
-  }, signal);
+  }, wait);
 }
 
 /** Asks until there is an answer, or undefined when there is none in time. */
-async function waitFor<T>(ask: () => Promise<T | undefined>, signal: AbortSignal): Promise<T | undefined> {
-  const deadlineMs = performance.now() + DEVICE_TIMEOUT_MS;
+async function waitFor<T>(ask: () => Promise<T | undefined>, wait: WaitOptions): Promise<T | undefined> {
+  const { timeoutMs, signal } = wait;
+  const deadlineMs = performance.now() + timeoutMs;
   for (;;) {
     const answer = await ask();
     if (answer !== undefined || performance.now() > deadlineMs) return answer;

@@ -1,0 +1,109 @@
+import type { Logger } from "pino";
+import type { OpenOvsDriver } from "../../drivers/ovs/driver.ts";
+import { NetError } from "../../state/errors.ts";
+import type { Attachment } from "../attach/attachment.ts";
+import type { MachineView } from "../machine-view.ts";
+import type { Metrics } from "../metrics.ts";
+import type { NodeSettings } from "../settings.ts";
+import { objectId } from "../view/messages.ts";
+import type { ViewHolder } from "../view/view-holder.ts";
+import { createAnnouncer } from "./announce.ts";
+import { createFlowReconciler, type FlowReconciler } from "./flow-reconciler.ts";
+import { startTicketLoop, type TicketLoop } from "./ticket-loop.ts";
+
+export interface FlowKeeperOptions {
+  readonly driver: OpenOvsDriver;
+  readonly holder: ViewHolder;
+  readonly machine: MachineView;
+  readonly settings: NodeSettings;
+  readonly metrics: () => Metrics;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** The flows of this node, always on their way to what the view says. */
+export interface FlowKeeper {
+  readonly reconciler: FlowReconciler;
+  readonly loop: TicketLoop;
+  /** Waits until the endpoint's flows are in the switch, behind a barrier; one that cannot be enforced is an error. */
+  enforced(endpointKey: string, signal: AbortSignal): Promise<void>;
+  /** Throws when the endpoint's flows are not in the switch. */
+  check(attachment: Attachment): void;
+  /** Waits until what has left the view has left the switch. With the switch away there is nothing to wait for. */
+  withdrawn(signal: AbortSignal): Promise<void>;
+}
+
+export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
+  const { driver, holder, log } = options;
+  const reconciler = openReconciler(options);
+  const announcer = openAnnouncer(options, reconciler);
+  const loop = startTicketLoop({
+    work: async (full, signal) => {
+      const end = options.metrics().flowRounds.startTimer({ kind: full ? "full" : "change" });
+      await reconciler.reconcile(full, signal);
+      announcer.look();
+      end();
+    },
+    signal: options.signal,
+    report: (error) => {
+      options.metrics().reconcileFailures.inc();
+      log.error({ code: error.code, error: error.message }, "cannot bring the switch up to date; trying again");
+    },
+  });
+  holder.onStep((changes) => {
+    reconciler.touch(changes);
+    loop.kick();
+  });
+  driver.onChange(({ resync }) => {
+    if (resync) reconciler.expectLoss();
+    loop.kick({ full: resync });
+  });
+  return {
+    reconciler,
+    loop,
+    enforced: async (endpointKey, signal) => {
+      await loop.done(signal);
+      const id = objectId("endpoint", endpointKey);
+      const failure = reconciler.failures().get(id);
+      if (failure !== undefined) throw new NetError("REJECTED", `This node cannot connect the pod: ${failure}`);
+      if (!reconciler.isInstalled(id)) throw new NetError("UNAVAILABLE", "The endpoint has been released meanwhile");
+    },
+    check: ({ endpointKey }) => {
+      if (reconciler.isInstalled(objectId("endpoint", endpointKey))) return;
+      throw new NetError("UNAVAILABLE", "The pod's flows are not in the switch (yet)");
+    },
+    withdrawn: async (signal) => {
+      if (holder.view().complete && driver.connected) await loop.done(signal);
+    },
+  };
+}
+
+function openReconciler({ driver, settings, log, holder, machine, metrics }: FlowKeeperOptions): FlowReconciler {
+  return createFlowReconciler({
+    driver: driver.flows,
+    generation: settings.pipelineGeneration,
+    log,
+    view: holder.view,
+    machine: machine.machine,
+    onDrift: (drift) => {
+      for (const difference of ["missing", "changed", "foreign"] as const) {
+        metrics().flowDrift.inc({ difference }, drift[difference].length);
+      }
+    },
+  });
+}
+
+function openAnnouncer(options: FlowKeeperOptions, { isInstalled }: FlowReconciler) {
+  const { driver, holder, machine, settings, log } = options;
+  return createAnnouncer({
+    view: holder.view,
+    machine: machine.machine,
+    attachments: machine.attachments,
+    isInstalled,
+    generation: settings.pipelineGeneration,
+    send: (packet, signal) => driver.flowConnection.connection().packetOut(packet, { signal }),
+    signal: options.signal,
+    onOutcome: (outcome) => options.metrics().announcements.inc({ outcome }),
+    report: (error) => log.warn({ code: error.code, error: error.message }, "announcement"),
+  });
+}
