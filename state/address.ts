@@ -14,13 +14,29 @@ export interface Subnet extends AddressRange {
   readonly prefixLength: number;
 }
 
-const IPV4_PATTERN = /^(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}$/;
+const DOT = 0x2e;
+const ZERO = 0x30;
+const NINE = 0x39;
 const ADDRESS_BITS = { 4: 32, 6: 128 } as const;
 
-/** Parses a dotted quad without leading zeros; undefined when it is none. */
+/** Parses a dotted quad without leading zeros; undefined when it is none. In one pass: verdicts on packets need it quick. */
 export function parseIpv4(text: string): bigint | undefined {
-  if (!IPV4_PATTERN.test(text)) return undefined;
-  return text.split(".").reduce((value, part) => value * 256n + BigInt(part), 0n);
+  let value = 0;
+  let octet = -1;
+  let dotCount = 0;
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    if (code === DOT && octet >= 0) {
+      value = value * 256 + octet;
+      octet = -1;
+      dotCount += 1;
+    } else {
+      if (code < ZERO || code > NINE || octet === 0) return undefined;
+      octet = Math.max(octet, 0) * 10 + code - ZERO;
+      if (octet > 255) return undefined;
+    }
+  }
+  return dotCount === 3 && octet >= 0 ? BigInt(value * 256 + octet) : undefined;
 }
 
 export function formatIpv4(address: bigint): string {

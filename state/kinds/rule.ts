@@ -3,9 +3,17 @@ import { Name, OptionalName } from "../names.ts";
 import { parseRuleAddress } from "../rule-address.ts";
 import { checkedText } from "../text-check.ts";
 
+/** Most ports that one rule can list. */
+export const RULE_PORTS_MAX = 64;
+
+const Port = z.int().min(1).max(65_535);
+
 const RuleAddress = checkedText(64, (text) => text === "" || parseRuleAddress(text)).default("");
 
-/** What the admin says of a policy rule (contract §6.5). `port` 0 and empty strings mean "any". */
+/**
+ * What the admin says of a policy rule (contract §6.5). `port` 0 and empty strings mean "any". Beyond the contract: `portEnd` makes
+ * `port` the first of a range, `ports` lists several ports instead of one.
+ */
 export const Rule = z.object({
   tenantName: Name,
   policyName: Name,
@@ -19,6 +27,8 @@ export const Rule = z.object({
     .refine((text) => !/^[0-9]+$/.test(text) || Number(text) <= 255, "must be at most 255")
     .default(""),
   port: z.int().min(0).max(65_535).default(0),
+  portEnd: Port.optional(),
+  ports: z.array(Port).min(1).max(RULE_PORTS_MAX).optional(),
   fromEndpointGroup: OptionalName,
   toEndpointGroup: OptionalName,
   fromNetwork: OptionalName,
