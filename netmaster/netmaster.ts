@@ -219,7 +219,7 @@ function restServices(core: Core): RestServices {
       const leaderUrl = leader?.id === self.id && !isLeader ? undefined : leader?.restUrl;
       const addresses = new Set([self.restUrl, ...(leader === undefined ? [] : [leader.restUrl])]);
       const netmasters = [...addresses].map((url) => new URL(url).host);
-      return { isLeader, self: new URL(self.restUrl).host, leaderUrl, netmasters };
+      return { isLeader, self: new URL(self.restUrl).host, leaderUrl, term: directory.term(), netmasters };
     },
     readiness: () => readiness(core),
     receipt: heartbeats.receipt.bind(heartbeats),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { NetError } from "../../state/errors.ts";
 import { LEADER_KEY } from "../../state/keys.ts";
 import type { Store } from "../../state/store/store.ts";
 
@@ -18,33 +19,34 @@ export type LeaderInfo = Readonly<z.infer<typeof LeaderInfo>>;
 export interface LeaderDirectory extends AsyncDisposable {
   /** Undefined: nobody, or not known yet. */
   current(): LeaderInfo | undefined;
-  /** Store revision at which the present leader took over. */
-  epoch(): bigint | undefined;
-  onChange(listener: () => void): () => void;
+  /** Aborts when the present leader, or the present lack of one, is over: what it was asked for is not answered any more. */
+  term(): AbortSignal;
 }
 
 /** Follows the leader key. */
 export function followLeader(store: Store): LeaderDirectory {
   let leader: { readonly info: LeaderInfo; readonly epoch: bigint } | undefined;
-  const listeners = new Set<() => void>();
+  let term = new AbortController();
+  function take(next: typeof leader): void {
+    if (next?.epoch === leader?.epoch) return;
+    leader = next;
+    const over = term;
+    term = new AbortController();
+    over.abort(new NetError("UNAVAILABLE", "The leader has changed", { reason: "no-leader" }));
+  }
   const watch = store.watch(LEADER_KEY, (events) => {
     for (const event of events) {
       if (event.kind === "put" && event.value.key === LEADER_KEY) {
         const info = readInfo(event.value.value);
-        leader = info === undefined ? undefined : { info, epoch: event.value.createRevision };
+        take(info === undefined ? undefined : { info, epoch: event.value.createRevision });
       } else if (event.kind === "delete" && event.key === LEADER_KEY) {
-        leader = undefined;
+        take(undefined);
       }
     }
-    for (const listener of listeners) listener();
   });
   return {
     current: () => leader?.info,
-    epoch: () => leader?.epoch,
-    onChange(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    term: () => term.signal,
     [Symbol.asyncDispose]: () => watch.close(),
   };
 }

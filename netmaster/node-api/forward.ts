@@ -38,6 +38,7 @@ export async function forwardCall(options: CallForwarderOptions, request: Incomi
       headers: request.headers,
       body: await readBody(request, options.bodyLimitBytes),
       self: options.selfId,
+      signal: options.directory.term(),
       client: String(request.headers[CLIENT_HEADER] ?? request.socket.remoteAddress ?? ""),
     },
     options.tls,

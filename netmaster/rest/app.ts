@@ -159,7 +159,7 @@ function pathOf({ url }: FastifyRequest): string {
 
 async function forward(app: App, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { services, options } = app;
-  const { leaderUrl, self } = services.leader();
+  const { leaderUrl, self, term } = services.leader();
   if (leaderUrl === undefined || request.headers[FORWARDED_HEADER] !== undefined) {
     throw new NetError("UNAVAILABLE", "There is no leader now that could make the change; try again", {
       reason: "no-leader",
@@ -173,6 +173,7 @@ async function forward(app: App, request: FastifyRequest, reply: FastifyReply): 
     body: bytesOf(request),
     self,
     client: clientName(request.raw),
+    ...(term === undefined ? {} : { signal: term }),
   };
   const answered = await forwardToLeader(leaderUrl, forwarded, options.forwardTls);
   await showOwnWrite(services, answered.headers[REVISION_HEADER]);

@@ -32,6 +32,8 @@ export interface Forwarded {
   readonly body: Uint8Array | undefined;
   readonly self: string;
   readonly client: string;
+  /** Gives up: the leader that is asked leads no longer. */
+  readonly signal?: AbortSignal;
 }
 
 export interface LeaderAnswer {
@@ -55,7 +57,7 @@ export function forwardToLeader(leaderUrl: string, forwarded: Forwarded, tls: Fo
       path: forwarded.url,
       method: forwarded.method,
       headers: carriedHeaders(forwarded),
-      signal: AbortSignal.timeout(LEADER_TIMEOUT_MS),
+      signal: deadline(forwarded.signal),
     };
     const outgoing = send(options, (answer) =>
       collect(answer).then(resolve, (error: unknown) => reject(unreachable(leaderUrl, error))),
@@ -63,6 +65,11 @@ export function forwardToLeader(leaderUrl: string, forwarded: Forwarded, tls: Fo
     outgoing.on("error", (error) => reject(unreachable(leaderUrl, error)));
     outgoing.end(forwarded.body);
   });
+}
+
+function deadline(signal: AbortSignal | undefined): AbortSignal {
+  const timeout = AbortSignal.timeout(LEADER_TIMEOUT_MS);
+  return signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
 }
 
 function carriedHeaders({ headers, body, self, client }: Forwarded): Record<string, string | string[]> {
