@@ -41,7 +41,7 @@ export class Sender {
         return this.#sendJson(answer.value, request, reply);
       case "lines":
         void reply.headers({ [REVISION_HEADER]: `${answer.revision}`, "content-type": "application/x-ndjson" });
-        return request.method === "HEAD" ? reply.send(Buffer.alloc(0)) : this.#sendLines(answer, request, reply);
+        return request.method === "HEAD" ? reply.send(Buffer.alloc(0)) : this.#sendLines(answer, reply);
       default:
         return answer satisfies never;
     }
@@ -56,7 +56,7 @@ export class Sender {
     return reply.send(Readable.from(this.#logged(resumed([first.value, second.value], pieces)), { objectMode: false }));
   }
 
-  #sendLines({ lines }: Lines, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  #sendLines({ lines }: Lines, reply: FastifyReply): FastifyReply {
     if (this.#watches.size >= MAX_WATCHES) {
       const message = `${MAX_WATCHES} watches are open already; try again, or ask another netmaster`;
       throw new NetError("UNAVAILABLE", message, { reason: "too-many-watches" });
@@ -64,7 +64,7 @@ export class Sender {
     const watch = new AbortController();
     this.#watches.add(watch);
     this.#metrics.watches.set(this.#watches.size);
-    request.raw.socket.once("close", () => watch.abort());
+    reply.raw.once("close", () => watch.abort());
     watch.signal.addEventListener("abort", () => this.#forget(watch), { once: true });
     const stream = Readable.from(this.#logged(lines(watch.signal)), { objectMode: false, highWaterMark: 65_536 });
     stream.once("close", () => watch.abort());

@@ -38,71 +38,84 @@ const LEADER: LeaderInfo = {
   netmasters: ["127.0.0.1:9999"],
 };
 
-/** @param isEmpty leave out what every leader bootstraps */
-export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
-  let view: FrozenView = emptyView();
-  const claimed = new Map<string, string>();
-  let journal: ObjectChange[] = [];
-  let forgottenTo = 0n;
-  const listeners = new Set<(change: ViewChange) => void>();
-  const audits: object[] = [];
-  let epochCount = 0;
+/** Objects, claims and the changes that led to them. */
+class FakeStore {
+  view: FrozenView = emptyView();
+  readonly claimed = new Map<string, string>();
+  readonly listeners = new Set<(change: ViewChange) => void>();
+  #journal: ObjectChange[] = [];
+  #forgottenTo = 0n;
 
-  const context: IntentContext = {
+  commit(plan: Plan<unknown>): void {
+    checkPlan(plan, this.claimed);
+    const { puts, deletes, claims, releases } = plan;
+    if (puts.length + deletes.length + claims.length + releases.length === 0) return;
+    const revision = this.view.revision + 1n;
+    const changes = [...deletes.map(({ kind, key }) => ({ kind, key, record: undefined })), ...puts].map(
+      ({ kind, key, record }) =>
+        ({ kind, key, record, previous: this.view.records(kind).get(key), modRevision: revision }) as ObjectChange,
+    );
+    for (const key of releases) this.claimed.delete(key);
+    for (const { storeKey, owner } of claims) this.claimed.set(storeKey, owner);
+    this.view = applyChanges(this.view, changes, revision);
+    this.#journal.push(...changes);
+    for (const listener of [...this.listeners]) listener({ view: this.view, changes });
+  }
+
+  since(revision: bigint): readonly ObjectChange[] | undefined {
+    if (revision < this.#forgottenTo) return undefined;
+    return this.#journal.filter((change) => change.modRevision > revision);
+  }
+
+  forget(): void {
+    this.#journal = [];
+    this.#forgottenTo = this.view.revision;
+  }
+}
+
+/** Time stands still, epochs are counted. */
+function countingContext(): IntentContext {
+  let epochCount = 0;
+  return {
     now: "2026-01-01T00:00:00.000Z",
     newEpoch: () => {
       epochCount += 1;
       return `epoch-${epochCount}` as Epoch;
     },
   };
+}
 
-  function commit(plan: Plan<unknown>): void {
-    checkPlan(plan, claimed);
-    const { puts, deletes, claims, releases } = plan;
-    if (puts.length + deletes.length + claims.length + releases.length === 0) return;
-    const revision = view.revision + 1n;
-    const changes = [...deletes.map(({ kind, key }) => ({ kind, key, record: undefined })), ...puts].map(
-      ({ kind, key, record }) =>
-        ({ kind, key, record, previous: view.records(kind).get(key), modRevision: revision }) as ObjectChange,
-    );
-    for (const key of releases) claimed.delete(key);
-    for (const { storeKey, owner } of claims) claimed.set(storeKey, owner);
-    view = applyChanges(view, changes, revision);
-    journal.push(...changes);
-    for (const listener of [...listeners]) listener({ view, changes });
-  }
-
+/** @param isEmpty leave out what every leader bootstraps */
+export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
+  const store = new FakeStore();
+  const context = countingContext();
+  const audits: object[] = [];
+  const receipts = new Map<string, Receipt>();
   function run<Request, Reply>(intent: Intent<Request, Reply>, request: Request): Reply {
-    const plan = intent(view, request, context);
-    commit(plan);
+    const plan = intent(store.view, request, context);
+    store.commit(plan);
     return plan.reply;
   }
-
-  const receipts = new Map<string, Receipt>();
   const cluster: FakeCluster = {
     run,
     audits,
     receipts,
-    claims: () => [...claimed.keys()].sort(),
+    claims: () => [...store.claimed.keys()].sort(),
     leaderInfo: LEADER,
-    forgetChanges() {
-      journal = [];
-      forgottenTo = view.revision;
-    },
-    view: () => view,
+    forgetChanges: () => store.forget(),
+    view: () => store.view,
     onChange(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
+      store.listeners.add(listener);
+      return () => store.listeners.delete(listener);
     },
-    changesSince: (revision) =>
-      revision < forgottenTo ? undefined : journal.filter((change) => change.modRevision > revision),
+    changesSince: (revision) => store.since(revision),
     waitForRevision: async (revision) => {
-      if (revision > view.revision) throw new NetError("TIMEOUT", `Revision ${revision} did not come`);
-      return view;
+      if (revision > store.view.revision) throw new NetError("TIMEOUT", `Revision ${revision} did not come`);
+      return store.view;
     },
     async submit(intent, request) {
       if (!cluster.leaderInfo.isLeader) throw new NetError("UNAVAILABLE", "Not the leader", { reason: "no-leader" });
-      return { reply: run(intent, request), revision: view.revision };
+      return { reply: run(intent, request), revision: store.view.revision };
     },
     leader: () => cluster.leaderInfo,
     readiness: () => ({ isReady: true, reason: "ok" }),
