@@ -95,7 +95,7 @@ export async function printTour(cluster: Cluster, withDemo: boolean): Promise<vo
       "  deploy/sandbox pod add first --node n1",
     );
   }
-  lines.push("  deploy/sandbox node exec n1 -- ovs-ofctl -O OpenFlow14 dump-flows contiv-int");
+  lines.push("  deploy/sandbox node exec n1 -- ovs-ofctl dump-flows contiv-int");
   lines.push("  deploy/sandbox logs netplugin-n1", "  deploy/sandbox down");
   process.stdout.write(`${lines.join("\n")}\n`);
 }

@@ -57,15 +57,33 @@ export async function addPod(
   if (existsSync(podFile(layout, name)))
     throw new NetError("CONFLICT", `Pod "${name}" exists; remove it with: pod rm ${name}`);
   if (!netnsExists(nodeNetns(layout.underlay, node))) throw new NetError("NOT_FOUND", `There is no node n${node}`);
+  const pod = await preparePod(layout, name, node, placement);
+  const result = await callShim(layout, pod, "ADD");
+  if (result.exitCode === 0) return result.stdout;
+  await removePod(layout, name);
+  throw new NetError("REJECTED", `Cannot attach pod "${name}" to node n${node}: ${cniMessage(result)}`);
+}
+
+/** Writes the pod down and makes its namespace; nothing is attached yet. */
+export async function preparePod(
+  layout: ClusterLayout,
+  name: string,
+  node: number,
+  placement: PodPlacement,
+): Promise<Pod> {
   const pod: Pod = { name, node, containerId: randomBytes(32).toString("hex"), labels: podLabels(placement) };
   mkdirSync(join(layout.home.directory, "pods"), { recursive: true });
   writeFileSync(podFile(layout, name), JSON.stringify(pod));
   await run(["ip", "netns", "add", podNetns(layout.underlay, name)]);
   await run(["ip", "-n", podNetns(layout.underlay, name), "link", "set", "lo", "up"]);
-  const result = await callShim(layout, pod, "ADD");
-  if (result.exitCode === 0) return result.stdout;
-  await removePod(layout, name);
-  throw new NetError("REJECTED", `Cannot attach pod "${name}" to node n${node}: ${cniMessage(result)}`);
+  return pod;
+}
+
+/** Removes the pod's namespace and forgets it; it should be detached. */
+export async function discardPod(layout: ClusterLayout, name: string): Promise<void> {
+  const netns = podNetns(layout.underlay, name);
+  if (netnsExists(netns)) await run(["ip", "netns", "delete", netns]);
+  rmSync(podFile(layout, name), { force: true });
 }
 
 /** Detaches the pod and removes its namespace. */
@@ -73,20 +91,23 @@ export async function removePod(layout: ClusterLayout, name: string): Promise<vo
   const pod = findPod(layout, name);
   const result = await callShim(layout, pod, "DEL");
   if (result.exitCode !== 0) throw new NetError("REJECTED", `Cannot detach pod "${name}": ${cniMessage(result)}`);
-  const netns = podNetns(layout.underlay, name);
-  if (netnsExists(netns)) await run(["ip", "netns", "delete", netns]);
-  rmSync(podFile(layout, name), { force: true });
+  await discardPod(layout, name);
 }
 
 /** Calls the CNI shim with the environment and configuration that a runtime would give it. */
 export function callShim(layout: ClusterLayout, pod: Pod, command: string): Promise<RunResult> {
-  const shim = join(projectRoot(), "cni-shim/contiv");
   const env = { ...process.env, ...shimEnvironment(layout, pod, command) };
-  const argv = inNetns(nodeNetns(layout.underlay, pod.node), [shim]);
-  return run(argv, { env, stdin: networkConfiguration(pod), timeoutMs: CNI_TIMEOUT_MS, allowFailure: true });
+  const options = { env, stdin: networkConfiguration(pod), timeoutMs: CNI_TIMEOUT_MS, allowFailure: true };
+  return run(shimArgv(layout, pod.node), options);
 }
 
-function shimEnvironment(layout: ClusterLayout, pod: Pod, command: string): Record<string, string> {
+/** The shim, as it is executed on a node. */
+export function shimArgv(layout: ClusterLayout, node: number): readonly string[] {
+  return inNetns(nodeNetns(layout.underlay, node), [join(projectRoot(), "cni-shim/contiv")]);
+}
+
+/** The variables of a CNI call. */
+export function shimEnvironment(layout: ClusterLayout, pod: Pod, command: string): Record<string, string> {
   return {
     CNI_COMMAND: command,
     CNI_CONTAINERID: pod.containerId,

@@ -10,6 +10,7 @@ import type { ViewHolder } from "../view/view-holder.ts";
 import { createAnnouncer } from "./announce.ts";
 import { createFlowReconciler, type FlowReconciler } from "./flow-reconciler.ts";
 import { startTicketLoop, type TicketLoop } from "./ticket-loop.ts";
+import { createTunnelWarmer } from "./tunnel-warmer.ts";
 
 export interface FlowKeeperOptions {
   readonly driver: OpenOvsDriver;
@@ -37,11 +38,13 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
   const { driver, holder, log } = options;
   const reconciler = openReconciler(options);
   const announcer = openAnnouncer(options, reconciler);
+  const warmer = openWarmer(options);
   const loop = startTicketLoop({
     work: async (full, signal) => {
       const end = options.metrics().flowRounds.startTimer({ kind: full ? "full" : "change" });
       await reconciler.reconcile(full, signal);
       announcer.look();
+      warmer.look();
       end();
     },
     signal: options.signal,
@@ -55,7 +58,10 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
     loop.kick();
   });
   driver.onChange(({ resync }) => {
-    if (resync) reconciler.expectLoss();
+    if (resync) {
+      reconciler.expectLoss();
+      warmer.forget();
+    }
     loop.kick({ full: resync });
   });
   return {
@@ -105,5 +111,15 @@ function openAnnouncer(options: FlowKeeperOptions, { isInstalled }: FlowReconcil
     signal: options.signal,
     onOutcome: (outcome) => options.metrics().announcements.inc({ outcome }),
     report: (error) => log.warn({ code: error.code, error: error.message }, "announcement"),
+  });
+}
+
+function openWarmer({ driver, holder, machine, log, signal }: FlowKeeperOptions) {
+  return createTunnelWarmer({
+    view: holder.view,
+    machine: machine.machine,
+    send: (packet, caller) => driver.flowConnection.connection().packetOut(packet, { signal: caller }),
+    signal,
+    report: (error) => log.debug({ code: error.code, error: error.message }, "tunnel"),
   });
 }
