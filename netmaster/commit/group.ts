@@ -1,8 +1,7 @@
 import { NetError } from "../../state/errors.ts";
 import { objectKey } from "../../state/keys.ts";
 import { type Guard, MAX_COMMIT_OPERATIONS, type Put } from "../../state/store/store.ts";
-import type { FrozenView } from "../view/cluster-view.ts";
-import { applyChanges } from "../view/cluster-view.ts";
+import { type FrozenView, ViewDraft } from "../view/cluster-view.ts";
 import { MAX_PLAN_OPERATIONS, type ObjectChange, type Plan } from "../view/types.ts";
 
 /** What becomes of one store key: a value, or nothing. */
@@ -23,16 +22,16 @@ const MAX_KEYS = MAX_COMMIT_OPERATIONS - 1;
 export class Group {
   readonly #base: FrozenView;
   readonly #writes = new Map<string, Write>();
-  #head: FrozenView;
+  readonly #draft: ViewDraft;
+  /**
+   * The view after the plans so far; it changes with each. The revisions of what they write are not known yet and shown as 0.
+   */
+  readonly head: FrozenView;
 
   constructor(base: FrozenView) {
     this.#base = base;
-    this.#head = base;
-  }
-
-  /** The view after the plans so far. */
-  get head(): FrozenView {
-    return this.#head;
+    this.#draft = new ViewDraft(base);
+    this.head = this.#draft.live(base.revision);
   }
 
   /** False: the plan does not fit any more and must wait for the next group. */
@@ -42,7 +41,7 @@ export class Group {
     for (const key of writes.keys()) keys.add(key);
     if (keys.size > MAX_KEYS) return false;
     for (const [key, write] of writes) this.#fold(key, write);
-    this.#head = applyPlan(this.#head, plan);
+    this.#draft.apply(changesOf(plan, this.head));
     return true;
   }
 
@@ -98,13 +97,11 @@ function guardOf(key: string, modRevision: bigint | undefined): Guard {
   return modRevision === undefined ? { key, is: "absent" } : { key, is: "at", modRevision };
 }
 
-/** The view as it will be when the plan is committed; the revisions of what it writes are not known yet and shown as 0. */
-export function applyPlan(view: FrozenView, plan: Plan<unknown>): FrozenView {
-  if (plan.puts.length + plan.deletes.length === 0) return view;
-  const changes: ObjectChange[] = [];
-  for (const { kind, key } of plan.deletes) changes.push(plannedChange(view, kind, key, undefined));
-  for (const { kind, key, record } of plan.puts) changes.push(plannedChange(view, kind, key, record));
-  return applyChanges(view, changes, view.revision);
+function changesOf({ puts, deletes }: Plan<unknown>, view: FrozenView): readonly ObjectChange[] {
+  return [
+    ...deletes.map(({ kind, key }) => plannedChange(view, kind, key, undefined)),
+    ...puts.map(({ kind, key, record }) => plannedChange(view, kind, key, record)),
+  ];
 }
 
 function plannedChange(

@@ -184,15 +184,15 @@ export class ViewDraft {
     this.#books.apply(changes, this.#sources);
   }
 
+  /** A view that changes with the draft: for plans that follow each other, of which each is made on those before. */
+  live(revision: bigint): FrozenView {
+    const parts = { tables: this.#tables.live, indexes: this.#indexes.live, ids: this.#ids.live };
+    return new FrozenView({ revision, books: this.#books, ...parts });
+  }
+
   freeze(revision: bigint): FrozenView {
-    const tables = this.#tables.freeze();
-    return new FrozenView({
-      revision,
-      tables,
-      indexes: this.#indexes.freeze(),
-      books: this.#books,
-      ids: this.#ids.freeze(),
-    });
+    const parts = { tables: this.#tables.freeze(), indexes: this.#indexes.freeze(), ids: this.#ids.freeze() };
+    return new FrozenView({ revision, books: this.#books, ...parts });
   }
 
   #store({ kind, key, record, previous, modRevision }: ObjectChange): void {

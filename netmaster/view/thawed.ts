@@ -21,6 +21,11 @@ export class Thawed<N extends string, V extends { clone(): V }> {
     return this.#parts[name];
   }
 
+  /** The parts as they are at any time, while they change. */
+  get live(): Readonly<Record<N, V>> {
+    return this.#parts;
+  }
+
   freeze(): Readonly<Record<N, V>> {
     return Object.freeze(this.#parts);
   }
