@@ -368,3 +368,17 @@ table("VLAN, bridge, flood", `mode bridge flood ${NODES} ${networks("vlan")} ${E
   ["ARP for a known pod", `${ARP_A},arp_tpa=10.1.1.20`, VLAN_FLOOD],
   ["uplink, ARP with neither known", `${FROM_UPLINK},${ARP_ASK},arp_spa=10.1.1.250,arp_tpa=10.1.1.99`, ["11", "12"]],
 ]);
+
+const MIXED = networks("vxlan").replace("t1:green vxlan", "t1:green vlan");
+const FROM_C = "in_port=13,dl_src=02:02:0a:01:02:01,ip,nw_src=10.1.2.1,nw_ttl=64";
+
+table("VXLAN and VLAN in one tenant, routing", `mode routing proxy ${NODES} ${MIXED} ${ENDPOINTS}`, [
+  ["from VXLAN to VLAN, remote", `${IP_A},${GATEWAY},nw_dst=10.1.2.20`, ["uplink.200"]],
+  ["from VLAN to VXLAN, remote", `${FROM_C},${GATEWAY},nw_dst=10.1.1.20`, ["192.0.2.2#100"]],
+  ["from VLAN to VXLAN, on this node", `${FROM_C},${GATEWAY},nw_dst=10.1.1.2`, ["12"]],
+  [
+    "VLAN broadcast stays on the VLAN",
+    `in_port=13,dl_src=02:02:0a:01:02:01,${BROADCAST},ip,nw_src=10.1.2.1`,
+    ["uplink.200"],
+  ],
+]);
