@@ -125,12 +125,13 @@ const step: fc.Arbitrary<Step> = fc.record({
   group: fc.constantFrom("a", "b"),
 });
 
+interface Model {
+  readonly held: Set<bigint>;
+  readonly pools: Map<string, AddressRange>;
+}
+
 /** Does the step on the book and on the plain model; refuses what an intent would refuse. */
-function apply(
-  book: AddressPool,
-  model: { readonly held: Set<bigint>; readonly pools: Map<string, AddressRange> },
-  { step, value, group }: Step,
-): void {
+function apply(book: AddressPool, model: Model, { step, value, group }: Step): void {
   if (step === "take") {
     const groupKey = model.pools.has(group) ? group : undefined;
     const next = book.nextFree(groupKey);
@@ -158,6 +159,35 @@ function apply(
   }
 }
 
+/** What the book shows as free: of the network, and of each pool. */
+function shownFree(book: AddressPool): object {
+  const list = (ranges: Iterable<AddressRange>) => Array.from(ranges, ({ first, last }) => `${first}-${last}`).join();
+  const groups = ["a", "b"].map((group) => list(book.freeRangesOf(group)));
+  return { open: list(book.freeRanges()), groups };
+}
+
+function modelFree({ held, pools }: Model): object {
+  const isPooled = (address: bigint) =>
+    [...pools.values()].some(({ first, last }) => first <= address && address <= last);
+  const rangesWhere = (isFree: (address: bigint) => boolean) => {
+    const ranges: string[] = [];
+    for (let address = BOUNDS.first; address <= BOUNDS.last; address += 1n) {
+      if (!isFree(address)) continue;
+      const first = address;
+      while (address < BOUNDS.last && isFree(address + 1n)) address += 1n;
+      ranges.push(`${first}-${address}`);
+    }
+    return ranges.join();
+  };
+  const groups = ["a", "b"].map((group) => {
+    const range = pools.get(group);
+    return rangesWhere(
+      (address) => range !== undefined && range.first <= address && address <= range.last && !held.has(address),
+    );
+  });
+  return { open: rangesWhere((address) => !held.has(address) && !isPooled(address)), groups };
+}
+
 describe("properties", () => {
   it("never gives an address twice, never loses one, and old clones stay as they were", () => {
     fc.assert(
@@ -175,6 +205,7 @@ describe("properties", () => {
         for (let address = BOUNDS.first; address <= BOUNDS.last; address += 1n) {
           expect(book.isTaken(address)).toBe(model.held.has(address));
         }
+        expect(shownFree(book)).toEqual(modelFree(model));
         for (const group of [undefined, ...model.pools.keys()]) takeAll(book, group);
         expect(book.leasedCount).toBe(Number(BOUNDS.last));
       }),
