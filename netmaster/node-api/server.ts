@@ -149,7 +149,10 @@ function sendError({ log }: NodeApiOptions, thrown: unknown, request: FastifyReq
 /** Errors of the HTTP layer (malformed JSON, body too large) are the caller's. */
 function fromFastify(thrown: unknown): NetError {
   if (thrown instanceof NetError) return thrown;
-  const status = (thrown as { statusCode?: unknown } | null)?.statusCode;
-  const isCallers = typeof status === "number" && status >= 400 && status < 500;
-  return asNetError(thrown, "read the request", isCallers ? "INVALID" : "INTERNAL");
+  const { code, statusCode = 500 } = (thrown ?? {}) as { readonly code?: unknown; readonly statusCode?: number };
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+    const message = `The body is longer than ${BODY_LIMIT_BYTES} bytes`;
+    return new NetError("INVALID", message, { reason: "body-too-large", cause: thrown });
+  }
+  return asNetError(thrown, "read the request", statusCode >= 400 && statusCode < 500 ? "INVALID" : "INTERNAL");
 }

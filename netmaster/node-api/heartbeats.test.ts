@@ -1,0 +1,77 @@
+import { describe, expect, it } from "vitest";
+import type { NodeCondition } from "../../state/kinds/node.ts";
+import { manualClock } from "../../state/store/clock.ts";
+import { put, worldView } from "../view/testing.ts";
+import { Heartbeats } from "./heartbeats.ts";
+
+const VIEW = worldView("node n1\nnode n2");
+const DEGRADED: NodeCondition = { type: "uplink", status: "degraded", message: "eth1 is missing" };
+
+function nodeIn(view = VIEW) {
+  const node = view.records("node").get("n1");
+  if (node === undefined) throw new Error("no node");
+  return node;
+}
+
+function started() {
+  const clock = manualClock();
+  return { clock, heartbeats: new Heartbeats({ nodeTimeoutMs: 15_000, clock }) };
+}
+
+const names = (changes: readonly { readonly name: string }[]) => changes.map(({ name }) => name);
+
+describe("heartbeats", () => {
+  it("make a node unreachable after its timeout, and ready again with the next one", () => {
+    const { clock, heartbeats } = started();
+    clock.advance(10_000);
+    heartbeats.note(nodeIn(), { bootId: "b", conditions: [] });
+    clock.advance(5_000);
+    expect(names(heartbeats.silent(VIEW))).toEqual(["n2"]);
+    clock.advance(10_000);
+    expect(names(heartbeats.silent(VIEW))).toEqual(["n1", "n2"]);
+    const away = put(VIEW, { kind: "node", record: { ...nodeIn(), state: "unreachable" } });
+    expect(names(heartbeats.silent(away))).toEqual(["n2"]);
+    expect(heartbeats.note(nodeIn(away), { bootId: "b", conditions: [] })).toMatchObject({
+      name: "n1",
+      state: "ready",
+    });
+  });
+
+  it("grant every node a full timeout when this netmaster begins to lead", () => {
+    const { clock, heartbeats } = started();
+    clock.advance(60_000);
+    heartbeats.listen();
+    expect(heartbeats.silent(VIEW)).toEqual([]);
+    clock.advance(15_000);
+    expect(names(heartbeats.silent(VIEW))).toEqual(["n1", "n2"]);
+  });
+
+  it("bring changed conditions to the store, but not more often than every few seconds", () => {
+    const { clock, heartbeats } = started();
+    expect(heartbeats.note(nodeIn(), { bootId: "b", conditions: [] })).toBeUndefined();
+    expect(heartbeats.note(nodeIn(), { bootId: "b", conditions: [DEGRADED] })).toMatchObject({
+      conditions: [DEGRADED],
+    });
+    expect(heartbeats.note(nodeIn(), { bootId: "b", conditions: [DEGRADED] })).toBeUndefined();
+    clock.advance(5_000);
+    expect(heartbeats.note(nodeIn(), { bootId: "b", conditions: [DEGRADED] })).toMatchObject({
+      conditions: [DEGRADED],
+    });
+  });
+
+  it("keep the last receipt of registered nodes only", () => {
+    const { heartbeats } = started();
+    const receipt = {
+      enforcedRevision: "7",
+      enforcedAt: "2026-01-01T00:00:00Z",
+      endpointCount: 1,
+      flowCount: 2,
+      failures: {},
+    };
+    heartbeats.note(nodeIn(), { bootId: "b", conditions: [], receipt });
+    heartbeats.forgetUnknown(VIEW);
+    expect(heartbeats.receipt("n1")).toEqual(receipt);
+    heartbeats.forgetUnknown(worldView("node n2"));
+    expect(heartbeats.receipt("n1")).toBeUndefined();
+  });
+});
