@@ -157,5 +157,6 @@ async function compareRegularly({ runtime, settings, signal }: Service, base: Ti
     if (signal.aborted) return;
     base.kick();
     runtime.flows.loop.kick({ full: true });
+    runtime.infra.kick();
   }
 }
