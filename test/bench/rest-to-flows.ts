@@ -24,7 +24,8 @@ const WARM_UP_WRITES = 4;
 const QUIET_MS = 150;
 const INSTALL_TIMEOUT_MS = 10_000;
 
-interface FlowMonitor {
+interface FlowMonitor extends Disposable {
+  readonly ended: boolean;
   /** When the last change was seen, of `performance.now()`; 0 before the first. */
   readonly lastChangeMs: number;
   readonly changes: number;
@@ -45,7 +46,9 @@ await cluster.rest.post("/api/v1/networks/default:bench/", {
 });
 printMachine();
 for (const node of cluster.cluster.nodes) await addPods(cluster, node, Number(flags.pods));
-const monitors = cluster.cluster.nodes.map((node) => watchFlows(cluster, node));
+using first = watchFlows(cluster, 1);
+using second = watchFlows(cluster, 2);
+const monitors = [first, second];
 await quiet(monitors);
 const latenciesMs: number[] = [];
 for (let write = -WARM_UP_WRITES; write < Number(flags.writes); write++) {
@@ -76,16 +79,29 @@ async function addPods(cluster: TestCluster, node: number, count: number): Promi
 
 /** Follows the flow tables of a node's integration bridge. */
 function watchFlows(cluster: TestCluster, node: number): FlowMonitor {
-  const socket = join(ovsRunDirectory(cluster.cluster.layout, node), "contiv-int.mgmt");
-  const child = spawnTied(["ovs-ofctl", "monitor", `unix:${socket}`, "watch:!initial,!actions"]);
-  const monitor = { lastChangeMs: 0, changes: 0 };
-  child.stdout?.on("data", (text: Buffer) => {
-    const changes = text.toString("utf8").split("event=").length - 1;
+  const directory = ovsRunDirectory(cluster.cluster.layout, node);
+  const control = join(directory, "monitor.ctl");
+  const socket = join(directory, "contiv-int.mgmt");
+  const argv = ["ovs-ofctl", `--unixctl=${control}`, "monitor", `unix:${socket}`, "watch:!initial,!actions"];
+  const seen = { lastChangeMs: 0, changes: 0 };
+  const program = spawnTied(argv, (text) => {
+    const changes = text.split("event=").length - 1;
     if (changes === 0) return;
-    monitor.lastChangeMs = performance.now();
-    monitor.changes += changes;
+    seen.lastChangeMs = performance.now();
+    seen.changes += changes;
   });
-  return monitor;
+  return {
+    get lastChangeMs() {
+      return seen.lastChangeMs;
+    },
+    get changes() {
+      return seen.changes;
+    },
+    get ended() {
+      return program.ended;
+    },
+    [Symbol.dispose]: () => program[Symbol.dispose](),
+  };
 }
 
 async function measureWrite(cluster: TestCluster, arpMode: string): Promise<number> {
@@ -93,6 +109,7 @@ async function measureWrite(cluster: TestCluster, arpMode: string): Promise<numb
   await cluster.rest.post("/api/v1/globals/global/", { name: "global", arpMode });
   const deadlineMs = startMs + INSTALL_TIMEOUT_MS;
   while (monitors.some((monitor) => monitor.lastChangeMs < startMs)) {
+    if (monitors.some((monitor) => monitor.ended)) throw new Error("ovs-ofctl monitor has ended");
     if (performance.now() > deadlineMs)
       throw new Error(`arpMode ${arpMode} reached no flows in ${INSTALL_TIMEOUT_MS} ms`);
     await sleep(5);

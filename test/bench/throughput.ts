@@ -13,7 +13,7 @@ import { nodeAddress, nodeNetns, podNetns } from "../../deploy/cluster/underlay.
 import { eventually, startTestCluster, type TestCluster } from "../system/test-cluster.ts";
 import { printMachine, printTable, printVerdicts } from "./lib/report.ts";
 import { median } from "./lib/statistics.ts";
-import { spawnTied } from "./lib/tied.ts";
+import { spawnTied, type Tied } from "./lib/tied.ts";
 
 const PART_MIN = 0.9;
 const BARE_MTU_BYTES = 1450;
@@ -41,7 +41,8 @@ const ways = [
 const verdicts = [];
 const rows = [];
 for (const way of ways) {
-  for (const path of [way.ours, way.bare]) await serve(path);
+  using _ours = await serve(way.ours);
+  using _bare = await serve(way.bare);
   const gbps = { ours: [] as number[], bare: [] as number[] };
   for (let round = 0; round < Number(flags.rounds); round++) {
     gbps.ours.push(await measure(way.ours));
@@ -143,10 +144,11 @@ async function reachable(path: Path): Promise<Path> {
   return path;
 }
 
-async function serve(path: Path): Promise<void> {
-  spawnTied(inNetns(path.to, ["iperf3", "-s"])).stdout?.resume();
+async function serve(path: Path): Promise<Tied> {
+  const server = spawnTied(inNetns(path.to, ["iperf3", "-s"]));
   const listening = async () => (await run(inNetns(path.to, ["ss", "-Hltn"]))).stdout.includes(":5201");
   await eventually(`iperf3 in ${path.to}`, listening, (answer) => answer);
+  return server;
 }
 
 async function measure(path: Path): Promise<number> {
