@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { StatedLimits } from "./bandwidth/limits.ts";
 import { Epoch } from "./ids.ts";
 import { EndpointRecord } from "./kinds/endpoint.ts";
 import { NodeCondition } from "./kinds/node.ts";
@@ -115,6 +116,8 @@ export const EndpointRequest = z.object({
   /** Address that the pod asks for; refused when it is taken or outside the network or the group's pool. */
   requestedIpv4: z.ipv4().optional(),
   requestedIpv6: z.ipv6().optional(),
+  /** What runtime and annotations say of its bandwidth. */
+  limits: StatedLimits.omit({ rest: true }).optional(),
 });
 export type EndpointRequest = z.infer<typeof EndpointRequest>;
 

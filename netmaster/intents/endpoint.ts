@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { addressOf, formatAddress } from "../../state/address.ts";
 import { NetError } from "../../state/errors.ts";
 import { Mac } from "../../state/ids.ts";
@@ -52,13 +53,33 @@ function repeatEndpoint(
     const message = `${field}: interface ${request.ifName} of container ${request.containerId} has ${describeLease(existing)} already; delete it before asking for another`;
     throw conflict("endpoint-exists", message, field);
   }
-  if (existing.nodeName === request.nodeName) return plan(existing);
+  if (existing.nodeName === request.nodeName) return restated(existing, request);
   if (view.records("node").has(existing.nodeName)) {
     const message = `Interface ${request.ifName} of container ${request.containerId} has ${describeLease(existing)} on node ${existing.nodeName}; delete it there, or delete that node when it is gone for good`;
     throw conflict("endpoint-elsewhere", message);
   }
-  const record = { ...existing, nodeName: request.nodeName, epoch: context.newEpoch() };
+  const moved = { ...existing, nodeName: request.nodeName, epoch: context.newEpoch() };
+  const record = { ...moved, ...limitsOf(request, existing) };
   return plan(record, { puts: [{ kind: "endpoint", key: record.key, record }] });
+}
+
+/** The same lease; the runtime may have learned of other limits meanwhile. */
+function restated(existing: EndpointRecord, request: EndpointCreation): Plan<EndpointRecord> {
+  const { limits: before, ...rest } = existing;
+  const { limits } = limitsOf(request, existing);
+  if (isDeepStrictEqual(before, limits)) return plan(existing);
+  const record: EndpointRecord = limits === undefined ? rest : { ...rest, limits };
+  return plan(record, { puts: [{ kind: "endpoint", key: record.key, record }] });
+}
+
+/** What the request states of bandwidth, beside what an admin has stated for this endpoint. */
+function limitsOf(
+  { limits }: Pick<EndpointCreation, "limits">,
+  existing?: EndpointRecord,
+): Pick<EndpointRecord, "limits"> {
+  const rest = existing?.limits?.rest;
+  const stated = { ...limits, ...(rest === undefined ? {} : { rest }) };
+  return Object.keys(stated).length === 0 ? {} : { limits: stated };
 }
 
 function describeLease({ ipv4, tenantName, networkName }: EndpointRecord): string {
@@ -97,7 +118,8 @@ function endpointFields(lease: Lease, context: IntentContext) {
   const { key, endpointId, containerId, ifName, nodeName, tenantName, networkName, groupName } = lease;
   const names = { key, endpointId, containerId, ifName, nodeName, tenantName, networkName, groupName };
   const { podName, podNamespace, labels } = lease;
-  return { ...names, podName, podNamespace, labels, epoch: context.newEpoch(), createdAt: context.now };
+  const pod = { podName, podNamespace, labels, ...limitsOf(lease) };
+  return { ...names, ...pod, epoch: context.newEpoch(), createdAt: context.now };
 }
 
 function groupOf(view: ClusterView, lease: Lease, network: NetworkRecord): EndpointGroupRecord | undefined {

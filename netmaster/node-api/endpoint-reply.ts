@@ -67,15 +67,23 @@ function mtuOf({ config }: NetworkRecord, { underlayMtuBytes, vtepIp }: NodeRegi
 /** The objects that describe the endpoint, as the watch will deliver them. */
 function objectsFor(view: ClusterView, endpoint: EndpointRecord, network: NetworkRecord): unknown[] {
   const groupKey = groupKeyOf(endpoint);
+  const profileKey = groupKey === undefined ? undefined : netprofileKeyOf(view, groupKey);
   const wanted: readonly (readonly [Kind, string])[] = [
     ["global", "global"],
     ["tenant", endpoint.tenantName],
     ["network", network.key],
     ...(groupKey === undefined ? [] : ([["endpointGroup", groupKey]] as const)),
+    ...(profileKey === undefined ? [] : ([["netprofile", profileKey]] as const)),
     ["endpoint", endpoint.key],
   ];
   return wanted.flatMap(([kind, key]) => {
     const record = view.records(kind).get(key);
     return record === undefined ? [] : [putMessage(view, kind, key, record)];
   });
+}
+
+/** The group's netprofile: its limits must hold from the pod's first packet on. */
+function netprofileKeyOf(view: ClusterView, groupKey: string): string | undefined {
+  const { tenantName = "", netProfile = "" } = view.records("endpointGroup").get(groupKey)?.config ?? {};
+  return netProfile === "" ? undefined : `${tenantName}:${netProfile}`;
 }

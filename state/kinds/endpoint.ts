@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { StatedLimits } from "../bandwidth/limits.ts";
 import { Epoch, GroupId, Mac, NetworkId } from "../ids.ts";
 import { Name, NodeName, OptionalName } from "../names.ts";
 
@@ -24,6 +25,8 @@ export const EndpointRecord = z.object({
   podName: z.string().default(""),
   podNamespace: z.string().default(""),
   labels: z.record(z.string(), z.string()).default({}),
+  /** Limits stated for this endpoint alone; those of its group are in the group's netprofile. */
+  limits: StatedLimits.optional(),
   createdAt: z.string(),
 });
 export type EndpointRecord = Readonly<z.infer<typeof EndpointRecord>>;

@@ -1,10 +1,19 @@
 import { z } from "zod";
+import { BandwidthText } from "../bandwidth/notation.ts";
 import { Name } from "../names.ts";
 
-/** Bandwidth in the contract's notation, powers of 1000: `10Mbps` = 10 000 000 bit/s; empty = no limit. */
-export const BandwidthText = z.string().regex(/^([1-9][0-9]* ?[kmgKMG](bps|b)?)?$/);
+/** 4 Gbit in kilobytes of 1000 bytes: the largest burst that a port can have. */
+const BURST_MAX_KILOBYTES = 500_000;
 
-/** What the admin says of a netprofile (contract §6.6). `burst` is in kilobytes, DSCP 0 leaves packets as they are. */
+const isNotOneKilobyte = (kilobytes: number) => kilobytes !== 1;
+const ONE_KILOBYTE_TEXT = "must not be 1: one kilobyte is less than a frame";
+
+const DirectionBurst = z.int().min(0).max(BURST_MAX_KILOBYTES).refine(isNotOneKilobyte, ONE_KILOBYTE_TEXT).default(0);
+
+/**
+ * What the admin says of a netprofile (contract §6.6). `burst` is in kilobytes, DSCP 0 leaves packets as they are. The members
+ * after `burst` are this release's own: limits of one direction (seen from the pod), and how they are kept.
+ */
 export const Netprofile = z.object({
   profileName: z
     .string()
@@ -15,12 +24,17 @@ export const Netprofile = z.object({
   tenantName: Name,
   bandwidth: BandwidthText.default(""),
   DSCP: z.int().min(0).max(63).default(0),
-  burst: z
-    .int()
-    .min(0)
-    .max(10_486)
-    .refine((kilobytes) => kilobytes !== 1, "must not be 1: one kilobyte is less than a frame")
-    .default(0),
+  burst: z.int().min(0).max(10_486).refine(isNotOneKilobyte, ONE_KILOBYTE_TEXT).default(0),
+  /** Of what the pod receives, in place of `bandwidth` and `burst`. */
+  ingressBandwidth: BandwidthText.default(""),
+  ingressBurst: DirectionBurst,
+  /** Of what the pod sends. */
+  egressBandwidth: BandwidthText.default(""),
+  egressBurst: DirectionBurst,
+  /** Drop or queue what the pod sends beyond its limit; empty: the node's choice. */
+  egressMode: z.enum(["", "police", "shape"]).default(""),
+  /** Refuse pods on nodes that cannot honour this profile, instead of warning. */
+  strict: z.boolean().default(false),
 });
 export type Netprofile = z.infer<typeof Netprofile>;
 
