@@ -3,6 +3,7 @@ import { setFlagsFromString } from "node:v8";
 import { destination, type Logger, pino } from "pino";
 import { asNetError } from "../state/errors.ts";
 import { openEtcdStore } from "../state/store/etcd/store.ts";
+import type { Reporter, Store } from "../state/store/store.ts";
 import { readBuildInfo } from "./build-info.ts";
 import { type NetmasterConfig, parseConfig } from "./config.ts";
 import { type Netmaster, startNetmaster } from "./netmaster.ts";
@@ -44,20 +45,23 @@ function readConfig(): NetmasterConfig {
   }
 }
 
-/** Waits for etcd as long as it is away; whatever cannot get better by waiting ends the process. */
 async function start(): Promise<Netmaster> {
+  try {
+    return await startNetmaster({ config, build, log, openStore });
+  } catch (error) {
+    die("cannot start", asNetError(error, "start"));
+  }
+}
+
+/** Waits for etcd as long as it is away; whatever cannot get better by waiting is thrown. */
+async function openStore(report: Reporter): Promise<Store> {
   for (;;) {
     try {
-      return await startNetmaster({
-        config,
-        build,
-        log,
-        openStore: (report) => openEtcdStore({ ...config.etcd, report }),
-      });
+      return await openEtcdStore({ ...config.etcd, report });
     } catch (error) {
-      const failure = asNetError(error, "start");
-      if (failure.code !== "UNAVAILABLE" && failure.code !== "TIMEOUT") die("cannot start", failure);
-      log.warn({ err: failure }, "etcd is not reachable; trying again");
+      const failure = asNetError(error, "open the store");
+      if (failure.code !== "UNAVAILABLE" && failure.code !== "TIMEOUT") throw failure;
+      log.warn({ reason: failure.message }, "etcd is not reachable; trying again");
       await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
     }
   }

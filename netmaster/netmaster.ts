@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import type { RequestListener } from "node:http";
 import type { ServerOptions as TlsServerOptions } from "node:https";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
@@ -10,6 +9,7 @@ import { type Committer, createCommitter } from "./commit/committer.ts";
 import { type Candidate, type LeaderEvent, startCandidate } from "./commit/leader.ts";
 import { followLeader, type LeaderDirectory, type LeaderInfo } from "./commit/leader-info.ts";
 import type { NetmasterConfig } from "./config.ts";
+import { createDoor, type Door } from "./door.ts";
 import { type Listener, listen } from "./listener.ts";
 import { createMetrics, type NetmasterMetrics } from "./metrics.ts";
 import { createNodeCalls } from "./node-api/calls.ts";
@@ -60,33 +60,49 @@ interface Core {
   readonly metrics: NetmasterMetrics;
 }
 
-/** Starts a netmaster and listens; it is ready once its view is complete and a leader is known. */
+/**
+ * Listens at once, and serves when the store has been opened; it is ready once its view is complete and a leader is known. Throws
+ * what stands in the way for good.
+ */
 export async function startNetmaster(parts: NetmasterParts): Promise<Netmaster> {
-  const core = await startCore(parts);
-  const { config, log } = core;
+  const { config, log } = parts;
+  const doors = { rest: createDoor(), node: createDoor() };
+  const listeners: Listener[] = [];
+  try {
+    for (const address of config.listen) listeners.push(await listen(address, doors.rest.handler, restTls(config)));
+    const nodeListener = await listen(config.nodeApi.listen, doors.node.handler, nodeTls(config.nodeApi.tls));
+    const addresses = listeners.map((listener) => listener.address);
+    listeners.push(nodeListener);
+    log.info({ rest: addresses, nodeApi: nodeListener.address }, "netmaster listens");
+    const close = await serve(await startCore(parts), doors, listeners);
+    return { addresses, nodeApiAddress: nodeListener.address, close };
+  } catch (error) {
+    await Promise.all(listeners.map((listener) => listener.close(0)));
+    throw error;
+  }
+}
+
+/** Opens the doors, runs for leader and looks after the nodes. Returns how to end all of it. */
+async function serve(
+  core: Core,
+  doors: { readonly rest: Door; readonly node: Door },
+  listeners: readonly Listener[],
+): Promise<() => Promise<void>> {
+  const { config } = core;
   const ended = new AbortController();
   const restApp = createRestApp(restServices(core), forwardOptions(config));
   const nodeApp = nodeApi(core, ended.signal);
-  const listeners: Listener[] = [];
+  await Promise.all([restApp.ready(), nodeApp.ready()]);
   const candidate = startCandidate(candidateOptions(core));
   const liveness = watchLiveness({ ...core, reclaimAfterMs: config.reclaimAfterMs }, ended.signal);
-  async function close(): Promise<void> {
+  doors.rest.open(restApp);
+  doors.node.open(nodeApp);
+  return async () => {
     ended.abort();
-    await Promise.all([restApp.close(), ...listeners.map((listener) => listener.close(CLOSE_GRACE_MS))]);
+    const closings = listeners.map((listener) => listener.close(CLOSE_GRACE_MS));
+    await Promise.all([restApp.close(), ...closings]);
     await closeCore(core, { candidate, liveness });
-  }
-  try {
-    await Promise.all([restApp.ready(), nodeApp.ready()]);
-    for (const address of config.listen) listeners.push(await listen(address, handler(restApp), restTls(config)));
-    const nodeListener = await listen(config.nodeApi.listen, handler(nodeApp), nodeTls(config.nodeApi.tls));
-    listeners.push(nodeListener);
-    const addresses = listeners.slice(0, -1).map((listener) => listener.address);
-    log.info({ rest: addresses, nodeApi: nodeListener.address, id: core.self.id }, "netmaster listens");
-    return { addresses, nodeApiAddress: nodeListener.address, close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  };
 }
 
 async function startCore({ config, build, log, openStore }: NetmasterParts): Promise<Core> {
@@ -231,10 +247,6 @@ function readiness({ cache, committer, directory }: Core): Readiness {
   if (!committer.isLeading() && directory.current() === undefined)
     return { isReady: false, reason: "no leader is known" };
   return { isReady: true, reason: "ok" };
-}
-
-function handler(app: FastifyInstance): RequestListener {
-  return (request, response) => app.routing(request, response);
 }
 
 function restTls({ tls }: NetmasterConfig): TlsServerOptions | undefined {

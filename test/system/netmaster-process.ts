@@ -27,6 +27,8 @@ export interface NetmasterProcessOptions {
   readonly etcdEndpoints: readonly string[];
   readonly flags?: readonly string[];
   readonly readyTimeoutMs?: number;
+  /** What must answer 200 before the start counts as done; default `/readyz`. */
+  readonly readyPath?: string;
 }
 
 const READY_TIMEOUT_MS = 30_000;
@@ -65,7 +67,12 @@ export async function startNetmasterProcess(options: NetmasterProcessOptions): P
   const log = () => readFileSync(logFile, "utf8");
   child.once("exit", () => setTimeout(() => void rm(directory, { recursive: true, force: true }), 60_000).unref());
   const restUrl = `http://127.0.0.1:${restPort}`;
-  await untilReady(restUrl, child, log, options.readyTimeoutMs ?? READY_TIMEOUT_MS);
+  await untilReady(
+    `${restUrl}${options.readyPath ?? "/readyz"}`,
+    child,
+    log,
+    options.readyTimeoutMs ?? READY_TIMEOUT_MS,
+  );
   return {
     name,
     restUrl,
@@ -86,10 +93,10 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number 
   return await ended;
 }
 
-async function untilReady(restUrl: string, child: ChildProcess, log: () => string, timeoutMs: number): Promise<void> {
+async function untilReady(url: string, child: ChildProcess, log: () => string, timeoutMs: number): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs;
   for (;;) {
-    const response = await fetch(`${restUrl}/readyz`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
+    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
     if (response?.status === 200) return;
     if (child.exitCode !== null || performance.now() > deadlineMs) {
       await end(child, "SIGKILL");
