@@ -126,7 +126,11 @@ describe("infra networks", () => {
     for (const node of NODES) {
       expect(await device(node, "infra1")).toBeUndefined();
       expect((await vsctl(node, "list-ports", "contiv-int")).stdout).not.toContain("infra");
-      expect(await conditions(node, "infra")).toEqual([]);
+      await eventually(
+        "the next heartbeat",
+        () => conditions(node, "infra"),
+        (all) => all.length === 0,
+      );
     }
   });
 
