@@ -61,7 +61,7 @@ export function createNodeApi(options: NodeApiOptions): FastifyInstance {
   });
   app.addHook("onResponse", async (request, reply) => {
     const name = request.routeOptions.url?.split("/").slice(5).join("/") ?? "unknown";
-    options.onCall?.({ name, status: reply.statusCode, durationMs: reply.elapsedTime });
+    if (name !== "watch") options.onCall?.({ name, status: reply.statusCode, durationMs: reply.elapsedTime });
   });
   const base = "/node/v1/nodes/:node";
   app.get(`${base}/watch`, (request, reply) => serveWatch(options, request, reply));
