@@ -38,10 +38,14 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly infra: Infra;
   /** Netmaster has accepted this node (or not any more). */
   setRegistered(registered: boolean): void;
+  /** Why no netmaster was reached; undefined when one was. */
+  setNetmasterAway(reason: string | undefined): void;
   vtepIp(): string;
 }
 
 type Report = (error: NetError) => void;
+
+const DEFAULT_MTU_BYTES = 1_500;
 
 /** Puts the parts of a node together: view, flows, ports, leases. */
 export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<OpenNodeRuntime> {
@@ -66,6 +70,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   });
   const infra = openInfra(options, { holder, machine, leases, report });
   let registered = false;
+  let away: string | undefined;
   return {
     ...{ driver, holder, flows, leases, infra, pool, panel, log, vtepIp },
     client: options.client,
@@ -75,6 +80,10 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     setRegistered: (value) => {
       registered = value;
     },
+    setNetmasterAway: (reason) => {
+      away = reason;
+    },
+    netmasterAway: () => away,
     notReady: () => whyNotReady({ driver, registered, view: holder.view() }),
     markPort: async (portName, marks) => {
       const failures = await driver.ports.mark(new Map([[portName, marks]]));
@@ -99,6 +108,7 @@ function openPool({ driver, settings }: NodeRuntimeOptions, panel: Panel, report
     netlink: driver.netlink,
     panel,
     target: settings.readyPorts,
+    mtuBytes: portMtuBytes(driver),
     finishChecksums: driver.datapathType === "netdev",
     report,
   });
@@ -181,4 +191,9 @@ async function ifIndexOf(netlink: SocketPool, name: string): Promise<number | un
     if (isErrno(error, "ENODEV")) return undefined;
     throw error;
   }
+}
+
+/** No network of this node carries more than its uplinks do. */
+function portMtuBytes(driver: OpenOvsDriver): number {
+  return Math.max(DEFAULT_MTU_BYTES, ...[...driver.uplinks().values()].map((uplink) => uplink.mtuBytes));
 }

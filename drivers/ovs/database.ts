@@ -1,5 +1,5 @@
 import { NetError } from "../../state/errors.ts";
-import { integer, mapOf, optional, setOf, string, uuid } from "./ovsdb-client/columns.ts";
+import { integer, mapOf, optional, type RowOf, setOf, string, uuid } from "./ovsdb-client/columns.ts";
 import { mutate, type Operation } from "./ovsdb-client/operations.ts";
 import { openReplica, type Replica } from "./ovsdb-client/replica.ts";
 import type { Uuid } from "./ovsdb-client/values.ts";
@@ -20,13 +20,12 @@ const TABLES = {
     external_ids: mapOf(string, string),
     other_config: mapOf(string, string),
   },
-  Port: { name: string, interfaces: setOf(uuid) },
+  Port: { name: string, interfaces: setOf(uuid), external_ids: mapOf(string, string) },
   Interface: {
     name: string,
     type: string,
     ofport: optional(integer),
     error: optional(string),
-    external_ids: mapOf(string, string),
     options: mapOf(string, string),
   },
 } as const;
@@ -36,7 +35,10 @@ export type SwitchDatabase = Replica<typeof TABLES>;
 
 export type BridgeRow = ReturnType<typeof bridgeRows>[number];
 
-/** A port with its (only) interface. */
+/**
+ * A port with its (only) interface. What says that it is ours stands in the port's `external_ids`: the switch looks at those of an
+ * interface and goes through its whole configuration when they change, at those of a port it does not look.
+ */
 export interface PortRow {
   readonly uuid: Uuid;
   readonly interfaceUuid: Uuid;
@@ -83,18 +85,39 @@ export function portsOf(database: SwitchDatabase, bridge: BridgeRow | undefined)
     const interfaceId = port?.interfaces[0];
     const device = interfaceId === undefined ? undefined : database.rows("Interface").get(interfaceId);
     if (port === undefined || interfaceId === undefined || device === undefined) continue;
-    found.set(port.name, {
-      uuid: portId,
-      interfaceUuid: interfaceId,
-      name: port.name,
-      type: device.type,
-      ofport: device.ofport === undefined || device.ofport === OFPORT_FAILED ? undefined : device.ofport,
-      error: device.error,
-      externalIds: Object.fromEntries(device.external_ids),
-      options: Object.fromEntries(device.options),
-    });
+    found.set(port.name, joined({ portId, port, interfaceId, device }));
   }
   return found;
+}
+
+interface Rows {
+  readonly portId: Uuid;
+  readonly port: DatabasePort;
+  readonly interfaceId: Uuid;
+  readonly device: DatabaseInterface;
+}
+
+type DatabasePort = RowOf<(typeof TABLES)["Port"]>;
+type DatabaseInterface = RowOf<(typeof TABLES)["Interface"]>;
+
+/** Rows never change, they are replaced: what was joined from the same two rows is still right. */
+const joinedRows = new WeakMap<DatabasePort, { readonly device: DatabaseInterface; readonly row: PortRow }>();
+
+function joined({ portId, port, interfaceId, device }: Rows): PortRow {
+  const known = joinedRows.get(port);
+  if (known?.device === device) return known.row;
+  const row = {
+    uuid: portId,
+    interfaceUuid: interfaceId,
+    name: port.name,
+    type: device.type,
+    ofport: device.ofport === undefined || device.ofport === OFPORT_FAILED ? undefined : device.ofport,
+    error: device.error,
+    externalIds: Object.fromEntries(port.external_ids),
+    options: Object.fromEntries(device.options),
+  };
+  joinedRows.set(port, { device, row });
+  return row;
 }
 
 /** The one row of the root table. */

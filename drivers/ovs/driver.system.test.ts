@@ -175,6 +175,7 @@ describe("port pool", () => {
       ports: driver.ports,
       netlink: driver.netlink,
       target,
+      mtuBytes: 1500,
       finishChecksums: true,
       netns,
       report: (error) => errors.push(error),

@@ -28,6 +28,8 @@ export interface PortPoolOptions {
   readonly panel: Panel;
   /** Ports to keep ready. */
   readonly target: number;
+  /** What the ports carry at least: a change later costs the switch a look at all its ports. */
+  readonly mtuBytes: number;
   /** Does the switch need finished checksums from the pod (userspace datapath)? */
   readonly finishChecksums: boolean;
   /** The switch's network namespace; this process's own when absent. */
@@ -125,7 +127,10 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
 async function makePorts(options: PortPoolOptions, count: number): Promise<readonly WarmPort[]> {
   const names = Array.from({ length: count }, () => HOST_PREFIX + randomBytes(ID_BYTES).toString("hex"));
   const netnsFd = options.panel.netns.fd;
-  const pairs = names.map((name) => createVeth({ name, up: true }, { name: peerNameOf(name), netnsFd }));
+  const { mtuBytes } = options;
+  const pairs = names.map((name) =>
+    createVeth({ name, up: true, mtuBytes }, { name: peerNameOf(name), netnsFd, mtuBytes }),
+  );
   const echoes = await options.netlink.execute(pairs);
   const ends = names.map((name, index) => ({ name, link: echoedLink(echoes, index) }));
   try {
@@ -163,7 +168,7 @@ async function dressEnds(options: PortPoolOptions, near: readonly LinkRow[]): Pr
 
 function warmPort(near: LinkRow | undefined, ofport: number | undefined): WarmPort | undefined {
   if (near?.peerIfindex === undefined || ofport === undefined) return undefined;
-  return { name: near.name, ifIndex: near.ifindex, peerIfIndex: near.peerIfindex, ofport };
+  return { name: near.name, ifIndex: near.ifindex, peerIfIndex: near.peerIfindex, mtuBytes: near.mtuBytes, ofport };
 }
 
 /** Ready ports of an earlier run whose far ends still wait; everything else that is marked ready goes. */

@@ -25,12 +25,12 @@ function integrationPorts(database: SwitchDatabase): ReadonlyMap<string, PortRow
 
 function markedPorts(database: SwitchDatabase): ReadonlyMap<string, SwitchPort> {
   const marked = new Map<string, SwitchPort>();
-  for (const [name, port] of integrationPorts(database)) {
-    const { ofport, externalIds, error } = port;
-    const ours = externalIds[OWNER_MARK.key] === OWNER_MARK.value && !OWN_ROLES.has(externalIds[ROLE_KEY] ?? "");
-    if (ours) marked.set(name, { name, ofport, externalIds, error });
-  }
+  for (const [name, port] of integrationPorts(database)) if (isOurs(port)) marked.set(name, port);
   return marked;
+}
+
+function isOurs({ externalIds }: PortRow): boolean {
+  return externalIds[OWNER_MARK.key] === OWNER_MARK.value && !OWN_ROLES.has(externalIds[ROLE_KEY] ?? "");
 }
 
 async function applyPorts(
@@ -67,14 +67,14 @@ export function portOperations(
   for (const [name, spec] of delta.put) {
     const port = present.get(name);
     if (port !== undefined && port.type === interfaceType(spec)) {
-      const { name: _name, type: _type, ...settings } = interfaceRow(name, spec);
-      operations.push(update("Interface", byUuid(port.interfaceUuid), settings));
+      operations.push(...changes(port, spec));
       continue;
     }
     if (port !== undefined) removed.push(port.uuid);
     const id = `n${added.length}`;
     operations.push(insert("Interface", interfaceRow(name, spec), { as: `interface_${id}` }));
-    operations.push(insert("Port", { name, interfaces: [named(`interface_${id}`)] }, { as: `port_${id}` }));
+    const row = { name, interfaces: [named(`interface_${id}`)], external_ids: markedIds(spec.externalIds) };
+    operations.push(insert("Port", row, { as: `port_${id}` }));
     added.push(named(`port_${id}`));
   }
   for (const name of delta.remove) {
@@ -94,8 +94,16 @@ function markedIds(externalIds: Readonly<Record<string, string>>): Record<string
   return { ...externalIds, [OWNER_MARK.key]: OWNER_MARK.value };
 }
 
+function changes(port: PortRow, spec: PortSpec): readonly Operation[] {
+  const { name: _name, type: _type, ...settings } = interfaceRow(port.name, spec);
+  const marks = update("Port", byUuid(port.uuid), { external_ids: markedIds(spec.externalIds) });
+  return Object.keys(settings).length === 0
+    ? [marks]
+    : [marks, update("Interface", byUuid(port.interfaceUuid), settings)];
+}
+
 function interfaceRow(name: string, spec: PortSpec) {
-  const row = { name, type: interfaceType(spec), external_ids: markedIds(spec.externalIds) };
+  const row = { name, type: interfaceType(spec) };
   switch (spec.kind) {
     case "system":
       return row;
@@ -146,7 +154,7 @@ async function markPorts(
     const port = ports.get(name);
     if (port === undefined)
       failures.set(name, new NetError("NOT_FOUND", `Cannot mark port "${name}": it does not exist`));
-    else operations.push(update("Interface", byUuid(port.interfaceUuid), { external_ids: markedIds(externalIds) }));
+    else operations.push(update("Port", byUuid(port.uuid), { external_ids: markedIds(externalIds) }));
   }
   if (operations.length > 0) await database.transact(operations);
   return failures;

@@ -60,6 +60,8 @@ export interface WarmPort {
   readonly ifIndex: number;
   /** Far end, an index in the panel's namespace. */
   readonly peerIfIndex: number;
+  /** What both ends carry. */
+  readonly mtuBytes: number;
   readonly ofport: number;
 }
 

@@ -106,8 +106,12 @@ function uplinkBridge(nic: LinkRow, state: DeviceState, options: UplinkOptions):
       mtuBytes: nic.mtuBytes,
       externalIds,
     }),
-    insert("Interface", { name: nic.name, external_ids: mark("nic") }, { as: "nic_interface" }),
-    insert("Port", { name: nic.name, interfaces: [named("nic_interface")] }, { as: "nic_port" }),
+    insert("Interface", { name: nic.name }, { as: "nic_interface" }),
+    insert(
+      "Port",
+      { name: nic.name, interfaces: [named("nic_interface")], external_ids: mark("nic") },
+      { as: "nic_port" },
+    ),
     mutate("Bridge", [["name", "==", name]], [["ports", "insert", [named("nic_port")]]]),
   ];
 }
@@ -129,12 +133,8 @@ function patch(nic: string, database: SwitchDatabase): readonly Operation[] {
 
 function patchPort(name: string, peer: string, as: string): readonly Operation[] {
   return [
-    insert(
-      "Interface",
-      { name, type: "patch", options: { peer }, external_ids: mark("patch") },
-      { as: `${as}_interface` },
-    ),
-    insert("Port", { name, interfaces: [named(`${as}_interface`)] }, { as: `${as}_port` }),
+    insert("Interface", { name, type: "patch", options: { peer } }, { as: `${as}_interface` }),
+    insert("Port", { name, interfaces: [named(`${as}_interface`)], external_ids: mark("patch") }, { as: `${as}_port` }),
   ];
 }
 

@@ -34,27 +34,32 @@ export interface DressParts {
 }
 
 /** Gives the pod an interface on a ready port, with name, MAC, MTU, addresses and routes. */
-export async function dressPod({ netlink, panel, port, netns, link }: DressParts, signal: AbortSignal): Promise<void> {
-  const { mtuBytes } = link;
-  await Promise.all([
-    netlink.execute([setLink({ ifindex: port.ifIndex }, { mtuBytes })], { signal }),
-    panel.netlink.execute(podEndMessages(panel, port, netns, link), { signal }).catch((error: unknown) => {
-      if (!isErrno(error, "EEXIST")) throw error;
-      const text = `Interface "${link.ifName}" exists in the pod's namespace already`;
-      throw new NetError("CONFLICT", text, { cause: error });
-    }),
-  ]);
+export async function dressPod(parts: DressParts, signal: AbortSignal): Promise<void> {
+  const { panel, netns, link } = parts;
+  if (link.mtuBytes > parts.port.mtuBytes) await widen(parts, signal);
+  try {
+    await panel.netlink.execute([podEnd(parts)], { signal });
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+    const text = `Interface "${link.ifName}" exists in the pod's namespace already`;
+    throw new NetError("CONFLICT", text, { cause: error });
+  }
   using socket = openNetlink({ netns });
   const inside = await socket.get(getLink({ name: link.ifName }), { signal });
   await socket.execute(insideMessages(inside.ifindex, link), { signal });
 }
 
-function podEndMessages(panel: Panel, port: WarmPort, netns: NetnsHandle, link: PodLink): readonly Message[] {
-  const { mac, mtuBytes } = link;
-  const ifindex = port.peerIfIndex;
-  const inPod = { name: link.ifName, netnsFd: netns.fd, mac, mtuBytes };
-  if (panel.podEnd === "veth") return [setLink({ ifindex }, inPod)];
-  return [setLink({ ifindex }, { mtuBytes }), createMacvlan(inPod, { lowerIfindex: ifindex, mode: "private" })];
+/** Both ends carry what the pod is to send. Rarely needed: the switch looks at all its ports when a link of its namespace changes. */
+async function widen({ netlink, panel, port, link: { mtuBytes } }: DressParts, signal: AbortSignal): Promise<void> {
+  await netlink.execute([setLink({ ifindex: port.ifIndex }, { mtuBytes })], { signal });
+  await panel.netlink.execute([setLink({ ifindex: port.peerIfIndex }, { mtuBytes })], { signal });
+}
+
+function podEnd({ panel, port, netns, link }: DressParts): Message {
+  const { ifName: name, mac, mtuBytes } = link;
+  const inPod = { name, netnsFd: netns.fd, mac, mtuBytes };
+  if (panel.podEnd === "veth") return setLink({ ifindex: port.peerIfIndex }, inPod);
+  return createMacvlan(inPod, { lowerIfindex: port.peerIfIndex, mode: "private" });
 }
 
 function insideMessages(ifindex: number, link: PodLink) {

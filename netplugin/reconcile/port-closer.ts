@@ -22,8 +22,11 @@ export interface PortCloser {
   idle(): Promise<void>;
 }
 
-/** What comes in within this time goes together; deleting 64 links costs hardly more than one. */
-const GATHER_MS = 5;
+/**
+ * What comes in within this time goes together: deleting 64 links costs hardly more than one, and each round costs the switch a look
+ * at all its ports, which whoever adds a pod meanwhile would have to wait for.
+ */
+const GATHER_MS = 250;
 const RETRY_MS = 500;
 
 export function createPortCloser(options: PortCloserOptions): PortCloser {

@@ -49,17 +49,35 @@ export async function dumpNode(layout: ClusterLayout, node: number): Promise<Nod
 }
 
 async function dumpPorts(layout: ClusterLayout, node: number): Promise<readonly DumpedPort[]> {
-  const database = `--db=unix:${join(ovsRunDirectory(layout, node), "db.sock")}`;
-  const columns = "--columns=name,ofport,type,error,external_ids";
-  const { stdout } = await run(["ovs-vsctl", database, "--timeout=15", "--format=json", columns, "list", "Interface"]);
-  const { data } = JSON.parse(stdout) as { data: [string, unknown, string, unknown, [string, [string, string][]]][] };
-  return data.map(([name, ofport, type, error, [, externalIds]]) => ({
+  const marks = new Map(
+    (await listTable<[string, OvsdbMap]>(layout, node, "Port", "name,external_ids")).map(([name, [, ids]]) => [
+      name,
+      ids,
+    ]),
+  );
+  const interfaces = await listTable<[string, unknown, string, unknown]>(
+    layout,
+    node,
+    "Interface",
+    "name,ofport,type,error",
+  );
+  return interfaces.map(([name, ofport, type, error]) => ({
     name,
     ofport: typeof ofport === "number" ? ofport : undefined,
     type,
     error: typeof error === "string" ? error : "",
-    externalIds: Object.fromEntries(externalIds),
+    externalIds: Object.fromEntries(marks.get(name) ?? []),
   }));
+}
+
+/** `["map", [[key, value], …]]` (RFC 7047 §5.1). */
+type OvsdbMap = [string, [string, string][]];
+
+async function listTable<Row>(layout: ClusterLayout, node: number, table: string, columns: string): Promise<Row[]> {
+  const database = `--db=unix:${join(ovsRunDirectory(layout, node), "db.sock")}`;
+  const format = ["--timeout=15", "--format=json", `--columns=${columns}`];
+  const { stdout } = await run(["ovs-vsctl", database, ...format, "list", table]);
+  return (JSON.parse(stdout) as { data: Row[] }).data;
 }
 
 /** Every link of a namespace; none when the namespace is gone. */
