@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./exec.ts";
@@ -48,9 +49,14 @@ export async function issue(directory: string, commonName: string, addresses: re
       "-extfile",
       path("ext"),
     ],
-    ...["-CA", identity.caFile, "-CAkey", join(directory, "ca.key"), "-CAcreateserial"],
+    ...["-CA", identity.caFile, "-CAkey", join(directory, "ca.key"), "-set_serial", newSerial()],
   ]);
   return identity;
+}
+
+/** Random, because several nodes may ask at the same time. 19 bytes: positive, and within RFC 5280 §4.1.2.2. */
+function newSerial(): string {
+  return `0x${randomBytes(19).toString("hex")}`;
 }
 
 async function newKey(file: string): Promise<void> {

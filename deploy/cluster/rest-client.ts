@@ -28,7 +28,7 @@ async function call<T>(baseUrl: string, method: string, path: string, body?: unk
   if (body !== undefined) request.body = JSON.stringify(body);
   const response = await fetch(`${baseUrl}${path}`, request);
   const text = await response.text();
-  if (response.ok) return JSON.parse(text) as T;
+  if (response.ok) return (text === "" ? undefined : JSON.parse(text)) as T;
   throw new NetError(response.status === 404 ? "NOT_FOUND" : "REJECTED", `${method} ${path}: ${problemText(text)}`, {
     reason: String(response.status),
   });
