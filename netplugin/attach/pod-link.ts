@@ -82,8 +82,8 @@ export interface UndressTarget {
 }
 
 /**
- * Takes an interface off its pod at once: down, and out of the way of a new one of that name. The link itself is deleted
- * later, with others. A namespace or link that is gone is fine.
+ * Takes an interface out of the way of a new one of that name. The link itself is deleted later, with others, and whoever calls
+ * this has taken it off the network. A namespace or link that is gone is fine.
  */
 export async function undressPod(target: UndressTarget, signal: AbortSignal): Promise<void> {
   try {
@@ -91,13 +91,24 @@ export async function undressPod(target: UndressTarget, signal: AbortSignal): Pr
     using socket = openNetlink({ netns });
     const link = await findPodLink(socket, target.ifName);
     if (link === undefined || link.peerIfindex !== target.lowerIfIndex) return;
-    const { ifindex } = link;
-    await socket.execute([setLink({ ifindex }, { up: false }), setLink({ ifindex }, { name: target.spareName })], {
-      signal,
-    });
+    await rename(socket, link.ifindex, target.spareName, signal);
   } catch (error) {
     const gone = error instanceof NetError && (error.code === "NOT_FOUND" || error.code === "INVALID");
     if (!gone && !isErrno(error, "ENODEV")) throw error;
+  }
+}
+
+/**
+ * Setting a macvlan down takes a grace period of the kernel, 15 ms with the lock that all changes of links need; since Linux 6.2 a
+ * link that is up can be renamed.
+ */
+async function rename(socket: NetlinkSocket, ifindex: number, name: string, signal: AbortSignal): Promise<void> {
+  const renaming = setLink({ ifindex }, { name });
+  try {
+    await socket.execute([renaming], { signal });
+  } catch (error) {
+    if (!isErrno(error, "EBUSY")) throw error;
+    await socket.execute([setLink({ ifindex }, { up: false }), renaming], { signal });
   }
 }
 
