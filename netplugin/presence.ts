@@ -47,6 +47,7 @@ export async function keepPresent(options: PresenceOptions): Promise<void> {
         signal,
       );
       intervalMs = reply.heartbeatIntervalMs;
+      runtime.setNetmasterAway(undefined);
       if (!reply.registered) known = undefined;
       else await runtime.leases.repair(signal);
       pauseMs = RETRY_MIN_MS;
@@ -54,10 +55,9 @@ export async function keepPresent(options: PresenceOptions): Promise<void> {
     } catch (thrown) {
       if (signal.aborted) return;
       options.metrics.heartbeatFailures.inc();
-      runtime.log.warn(
-        { error: asNetError(thrown, "report to netmaster").message },
-        "netmaster is not reached; trying again",
-      );
+      const { message } = asNetError(thrown, "report to netmaster");
+      runtime.setNetmasterAway(message);
+      runtime.log.warn({ error: message }, "netmaster is not reached; trying again");
       await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
       pauseMs = Math.min(pauseMs * 2, RETRY_MAX_MS);
     }

@@ -25,6 +25,8 @@ export interface NodeRuntime {
   attachments(): ReadonlyMap<string, Attachment>;
   /** Why an ADD would fail now, with the next step; undefined when it would not. */
   notReady(): string | undefined;
+  /** Why netmaster was not reached the last time it was told of this node; undefined when it was. */
+  netmasterAway(): string | undefined;
   /** Makes a ready port an attachment. */
   markPort(portName: string, marks: Readonly<Record<string, string>>): Promise<void>;
   /** Unplugs the port and deletes its link soon, together with others; it is no attachment any more from now on. */

@@ -9,7 +9,7 @@ import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest }
 import { type CniResult, NO_DNS } from "../cni/result.ts";
 import type { NodeRuntime } from "../runtime.ts";
 import { type Attachment, attachmentMarks, endpointKeyOf, POD_ROLE } from "./attachment.ts";
-import { checkPod, dressPod, type PodLink, undressPod } from "./pod-link.ts";
+import { checkPod, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
 
 const UNDO_TIMEOUT_MS = 20_000;
 
@@ -21,7 +21,7 @@ export function createCniHandler(runtime: NodeRuntime): CniHandler {
     check: (request) => check(runtime, request),
     gc: (request, signal) => collect(runtime, request, signal),
     status: async () => {
-      const failure = runtime.notReady();
+      const failure = runtime.notReady() ?? runtime.netmasterAway();
       if (failure !== undefined) throw cniFault("not-available", failure);
     },
   };
@@ -37,7 +37,7 @@ async function add(runtime: NodeRuntime, request: AddRequest, signal: AbortSigna
   let unused = true;
   try {
     const reply = await runtime.client.createEndpoint(endpointRequest(request), signal);
-    const existing = await adoptable(runtime, request, reply);
+    const existing = await adoptable(runtime, request, { reply, signal });
     if (existing !== undefined) return existing;
     const port = await taken;
     if (port instanceof NetError) throw port;
@@ -98,7 +98,7 @@ function endpointRequest(request: AddRequest) {
 async function adoptable(
   runtime: NodeRuntime,
   request: AddRequest,
-  reply: EndpointReply,
+  { reply, signal }: Pick<AttachParts, "reply" | "signal">,
 ): Promise<CniResult | undefined> {
   const attachment = runtime.attachments().get(reply.endpoint.key);
   if (attachment === undefined) return undefined;
@@ -111,6 +111,7 @@ async function adoptable(
       { endpoint: attachment.endpointKey, reason: asNetError(error, "adopt").message },
       "replacing a stale port",
     );
+    await undressPod(await undressTarget(runtime, attachment, request.netns), signal);
     runtime.removePort(attachment);
     return undefined;
   }
@@ -207,16 +208,16 @@ async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachO
   const key = endpointKeyOf(pod.containerId, pod.ifName);
   const attachment = runtime.attachments().get(key);
   if (attachment === undefined) return runtime.leases.endUnattached(key, options.signal);
-  const target = {
-    netnsPath: options.netnsPath ?? attachment.netnsPath,
-    ifName: pod.ifName,
-    lowerIfIndex: await runtime.lowerIfIndex(attachment.portName),
-    spareName: peerNameOf(attachment.portName),
-  };
+  const target = await undressTarget(runtime, attachment, options.netnsPath ?? attachment.netnsPath);
   runtime.holder.releaseEarly(attachment.endpointKey, attachment.epoch);
   await Promise.all([runtime.flows.withdrawn(options.signal), undressPod(target, options.signal)]);
   runtime.removePort(attachment);
   await runtime.leases.release({ key, epoch: attachment.epoch }, options.signal);
+}
+
+async function undressTarget(runtime: NodeRuntime, attachment: Attachment, netnsPath: string): Promise<UndressTarget> {
+  const { ifName, portName } = attachment;
+  return { netnsPath, ifName, lowerIfIndex: await runtime.lowerIfIndex(portName), spareName: peerNameOf(portName) };
 }
 
 /** Detaches every pod of this configuration that the runtime does not know any more. */

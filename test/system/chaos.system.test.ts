@@ -126,7 +126,7 @@ async function allReady({ cluster: { layout, nodes } }: TestCluster): Promise<vo
   await Promise.all(nodes.map((node) => netpluginReady(layout, node)));
 }
 
-it(`holds together through ${KILLS} kills`, { timeout: 240_000 }, async () => {
+it(`holds together through ${KILLS} kills`, { timeout: 60_000 + 4_000 * KILLS }, async () => {
   const { layout, nodes } = world.cluster;
   const random = seededRandom(testSeed());
   console.log(`seed ${random.seed}`);

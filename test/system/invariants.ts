@@ -38,7 +38,7 @@ export async function expectSound(world: TestCluster, timeoutMs = 30_000): Promi
     if (found.length === 0) return;
     if (Date.now() > deadlineMs)
       throw new Error(`${found.length} violations after ${timeoutMs} ms:\n${found.join("\n")}`);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await new Promise((resolve) => setTimeout(resolve, 150));
   }
 }
 

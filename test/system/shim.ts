@@ -1,0 +1,49 @@
+import type { ClusterLayout } from "../../deploy/cluster/components.ts";
+import { run } from "../../deploy/cluster/exec.ts";
+import { networkConfiguration, type Pod, shimArgv, shimEnvironment } from "../../deploy/cluster/pods.ts";
+import type { CniResult } from "./test-cluster.ts";
+
+export type CniCommand = "ADD" | "DEL" | "CHECK" | "GC" | "STATUS" | "VERSION";
+
+/** Departures from what a well-behaved runtime would send. */
+export interface ShimWish {
+  /** Variables that differ; undefined = not set. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Members of the configuration that differ. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** Standard input as it is, in place of a configuration. */
+  readonly stdin?: string;
+}
+
+/** What a CNI call came to. */
+export interface CniAnswer {
+  /** 0 = success; otherwise the code of the CNI error. */
+  readonly code: number;
+  /** Message and details of the error in one text; "" after a success. */
+  readonly text: string;
+  readonly stdout: string;
+}
+
+/** Calls the real shim as a runtime would, with departures. */
+export async function callCni(
+  layout: ClusterLayout,
+  pod: Pod,
+  command: CniCommand,
+  wish: ShimWish = {},
+): Promise<CniAnswer> {
+  const config = { ...(JSON.parse(networkConfiguration(pod)) as object), ...wish.config };
+  const { exitCode, stdout } = await run(shimArgv(layout, pod.node), {
+    env: { ...process.env, ...shimEnvironment(layout, pod, command), ...wish.env },
+    stdin: wish.stdin ?? JSON.stringify(config),
+    timeoutMs: 125_000,
+    allowFailure: true,
+  });
+  if (exitCode === 0) return { code: 0, text: "", stdout };
+  const error = JSON.parse(stdout) as { code: number; msg: string; details?: string };
+  return { code: error.code, text: `${error.msg}; ${error.details ?? ""}`, stdout };
+}
+
+export function resultOf({ code, text, stdout }: CniAnswer): CniResult {
+  if (code !== 0) throw new Error(`CNI error ${code}: ${text}`);
+  return JSON.parse(stdout) as CniResult;
+}
