@@ -7,6 +7,7 @@ import { RTM_DELLINK, RTM_NEWLINK, readLink } from "./link-row.ts";
 import type { Received } from "./message.ts";
 import type { NetnsHandle } from "./netns.ts";
 import { watchReadable } from "./readable.ts";
+import { RTM_DELQDISC, RTM_NEWQDISC, readTcHeader } from "./traffic-control.ts";
 import { NETLINK_ROUTE, openDescriptor, receiveNow } from "./transport.ts";
 
 /** What to look at again. It does not say what happened: read the link, and believe only that. */
@@ -19,6 +20,8 @@ export interface LinkMonitorOptions {
   readonly netns?: NetnsHandle | undefined;
   /** Also report links whose addresses changed. */
   readonly withAddresses?: boolean;
+  /** Also report links whose qdiscs changed. */
+  readonly withQdiscs?: boolean;
   /** Whether an open monitor keeps the process alive; not by default. */
   readonly keepAlive?: boolean;
   /** Events that may wait in the kernel before they are lost, which is reported as a resync. */
@@ -33,6 +36,7 @@ export interface LinkMonitor extends Disposable {
 
 // linux/rtnetlink.h, the legacy mask of groups
 const RTMGRP_LINK = 0x1;
+const RTMGRP_TC = 0x8;
 const RTMGRP_IPV4_IFADDR = 0x10;
 const RTMGRP_IPV6_IFADDR = 0x100;
 const DATAGRAMS_PER_TURN_MAX = 200;
@@ -42,8 +46,9 @@ const TIMEOUT_MS = 1_000; // of blocking reads, which a monitor does not do
 
 /** Opens a monitor; what changes from now on is reported. */
 export function openLinkMonitor(options: LinkMonitorOptions = {}): LinkMonitor {
-  const { netns, withAddresses = false, keepAlive = false, receiveBufferBytes } = options;
-  const groups = RTMGRP_LINK | (withAddresses ? RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR : 0);
+  const { netns, withAddresses = false, withQdiscs = false, keepAlive = false, receiveBufferBytes } = options;
+  const addressGroups = withAddresses ? RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR : 0;
+  const groups = RTMGRP_LINK | addressGroups | (withQdiscs ? RTMGRP_TC : 0);
   const fd = openDescriptor({ protocol: NETLINK_ROUTE, netns, timeoutMs: TIMEOUT_MS, groups, receiveBufferBytes });
   const pending = createPending();
   let failure: NetError | undefined;
@@ -142,6 +147,9 @@ function changedIfindex({ type, body }: Received): number | undefined {
     case RTM_NEWADDR:
     case RTM_DELADDR:
       return readAddress(body)?.ifindex;
+    case RTM_NEWQDISC:
+    case RTM_DELQDISC:
+      return readTcHeader(body).ifindex;
     default:
       return undefined;
   }

@@ -3,7 +3,7 @@ import { integer, mapOf, optional, type RowOf, setOf, string, uuid } from "./ovs
 import { mutate, type Operation } from "./ovsdb-client/operations.ts";
 import { openReplica, type Replica } from "./ovsdb-client/replica.ts";
 import type { Uuid } from "./ovsdb-client/values.ts";
-import { OWNER_MARK } from "./types.ts";
+import { OWNER_MARK, type Policing } from "./types.ts";
 
 const TABLES = {
   Open_vSwitch: {
@@ -27,6 +27,8 @@ const TABLES = {
     ofport: optional(integer),
     error: optional(string),
     options: mapOf(string, string),
+    ingress_policing_rate: integer,
+    ingress_policing_burst: integer,
   },
 } as const;
 
@@ -48,6 +50,7 @@ export interface PortRow {
   readonly error: string | undefined;
   readonly externalIds: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
+  readonly policing: Policing | undefined;
 }
 
 /** OVS writes -1 where it could not plug an interface in. */
@@ -115,9 +118,16 @@ function joined({ portId, port, interfaceId, device }: Rows): PortRow {
     error: device.error,
     externalIds: Object.fromEntries(port.external_ids),
     options: Object.fromEntries(device.options),
+    policing: policingOf(device),
   };
   joinedRows.set(port, { device, row });
   return row;
+}
+
+/** A rate of 0 is the database's word for none. */
+function policingOf({ ingress_policing_rate, ingress_policing_burst }: DatabaseInterface): Policing | undefined {
+  if (ingress_policing_rate === 0) return undefined;
+  return { rateKbitPerSecond: ingress_policing_rate, burstKbit: ingress_policing_burst };
 }
 
 /** The one row of the root table. */

@@ -1,10 +1,10 @@
 import type { Delta, Failures } from "../../state/delta.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
-import { bumpConfiguration, findBridge, type PortRow, portsOf, type SwitchDatabase } from "./database.ts";
+import { bumpConfiguration, configure, findBridge, type PortRow, portsOf, type SwitchDatabase } from "./database.ts";
 import { INTEGRATION_BRIDGE, ROLE_KEY } from "./names.ts";
 import { byUuid, insert, mutate, type Operation, update } from "./ovsdb-client/operations.ts";
 import { type NamedUuid, named, type Uuid } from "./ovsdb-client/values.ts";
-import { OWNER_MARK, type PortDriver, type PortSpec, type SwitchPort } from "./types.ts";
+import { OWNER_MARK, type Policing, type PortDriver, type PortSpec, type SwitchPort } from "./types.ts";
 
 const PORT_TIMEOUT_MS = 15_000;
 /** Roles that belong to the driver itself: they are not netplugin's to read or remove. */
@@ -16,6 +16,7 @@ export function createPortDriver(database: SwitchDatabase): PortDriver {
     read: () => markedPorts(database),
     apply: (delta, options = {}) => applyPorts(database, delta, options),
     mark: (marks) => markPorts(database, marks),
+    police: (wanted, options = {}) => policePorts(database, wanted, options),
   };
 }
 
@@ -157,5 +158,32 @@ async function markPorts(
     else operations.push(update("Port", byUuid(port.uuid), { external_ids: markedIds(externalIds) }));
   }
   if (operations.length > 0) await database.transact(operations);
+  return failures;
+}
+
+async function policePorts(
+  database: SwitchDatabase,
+  wanted: ReadonlyMap<string, Policing | undefined>,
+  options: { readonly signal?: AbortSignal },
+): Promise<Failures> {
+  const ports = integrationPorts(database);
+  const operations: Operation[] = [];
+  const failures = new Map<string, NetError>();
+  for (const [name, policing] of wanted) {
+    const port = ports.get(name);
+    if (port === undefined) {
+      failures.set(name, new NetError("NOT_FOUND", `Cannot police port "${name}": it does not exist`));
+      continue;
+    }
+    const { rateKbitPerSecond, burstKbit } = policing ?? { rateKbitPerSecond: 0, burstKbit: 0 };
+    const row = { ingress_policing_rate: rateKbitPerSecond, ingress_policing_burst: burstKbit };
+    operations.push(update("Interface", byUuid(port.interfaceUuid), row));
+  }
+  if (operations.length === 0) return failures;
+  await configure(database, operations, {
+    timeoutMs: PORT_TIMEOUT_MS,
+    deed: `police ${operations.length} ports`,
+    ...options,
+  });
   return failures;
 }

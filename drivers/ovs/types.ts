@@ -18,6 +18,14 @@ export interface SwitchPort {
   readonly externalIds: Readonly<Record<string, string>>;
   /** The switch's own text when it cannot plug the port in (no such device, …). */
   readonly error: string | undefined;
+  /** What the switch is told to police of what comes in through the port; undefined: nothing. */
+  readonly policing: Policing | undefined;
+}
+
+/** What the kernel drops of what comes in through a port, in the database's units: kbit of 1000. */
+export interface Policing {
+  readonly rateKbitPerSecond: number;
+  readonly burstKbit: number;
 }
 
 /** A port that should exist. A veth's host end must exist before; internal and tunnel devices are made by the switch. */
@@ -38,6 +46,14 @@ export interface PortDriver {
   apply(delta: Delta<PortSpec>, options?: { readonly signal?: AbortSignal }): Promise<Failures>;
   /** Changes only external_ids of existing ports; needs no reconfiguration of the switch. */
   mark(marks: ReadonlyMap<string, Readonly<Record<string, string>>>): Promise<Failures>;
+  /**
+   * Tells the switch what to police (undefined: nothing) and waits until it has acted. It does not say whether the kernel took it:
+   * see the port's filters. Only for the kernel's datapath; the userspace one reads packets before they are policed.
+   */
+  police(
+    wanted: ReadonlyMap<string, Policing | undefined>,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<Failures>;
 }
 
 /** Flows to add or replace, and flows to remove, by `flowKey`; a flow's identity is not readable from its key. */

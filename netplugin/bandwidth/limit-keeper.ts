@@ -1,0 +1,265 @@
+import type { Logger } from "pino";
+import type { Meter } from "../../drivers/ovs/openflow/meter.ts";
+import { asNetError, NetError } from "../../state/errors.ts";
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import { type Attachment, POD_ROLE } from "../attach/attachment.ts";
+import { startTicketLoop, type TicketLoop } from "../reconcile/ticket-loop.ts";
+import type { Changes, NodeView } from "../view/node-view.ts";
+import { recordOf } from "../view/query.ts";
+import { type LimitPlan, meterOf, NO_LIMITS, planLimits } from "./limit-plan.ts";
+import type { LimitMeans } from "./mechanism.ts";
+import type { MeterKeeper } from "./meters.ts";
+import type { PortLimiter } from "./port-limiter.ts";
+import { BARE_PORT, isBare, type PortState, portStateOf, samePortState } from "./port-state.ts";
+
+export interface LimitKeeperOptions {
+  readonly limiter: PortLimiter;
+  readonly meters: Pick<MeterKeeper, "put">;
+  readonly view: () => NodeView;
+  readonly attachments: () => ReadonlyMap<string, Attachment>;
+  /** Ports that wait for a pod: they must be bare. */
+  readonly sparePorts: () => readonly string[];
+  /** Undefined until they have been probed. */
+  readonly means: () => LimitMeans | undefined;
+  readonly isConnected: () => boolean;
+  /** A port was not as this process had left it. */
+  readonly onRepair: () => void;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** What one endpoint's limits are on this node, and whether they are in force. */
+export interface LimitStatus {
+  readonly plan: LimitPlan;
+  readonly portName: string;
+  readonly ofport: number | undefined;
+  /** Why they are not in force (yet). */
+  readonly failure: string | undefined;
+}
+
+/** Keeps every pod's port limited as the view says. */
+export interface LimitKeeper {
+  readonly loop: TicketLoop;
+  /** Objects of the view have changed. */
+  onView(changes: Changes): void;
+  /** The database has changed: somebody may have taken policing away. */
+  onPorts(): void;
+  /** Links or their qdiscs have changed. */
+  onLinks(ifindexes: ReadonlySet<number>): void;
+  /**
+   * Waits until the endpoint's limits are in force, confirmed by kernel and switch. What cannot be is logged, or an error when its
+   * profile is strict.
+   */
+  enforced(endpointKey: string, signal: AbortSignal): Promise<void>;
+  /** Limits of the endpoints that have some, by endpoint key. */
+  statuses(): ReadonlyMap<string, LimitStatus>;
+  /** The meter of that number, as it should be. */
+  wantedMeter(id: number): Meter | undefined;
+}
+
+const RETRY_MS = 2_000;
+/** Ports that are changed at a time: each takes two of the netlink sockets' waiting places. */
+const PORTS_AT_ONCE = 128;
+
+export function startLimitKeeper(options: LimitKeeperOptions): LimitKeeper {
+  const { view, attachments, log } = options;
+  /** What each port carries, as far as this process knows. */
+  const carried = new Map<string, PortState>();
+  const statuses = new Map<string, LimitStatus>();
+  const dirty = new Set<string>();
+  let isEveryDirty = true;
+  let retryTimer: NodeJS.Timeout | undefined;
+
+  const loop = startTicketLoop({
+    work,
+    signal: options.signal,
+    report: (error) => log.error({ error: error.message }, "cannot limit bandwidth; trying again"),
+  });
+  options.signal.addEventListener("abort", () => clearTimeout(retryTimer), { once: true });
+
+  function planFor(endpointKey: string): LimitPlan {
+    const endpoint = leaseOf(endpointKey);
+    const means = options.means();
+    return endpoint === undefined || means === undefined ? NO_LIMITS : planLimits(view(), endpoint, means);
+  }
+
+  /** The endpoint that the port was plugged in for; one with another epoch is not it. */
+  function leaseOf(endpointKey: string): EndpointRecord | undefined {
+    const endpoint = recordOf(view(), "endpoint", endpointKey);
+    return endpoint?.epoch === attachments().get(endpointKey)?.epoch ? endpoint : undefined;
+  }
+
+  async function work(full: boolean, signal: AbortSignal): Promise<void> {
+    if (options.means() === undefined || !view().complete || !options.isConnected()) return; // told again when they are
+    const keys = isEveryDirty || full ? podKeys(attachments()) : [...dirty];
+    isEveryDirty = false;
+    dirty.clear();
+    await stripUnused(full, signal);
+    const targets = keys.flatMap((key) => targetOf(key) ?? []);
+    if (full) await readStates(new Map(targets.map(({ attachment, state }) => [attachment.portName, state])), signal);
+    for (let start = 0; start < targets.length; start += PORTS_AT_ONCE) {
+      await bringAll(targets.slice(start, start + PORTS_AT_ONCE), signal);
+    }
+    retryFailed();
+  }
+
+  function targetOf(endpointKey: string): Target | undefined {
+    const attachment = attachments().get(endpointKey);
+    if (attachment?.role !== POD_ROLE || leaseOf(endpointKey) === undefined) return undefined;
+    const plan = planFor(endpointKey);
+    return { attachment, plan, state: portStateOf(plan) };
+  }
+
+  /** Ports are used again: what a pod's port carried must not be there for the next one. */
+  async function stripUnused(full: boolean, signal: AbortSignal): Promise<void> {
+    const used = new Set([...attachments().values()].map(({ portName }) => portName));
+    for (const key of statuses.keys()) if (!attachments().has(key)) statuses.delete(key);
+    if (full) await readStates(new Map(options.sparePorts().map((portName) => [portName, BARE_PORT])), signal);
+    const unused = [...carried].filter(([portName]) => !used.has(portName));
+    for (const [portName, before] of unused) {
+      carried.delete(portName);
+      if (isBare(before)) continue;
+      await options.limiter.change({ portName, before, after: BARE_PORT }, signal).catch((error: unknown) => {
+        if (options.sparePorts().includes(portName)) throw error; // else it is gone, and its limits with it
+      });
+    }
+    await options.limiter.forget(unused.map(([portName]) => portName));
+  }
+
+  async function readStates(wanted: ReadonlyMap<string, PortState>, signal: AbortSignal): Promise<void> {
+    if (wanted.size === 0) return;
+    for (const [portName, state] of await options.limiter.read(wanted, signal)) {
+      const before = carried.get(portName);
+      if (before !== undefined && !samePortState(before, state)) tellRepair(portName, before, state);
+      carried.set(portName, state);
+    }
+  }
+
+  function tellRepair(portName: string, before: PortState, found: PortState): void {
+    options.onRepair();
+    log.warn({ port: portName, before, found }, "limits were not as they should be; repairing");
+  }
+
+  /** The meters of all with one message sequence; each port for itself. */
+  async function bringAll(targets: readonly Target[], signal: AbortSignal): Promise<void> {
+    const meters = targets.flatMap(({ attachment, plan }) => meterIn(plan, attachment.ofport) ?? []);
+    const metered = await options.meters.put(meters, signal).then(
+      () => undefined,
+      (error: unknown) => asNetError(error, "set meters").message,
+    );
+    await Promise.all(targets.map((target) => bring(target, { metered, signal })));
+  }
+
+  async function bring({ attachment, plan, state }: Target, { metered, signal }: BringContext): Promise<void> {
+    const { endpointKey, portName, ofport } = attachment;
+    const before = carried.get(portName) ?? BARE_PORT;
+    let failure = plan.podEgress?.mechanism === "meter" ? metered : undefined;
+    if (!samePortState(before, state)) {
+      try {
+        await options.limiter.change({ portName, before, after: state }, signal);
+        carried.set(portName, state);
+      } catch (error) {
+        signal.throwIfAborted();
+        carried.delete(portName); // unknown now: a full round finds out
+        failure = asNetError(error, `limit port "${portName}"`).message;
+      }
+    }
+    note(endpointKey, { plan, portName, ofport, failure });
+  }
+
+  function note(endpointKey: string, status: LimitStatus): void {
+    const { plan, failure } = status;
+    const before = statuses.get(endpointKey);
+    if (plan === NO_LIMITS && failure === undefined) statuses.delete(endpointKey);
+    else statuses.set(endpointKey, status);
+    const complaint = complaintOf(status);
+    if (complaint === undefined || complaint === (before && complaintOf(before))) return;
+    log.warn({ endpoint: endpointKey, port: status.portName, complaint }, "a bandwidth limit is not as asked for");
+  }
+
+  function retryFailed(): void {
+    clearTimeout(retryTimer);
+    const hasFailed = [...statuses.values()].some(({ failure }) => failure !== undefined);
+    if (hasFailed && !options.signal.aborted)
+      retryTimer = setTimeout(() => loop.kick({ full: true }), RETRY_MS).unref();
+  }
+
+  function hasUnused(): boolean {
+    if (carried.size === 0) return false;
+    const used = new Set([...attachments().values()].map(({ portName }) => portName));
+    return [...carried].some(([portName, state]) => !used.has(portName) && !isBare(state));
+  }
+
+  function touch(endpointKey: string): void {
+    if (attachments().has(endpointKey)) dirty.add(endpointKey);
+  }
+
+  return {
+    loop,
+    onView: (changes) => {
+      for (const { kind, key } of changes.values()) {
+        if (kind === "endpoint") touch(key);
+        else if (kind === "endpointGroup" || kind === "netprofile") isEveryDirty = true;
+      }
+      if (isEveryDirty || dirty.size > 0) loop.kick();
+    },
+    onPorts: () => {
+      const hasPolicing = [...carried.values()].some(({ policing }) => policing !== undefined);
+      if (hasPolicing || hasUnused()) loop.kick({ full: hasPolicing });
+    },
+    onLinks: (ifindexes) => {
+      if ([...ifindexes].some((ifindex) => options.limiter.knows(ifindex))) loop.kick({ full: true });
+    },
+    enforced: async (endpointKey, signal) => {
+      const plan = planFor(endpointKey);
+      const portName = attachments().get(endpointKey)?.portName ?? "";
+      if (plan === NO_LIMITS && isBare(carried.get(portName) ?? BARE_PORT)) return;
+      refuseShortfall(plan);
+      touch(endpointKey);
+      await loop.done(signal);
+      const failure = statuses.get(endpointKey)?.failure;
+      if (failure !== undefined && plan.isStrict)
+        throw new NetError("REJECTED", `Its bandwidth limit is not in force: ${failure}`);
+    },
+    statuses: () => statuses,
+    wantedMeter: (id) => {
+      for (const [key, { ofport }] of attachments()) if (ofport === id) return meterIn(planFor(key), ofport);
+      return undefined;
+    },
+  };
+}
+
+interface Target {
+  readonly attachment: Attachment;
+  readonly plan: LimitPlan;
+  readonly state: PortState;
+}
+
+interface BringContext {
+  /** Why meters could not be set; undefined when they were. */
+  readonly metered: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+function podKeys(attachments: ReadonlyMap<string, Attachment>): readonly string[] {
+  return [...attachments].filter(([, { role }]) => role === POD_ROLE).map(([key]) => key);
+}
+
+function meterIn({ podEgress }: LimitPlan, ofport: number | undefined): Meter | undefined {
+  if (podEgress?.mechanism !== "meter" || ofport === undefined) return undefined;
+  return meterOf(podEgress, ofport);
+}
+
+/** Everything about an endpoint's limits that is not as the admin wrote it. */
+export function complaintOf({ plan, failure }: Pick<LimitStatus, "plan" | "failure">): string | undefined {
+  const notes = [...(plan.podIngress?.notes ?? []), ...(plan.podEgress?.notes ?? [])];
+  const all = [...(failure === undefined ? [] : [failure]), ...plan.shortfalls, ...notes];
+  return all.length === 0 ? undefined : all.join("; ");
+}
+
+function refuseShortfall({ isStrict, shortfalls }: LimitPlan): void {
+  if (!isStrict || shortfalls.length === 0) return;
+  throw new NetError("UNSUPPORTED", `This node cannot honour the strict netprofile: ${shortfalls.join("; ")}`, {
+    reason: "limit-unsupported",
+  });
+}

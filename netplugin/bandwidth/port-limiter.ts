@@ -1,0 +1,205 @@
+import { isErrno } from "../../drivers/netlink/errno.ts";
+import { dumpFilters } from "../../drivers/netlink/filter.ts";
+import type { SocketPool } from "../../drivers/netlink/pool.ts";
+import type { TbfParameters } from "../../drivers/netlink/tbf.ts";
+import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
+import type { Policing, PortDriver } from "../../drivers/ovs/types.ts";
+import { NetError } from "../../state/errors.ts";
+import { ifbNameOf, isRedirected, putIfb, removeIfb } from "./ifb.ts";
+import { isSameTbf, type PortState, samePolicing } from "./port-state.ts";
+import { findLink, isOurTbf, putTbf, readShapedLinks, removeTbf, type ShapedLinks } from "./qdiscs.ts";
+
+export interface PortLimiterOptions {
+  readonly ports: PortDriver;
+  /** Sockets in the node's namespace. */
+  readonly netlink: SocketPool;
+  /** Sockets in the patch panel. */
+  readonly panelNetlink: SocketPool;
+}
+
+/** What is to become of one port. */
+export interface PortChange {
+  readonly portName: string;
+  readonly before: PortState;
+  readonly after: PortState;
+}
+
+/** Reads and changes what ports carry: the machine's side of limits. Knows ports and rates, no endpoints. */
+export interface PortLimiter {
+  /** What these ports really carry now. `wanted` says where to look closer: policing is verified in the kernel. */
+  read(wanted: ReadonlyMap<string, PortState>, signal: AbortSignal): Promise<ReadonlyMap<string, PortState>>;
+  /** Brings one port from one state to another; resolves when the kernel has confirmed it. */
+  change(change: PortChange, signal: AbortSignal): Promise<void>;
+  /** The near or far ends' numbers of the ports that were read or changed, to recognise their events. */
+  knows(ifindex: number): boolean;
+  /** Forgets ports that are gone, and removes what outlived them. */
+  forget(portNames: Iterable<string>): Promise<void>;
+}
+
+interface Ends {
+  readonly near: number | undefined;
+  readonly far: number | undefined;
+}
+
+export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
+  const ends = new Map<string, Ends>();
+  let ifindexes: ReadonlySet<number> | undefined;
+
+  function remember(portName: string, found: Ends): Ends {
+    ends.set(portName, found);
+    ifindexes = undefined;
+    return found;
+  }
+
+  async function endsOf(portName: string): Promise<Ends> {
+    const known = ends.get(portName);
+    if (known?.near !== undefined && known.far !== undefined) return known;
+    const [near, far] = await Promise.all([
+      findLink(options.netlink, portName),
+      findLink(options.panelNetlink, peerNameOf(portName)),
+    ]);
+    return remember(portName, { near, far });
+  }
+
+  return {
+    read: async (wanted, signal) => {
+      const [node, panel] = await Promise.all([
+        readShapedLinks(options.netlink, signal),
+        readShapedLinks(options.panelNetlink, signal),
+      ]);
+      const states = new Map<string, PortState>();
+      for (const [portName, want] of wanted) {
+        remember(portName, { near: node.ifindexes.get(portName), far: panel.ifindexes.get(peerNameOf(portName)) });
+        states.set(portName, await readPort(options, { portName, want, node, panel }));
+      }
+      return states;
+    },
+    change: async (change, signal) => changePort(options, change, { ends: await endsOf(change.portName), signal }),
+    knows: (ifindex) => {
+      ifindexes ??= new Set([...ends.values()].flatMap(({ near, far }) => [near ?? 0, far ?? 0]));
+      return ifindexes.has(ifindex);
+    },
+    forget: async (portNames) => {
+      for (const portName of portNames) {
+        ends.delete(portName);
+        if ((await findLink(options.netlink, ifbNameOf(portName))) !== undefined) {
+          await removeIfb(options.netlink, portName, undefined);
+        }
+      }
+      ifindexes = undefined;
+    },
+  };
+}
+
+interface ReadParts {
+  readonly portName: string;
+  readonly want: PortState;
+  readonly node: ShapedLinks;
+  readonly panel: ShapedLinks;
+}
+
+async function readPort(options: PortLimiterOptions, { portName, want, node, panel }: ReadParts): Promise<PortState> {
+  const near = node.ifindexes.get(portName);
+  const told = options.ports.read().get(portName)?.policing;
+  const isIdle =
+    want.policing !== undefined && near !== undefined && !(await polices(options.netlink, near, want.policing));
+  return {
+    near: shaperOf(node, portName),
+    far: shaperOf(panel, peerNameOf(portName)),
+    ifb: await readIfb(options, portName, node),
+    policing: isIdle ? undefined : told,
+  };
+}
+
+function shaperOf({ ifindexes, roots }: ShapedLinks, name: string): TbfParameters | undefined {
+  const row = roots.get(ifindexes.get(name) ?? 0);
+  return row !== undefined && isOurTbf(row) ? row.tbf : undefined;
+}
+
+async function readIfb({ netlink }: PortLimiterOptions, portName: string, node: ShapedLinks) {
+  const name = ifbNameOf(portName);
+  const [near, ifb] = [node.ifindexes.get(portName), node.ifindexes.get(name)];
+  if (near === undefined || ifb === undefined || !(await isRedirected(netlink, near, ifb))) return undefined;
+  return shaperOf(node, name);
+}
+
+interface ChangeContext {
+  readonly ends: Ends;
+  readonly signal: AbortSignal;
+}
+
+async function changePort(
+  options: PortLimiterOptions,
+  change: PortChange,
+  { ends, signal }: ChangeContext,
+): Promise<void> {
+  const { portName, before, after } = change;
+  const { netlink, panelNetlink } = options;
+  await Promise.all([
+    changeTbf(netlink, { name: portName, ifindex: ends.near, before: before.near, after: after.near }),
+    changeTbf(panelNetlink, { name: peerNameOf(portName), ifindex: ends.far, before: before.far, after: after.far }),
+  ]);
+  if (after.ifb !== undefined && !isSameTbf(after.ifb, before.ifb)) {
+    await putIfb(netlink, { portName, ifindex: present(portName, ends.near) }, after.ifb);
+  } else if (after.ifb === undefined && before.ifb !== undefined) await removeIfb(netlink, portName, ends.near);
+  if (!samePolicing(before.policing, after.policing)) await police(options, change, { ends, signal });
+}
+
+interface TbfChange {
+  readonly name: string;
+  readonly ifindex: number | undefined;
+  readonly before: TbfParameters | undefined;
+  readonly after: TbfParameters | undefined;
+}
+
+async function changeTbf(netlink: SocketPool, { name, ifindex, before, after }: TbfChange): Promise<void> {
+  if (isSameTbf(after, before)) return;
+  if (after !== undefined) await putTbf(netlink, present(name, ifindex), after);
+  else if (ifindex !== undefined) await removeTbf(netlink, ifindex);
+}
+
+function present(name: string, ifindex: number | undefined): number {
+  if (ifindex !== undefined) return ifindex;
+  throw new NetError("UNAVAILABLE", `Cannot limit link "${name}": it does not exist (any more)`);
+}
+
+/** The switch acts on changes only: where it has been told already and the kernel's filter is gone, it is told anew. */
+async function police(options: PortLimiterOptions, change: PortChange, { ends, signal }: ChangeContext): Promise<void> {
+  const { portName, after } = change;
+  const told = options.ports.read().get(portName)?.policing;
+  if (after.policing !== undefined && samePolicing(told, after.policing))
+    await tell(options, portName, undefined, signal);
+  await tell(options, portName, after.policing, signal);
+  if (after.policing === undefined) return;
+  if (await polices(options.netlink, present(portName, ends.near), after.policing)) return;
+  const text = `Open vSwitch was told to police port "${portName}", but the kernel has no such filter on it; see ovs-vswitchd.log`;
+  throw new NetError("REJECTED", text);
+}
+
+async function tell(
+  { ports }: PortLimiterOptions,
+  portName: string,
+  policing: Policing | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const failures = await ports.police(new Map([[portName, policing]]), { signal });
+  for (const failure of failures.values()) throw failure;
+}
+
+const BYTES_PER_KBIT = 125;
+/** The kernel tells rates as it keeps them. */
+const RATE_TOLERANCE = 0.001;
+
+/** Has the kernel a filter on the port that polices at that rate? */
+async function polices(netlink: SocketPool, ifindex: number, { rateKbitPerSecond }: Policing): Promise<boolean> {
+  const filters = await netlink.dump(dumpFilters({ ifindex })).catch((error: unknown) => {
+    if (isErrno(error, "EINVAL", "ENOENT", "ENODEV")) return []; // no ingress qdisc
+    throw error;
+  });
+  const wanted = rateKbitPerSecond * BYTES_PER_KBIT;
+  return filters.some(({ actions }) =>
+    actions.some(
+      (each) => each.kind === "police" && Math.abs(each.rateBytesPerSecond - wanted) <= wanted * RATE_TOLERANCE,
+    ),
+  );
+}
