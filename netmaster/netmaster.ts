@@ -225,6 +225,7 @@ function restServices(core: Core): RestServices {
   return {
     ...{ build, log, clusterMode: config.clusterMode, metrics: metrics.registry },
     view: cache.view.bind(cache),
+    unreadable: () => cache.quarantined().map(({ storeKey }) => storeKey),
     onChange: cache.onChange.bind(cache),
     changesSince: (revision) => cache.journal.since(revision),
     waitForRevision: cache.waitForRevision.bind(cache),

@@ -5,7 +5,7 @@ import { NetError } from "../../state/errors.ts";
 import { BODY_LIMIT_BYTES, parseBody } from "./body.ts";
 import type { Call, Method, Route } from "./call.ts";
 import { auditedClient, clientName } from "./client.ts";
-import { FORWARDED_HEADER, type ForwardTls, forwardToLeader } from "./forward.ts";
+import { FORWARDED_HEADER, type Forwarded, type ForwardTls, forwardToLeader, type LeaderAnswer } from "./forward.ts";
 import { restMetrics } from "./metrics.ts";
 import { errorReply, methodNotAllowed, unknownRoute } from "./problem.ts";
 import { isAsked, REVISION_HEADER } from "./read.ts";
@@ -113,6 +113,8 @@ async function answer(app: App, route: Route, request: FastifyRequest, reply: Fa
   const call = callOf(app, request);
   const isLocal = route.isWrite !== true || app.services.leader().isLeader || isAsked(call, "dryRun");
   if (!isLocal) return forward(app, request, reply);
+  const informed = route.prefersLeader === true ? await askLeader(app, request) : undefined;
+  if (informed !== undefined) return reply.code(informed.status).headers(informed.headers).send(informed.body);
   return app.sender.send(await route.handle(call), request, reply);
 }
 
@@ -159,14 +161,31 @@ function pathOf({ url }: FastifyRequest): string {
 
 async function forward(app: App, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { services, options } = app;
-  const { leaderUrl, self, term } = services.leader();
+  const { leaderUrl } = services.leader();
   if (leaderUrl === undefined || request.headers[FORWARDED_HEADER] !== undefined) {
     throw new NetError("UNAVAILABLE", "There is no leader now that could make the change; try again", {
       reason: "no-leader",
     });
   }
+  const answered = await forwardToLeader(leaderUrl, forwardedOf(app, request), options.forwardTls);
+  await showOwnWrite(services, answered.headers[REVISION_HEADER]);
+  return reply.code(answered.status).headers(answered.headers).send(answered.body);
+}
+
+/** A read of what the leader knows better; undefined when this netmaster must answer itself. */
+async function askLeader(app: App, request: FastifyRequest): Promise<LeaderAnswer | undefined> {
+  const { isLeader, leaderUrl } = app.services.leader();
+  if (isLeader || leaderUrl === undefined || request.headers[FORWARDED_HEADER] !== undefined) return undefined;
+  // The leader may be on its way out, or its answer too long to carry: what this netmaster knows is still right.
+  const asked = forwardToLeader(leaderUrl, forwardedOf(app, request), app.options.forwardTls);
+  const answered = await asked.catch(() => undefined);
+  return answered === undefined || answered.status >= 500 ? undefined : answered;
+}
+
+function forwardedOf({ services }: App, request: FastifyRequest): Forwarded {
+  const { self, term } = services.leader();
   const { method, url, headers } = request.raw;
-  const forwarded = {
+  return {
     method: method ?? "",
     url: url ?? "",
     headers,
@@ -175,9 +194,6 @@ async function forward(app: App, request: FastifyRequest, reply: FastifyReply): 
     client: clientName(request.raw),
     ...(term === undefined ? {} : { signal: term }),
   };
-  const answered = await forwardToLeader(leaderUrl, forwarded, options.forwardTls);
-  await showOwnWrite(services, answered.headers[REVISION_HEADER]);
-  return reply.code(answered.status).headers(answered.headers).send(answered.body);
 }
 
 /** Waits a moment until this netmaster shows what its client wrote; if it does not, the answer is still right. */

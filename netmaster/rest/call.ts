@@ -39,6 +39,8 @@ export interface Route {
   readonly handle: Handler;
   /** Only the leader can do it: others forward the request. */
   readonly isWrite?: boolean;
+  /** The leader knows more (what the nodes have told it): others ask it, and answer themselves when that fails. */
+  readonly prefersLeader?: boolean;
   /** False: works before this netmaster has read the store. */
   readonly needsView?: boolean;
   /** Requests with another content type do not match (contract §1). */

@@ -20,6 +20,8 @@ export interface Upsert {
 /** How a client changes objects of a collection. */
 export interface Writes {
   readonly schema: z.ZodObject;
+  /** The key that the members of a body make; throws INVALID when they are wrong. */
+  keyOf(body: unknown): string;
   readonly upsert: Intent<Upsert, Changed>;
   readonly remove: Intent<string, Removed>;
 }
@@ -89,7 +91,12 @@ export function configCollection<K extends ConfigKind, S extends z.ZodObject>(sp
       if (record === undefined) return undefined;
       return new StreamedObject({ Config: render(view, key), Oper: spec.oper?.(view, record, env) });
     },
-    writes: { schema: spec.schema, upsert: upsertOf(spec), remove: spec.remove },
+    writes: {
+      schema: spec.schema,
+      keyOf: (body) => spec.keyOf(parseRequest(spec.schema, body)),
+      upsert: upsertOf(spec),
+      remove: spec.remove,
+    },
     remove: spec.remove,
   };
 }

@@ -1,8 +1,10 @@
 import { z } from "zod";
 import { compareText } from "../../state/sorted-map.ts";
+import { type ParameterName, QUESTION_PARAMETERS } from "../explain/question.ts";
 import { API_PREFIX } from "./api-prefix.ts";
 import type { Collection } from "./collection.ts";
 import { COLLECTIONS } from "./collections.ts";
+import { PROPOSAL_MEMBERS } from "./proposal.ts";
 
 const PROBLEM = { $ref: "#/components/schemas/Problem" };
 const KEY_PARAMETER = { name: "key", in: "path", required: true, schema: { type: "string" } };
@@ -23,7 +25,7 @@ export function openApiDocument(version: string): object {
   return {
     openapi: "3.1.0",
     info: { title: "contiv-ts", version, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
-    paths: Object.fromEntries(COLLECTIONS.flatMap(collectionPaths)),
+    paths: { ...Object.fromEntries(COLLECTIONS.flatMap(collectionPaths)), [`${API_PREFIX}/explain`]: explainPath() },
     components: { schemas: { ...schemas, Problem: problemSchema() } },
   };
 }
@@ -60,6 +62,31 @@ function collectionPaths(collection: Collection): readonly (readonly [string, ob
       { parameters: [KEY_PARAMETER], get: readOperation(`State of one of ${name}`, inspectSchema(object), []) },
     ],
   ];
+}
+
+const QUESTION_REQUIRED: readonly ParameterName[] = ["from", "to", "protocol"];
+
+function explainPath(): object {
+  const schema = { type: "string" };
+  const parameters = Object.entries(QUESTION_PARAMETERS).map(([name, description]) => {
+    return { name, in: "query", required: QUESTION_REQUIRED.some((each) => each === name), description, schema };
+  });
+  const members = parameters.map(({ name, description }) => [name, { type: ["string", "integer"], description }]);
+  const lists = PROPOSAL_MEMBERS.map((name) => [name, { type: name === "deletes" ? "object" : "array" }]);
+  const body = { type: "object", properties: Object.fromEntries([...members, ...lists]) };
+  const requestBody = { required: true, content: { "application/json": { schema: body } } };
+  const answer = responses(answerSchema());
+  return {
+    get: { summary: "Would a packet pass, and why", parameters, responses: answer },
+    post: { summary: "The same, as if the objects of the body were stored", requestBody, responses: answer },
+  };
+}
+
+function answerSchema(): object {
+  const [text, flag, object] = [{ type: "string" }, { type: "boolean" }, { type: "object" }];
+  const properties = { allowed: flag, summary: text, packet: object, from: object, to: object };
+  const optional = { source: object, destination: object, others: object, stored: object };
+  return { ...object, required: Object.keys(properties), properties: { ...properties, ...optional } };
 }
 
 function inspectSchema(object: object): object {

@@ -3,6 +3,7 @@ import { API_PREFIX } from "./api-prefix.ts";
 import { type Call, json, type Route } from "./call.ts";
 import type { Collection } from "./collection.ts";
 import { COLLECTIONS, LATER_COLLECTIONS } from "./collections.ts";
+import { EXPLAIN_ROUTES } from "./explain.ts";
 import { openApiDocument } from "./openapi.ts";
 import { PLUGIN_ROUTES } from "./plugin.ts";
 import {
@@ -23,7 +24,7 @@ function collectionRoutes(collection: Collection): readonly Route[] {
   const routes: Route[] = [
     { method: "GET", path: `${API_PREFIX}/${name}`, handle: listHandler(collection) },
     { method: "GET", path, handle: getHandler(collection) },
-    { method: "GET", path: `${API_PREFIX}/inspect/${name}/:key`, handle: inspect },
+    { method: "GET", path: `${API_PREFIX}/inspect/${name}/:key`, handle: inspect, prefersLeader: true },
   ];
   if (writes !== undefined) {
     const upsert = upsertHandler(collection);
@@ -55,6 +56,7 @@ function laterRoutes(name: string): readonly Route[] {
 export const ROUTES: readonly Route[] = [
   ...COLLECTIONS.flatMap(collectionRoutes),
   ...LATER_COLLECTIONS.flatMap(laterRoutes),
+  ...EXPLAIN_ROUTES,
   ...PLUGIN_ROUTES,
   ...ABOUT_ROUTES,
   { method: "GET", path: `${API_PREFIX}/openapi.json`, handle: openApi, needsView: false },

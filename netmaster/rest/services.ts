@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { Receipt } from "../../state/node-api.ts";
+import type { FrozenView } from "../view/cluster-view.ts";
 import type { ClusterView, Intent, ObjectChange, ViewChange } from "../view/types.ts";
 
 /** What was written, or found to be there already. */
@@ -30,7 +31,9 @@ export interface Readiness {
 
 /** Everything that the REST API needs of its process; `main.ts` wires it. */
 export interface RestServices {
-  view(): ClusterView;
+  view(): FrozenView;
+  /** Store keys of objects that this release cannot read. */
+  unreadable(): readonly string[];
   /** Calls after every step of the view; returns how to end it. */
   onChange(listener: (change: ViewChange) => void): () => void;
   /** Changes after a revision, oldest first; undefined when they are not all remembered. */

@@ -60,6 +60,10 @@ export class FrozenView implements ClusterView {
     return this.parts.indexes.nodesOfNetwork.get(networkKey);
   }
 
+  nodesOfGroup(groupKey: string): KeySet {
+    return this.parts.indexes.nodesOfGroup.get(groupKey);
+  }
+
   networksOfNode(nodeName: string): KeySet {
     return this.parts.indexes.networksOfNode.get(nodeName);
   }

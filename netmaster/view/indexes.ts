@@ -7,6 +7,7 @@ export const INDEX_NAMES = [
   "endpointsOfGroup",
   "endpointsOfNode",
   "nodesOfNetwork",
+  "nodesOfGroup",
   "networksOfNode",
   "groupsOfNode",
   "addressesOfNetwork",
@@ -71,7 +72,9 @@ function endpointEntries(record: RecordOf<"endpoint">): readonly IndexedEntry[] 
     entry("nodesOfNetwork", network, nodeName),
     entry("networksOfNode", nodeName, network),
   ];
-  if (group !== undefined) entries.push(entry("endpointsOfGroup", group, key), entry("groupsOfNode", nodeName, group));
+  if (group === undefined) return entries;
+  entries.push(entry("endpointsOfGroup", group, key), entry("groupsOfNode", nodeName, group));
+  entries.push(entry("nodesOfGroup", group, nodeName));
   return entries;
 }
 

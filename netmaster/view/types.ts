@@ -38,6 +38,8 @@ export interface ClusterView {
   endpointsOfNode(nodeName: string): KeySet;
   /** Nodes that have endpoints in the network. */
   nodesOfNetwork(networkKey: string): KeySet;
+  /** Nodes that have endpoints of the group. */
+  nodesOfGroup(groupKey: string): KeySet;
   /** Networks and groups of the node's endpoints. */
   networksOfNode(nodeName: string): KeySet;
   groupsOfNode(nodeName: string): KeySet;

@@ -1,8 +1,10 @@
 import { formatAddress, formatRange } from "../address.ts";
+import { groupRulesInSteps } from "./group-rules.ts";
 import { type Mismatch, mismatchOf, type SidePacket } from "./matching.ts";
 import { protocolName } from "./protocol.ts";
 import { compareRules, type ResolvedRule } from "./rule-match.ts";
-import { type Side, type SideVerdict, sidesOf, verdict } from "./verdict.ts";
+import { atOnce } from "./steps.ts";
+import { endsOf, type Side, type SideVerdict, sidesOf, verdict } from "./verdict.ts";
 import { packetInWords, portsInWords, protocolInWords, ruleInWords } from "./words.ts";
 import type { PolicyPacket, PolicyWorld } from "./world.ts";
 
@@ -38,10 +40,20 @@ export interface Explanation {
 
 /** The verdict, and why: names instead of numbers. */
 export function explain(world: PolicyWorld, packet: PolicyPacket): Explanation {
+  return atOnce(explainInSteps(world, packet));
+}
+
+/** How many rules are spoken of between two chances to do something else. */
+const RULES_PER_STEP = 200;
+
+/** The same; yields now and then, for a group can have ten thousand rules. */
+export function* explainInSteps(world: PolicyWorld, packet: PolicyPacket): Generator<void, Explanation> {
+  const { sender, hearer } = endsOf(world, packet);
+  for (const endpoint of [sender, hearer]) if (endpoint !== undefined) yield* groupRulesInSteps(world, endpoint);
   const judged = verdict(world, packet);
   const sides = sidesOf(world, packet);
-  const source = explainSide(world, sides.source, { judged: judged.source, direction: "out" });
-  const destination = explainSide(world, sides.destination, { judged: judged.destination, direction: "in" });
+  const source = yield* explainSide(world, sides.source, { judged: judged.source, direction: "out" });
+  const destination = yield* explainSide(world, sides.destination, { judged: judged.destination, direction: "in" });
   const deniers = [source, destination].filter(({ allowed }) => !allowed).map(({ summary }) => summary);
   const summary = judged.allowed
     ? `${packetInWords(packet)} is allowed`
@@ -54,17 +66,22 @@ interface Judged {
   readonly direction: "in" | "out";
 }
 
-function explainSide(world: PolicyWorld, side: Side, { judged, direction }: Judged): SideExplanation {
+function* explainSide(world: PolicyWorld, side: Side, { judged, direction }: Judged): Generator<void, SideExplanation> {
   const { ground, endpoint, group } = judged;
   const decidedBy = ground.kind === "rule" ? ground.rule.key : undefined;
   const rules = (side.rules?.rules.all ?? []).filter((rule) => rule.direction === direction).sort(compareRules);
+  const notes: RuleNote[] = [];
+  for (const rule of rules) {
+    notes.push(noteOf(world, rule, { packet: side.packet, decidedBy, ground: ground.kind }));
+    if (notes.length % RULES_PER_STEP === 0) yield;
+  }
   return {
     allowed: judged.allowed,
     endpoint: endpoint?.key,
     group: group?.key,
     summary: sideSummary(judged, direction),
     decidedBy,
-    rules: rules.map((rule) => noteOf(world, rule, { packet: side.packet, decidedBy, ground: ground.kind })),
+    rules: notes,
   };
 }
 

@@ -2,6 +2,7 @@ import type { EndpointRecord } from "../kinds/endpoint.ts";
 import type { EndpointGroupRecord } from "../kinds/endpoint-group.ts";
 import { indexRules, type RuleIndex } from "./rule-index.ts";
 import { type ResolvedRule, resolveRule } from "./rule-match.ts";
+import { atOnce } from "./steps.ts";
 import type { PolicyWorld } from "./world.ts";
 
 /** Everything that one list of policies says, arranged for judging packets. */
@@ -44,12 +45,25 @@ export function groupRules(world: PolicyWorld, endpoint: EndpointRecord): GroupR
   const { byEndpoint } = madeFor(world);
   const known = byEndpoint.get(endpoint);
   if (known !== undefined || byEndpoint.has(endpoint)) return known;
-  const rules = rulesOfGroup(world, endpoint);
+  return atOnce(groupRulesInSteps(world, endpoint));
+}
+
+/** The same; yields now and then, for a group can have ten thousand rules. */
+export function* groupRulesInSteps(
+  world: PolicyWorld,
+  endpoint: EndpointRecord,
+): Generator<void, GroupRules | undefined> {
+  const { byEndpoint } = madeFor(world);
+  if (byEndpoint.has(endpoint)) return byEndpoint.get(endpoint);
+  const rules = yield* rulesOfGroup(world, endpoint);
   byEndpoint.set(endpoint, rules);
   return rules;
 }
 
-function rulesOfGroup(world: PolicyWorld, { groupId, groupName, tenantName }: EndpointRecord): GroupRules | undefined {
+function* rulesOfGroup(
+  world: PolicyWorld,
+  { groupId, groupName, tenantName }: EndpointRecord,
+): Generator<void, GroupRules | undefined> {
   if (groupId === undefined && groupName === "") return undefined;
   const { byGroup } = madeFor(world);
   const groupKey = `${tenantName}:${groupName}`;
@@ -59,7 +73,7 @@ function rulesOfGroup(world: PolicyWorld, { groupId, groupName, tenantName }: En
   const group = world.group(groupKey);
   const fault = groupFault(world, group, { groupKey, groupId });
   const policyKeys = group === undefined || fault !== undefined ? [] : policyKeysOf(group);
-  const made = { group, fault, rules: policyRules(world, policyKeys) };
+  const made = { group, fault, rules: yield* policyRules(world, policyKeys) };
   byGroup.set(id, made);
   return made;
 }
@@ -67,16 +81,25 @@ function rulesOfGroup(world: PolicyWorld, { groupId, groupName, tenantName }: En
 /** No name holds it. */
 const SEPARATOR = " ";
 
-function policyRules(world: PolicyWorld, policyKeys: readonly string[]): PolicyRules {
+/** How many rules are looked up between two chances to do something else. */
+const RULES_PER_STEP = 200;
+
+function* policyRules(world: PolicyWorld, policyKeys: readonly string[]): Generator<void, PolicyRules> {
   const { byPolicies } = madeFor(world);
   const id = policyKeys.join(SEPARATOR);
   const present = byPolicies.get(id);
   if (present !== undefined) return present;
-  const all = policyKeys.flatMap((key) => [...world.rulesOfPolicy(key)]).map((record) => resolveRule(world, record));
+  const all: ResolvedRule[] = [];
+  for (const key of policyKeys) {
+    for (const record of world.rulesOfPolicy(key)) {
+      all.push(resolveRule(world, record));
+      if (all.length % RULES_PER_STEP === 0) yield;
+    }
+  }
   const made = {
     policyCount: policyKeys.length,
-    in: indexRules(all.filter(({ direction }) => direction === "in")),
-    out: indexRules(all.filter(({ direction }) => direction === "out")),
+    in: yield* indexRules(all.filter(({ direction }) => direction === "in")),
+    out: yield* indexRules(all.filter(({ direction }) => direction === "out")),
     all,
   };
   byPolicies.set(id, made);

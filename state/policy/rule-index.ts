@@ -31,15 +31,19 @@ export interface RuleIndex {
 /** Lists of more ports than this are not looked up one by one. */
 const SINGLE_PORTS_MAX = 16;
 
-/** Arranges rules; those that match nothing are left out. */
-export function indexRules(rules: readonly ResolvedRule[]): RuleIndex {
+/** How many rules are arranged between two chances to do something else. */
+const RULES_PER_STEP = 200;
+
+/** Arranges rules; those that match nothing are left out. Yields now and then. */
+export function* indexRules(rules: readonly ResolvedRule[]): Generator<void, RuleIndex> {
   const byGroup = new Map<number, PortIndex>();
   const byPrefix = new Map<number, Map<string | number, PortIndex>>();
   const anyPeer = emptyPortIndex();
   const inForce = rules.filter((rule) => rule.unresolved === undefined).sort(compareRules);
-  inForce.forEach((rule, rank) => {
+  for (const [rank, rule] of inForce.entries()) {
     for (const ports of placesOf(rule, { byGroup, byPrefix, anyPeer })) addToPorts(ports, { rule, rank });
-  });
+    if (rank % RULES_PER_STEP === RULES_PER_STEP - 1) yield;
+  }
   return { ruleCount: rules.length, byGroup, byPrefix, anyPeer };
 }
 

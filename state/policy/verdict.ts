@@ -62,14 +62,28 @@ export function verdict(world: PolicyWorld, packet: PolicyPacket): Verdict {
   return { allowed: ofSource.allowed && ofDestination.allowed, source: ofSource, destination: ofDestination };
 }
 
-/** Looks both ends up. */
-export function sidesOf(world: PolicyWorld, packet: PolicyPacket): Sides {
-  const { networkKey, family, protocol, receiver } = packet;
+/** The endpoints of a packet: whose address it comes from, to whose address it goes, and who hears it. */
+interface Ends {
+  readonly sender: EndpointRecord | undefined;
+  readonly addressee: EndpointRecord | undefined;
+  readonly hearer: EndpointRecord | undefined;
+}
+
+/** Looks up whose rules a packet meets. */
+export function endsOf(world: PolicyWorld, packet: PolicyPacket): Ends {
+  const { networkKey, family, receiver } = packet;
   const network = world.network(networkKey);
   if (network === undefined) throw new NetError("NOT_FOUND", `There is no network ${networkKey}`);
   const sender = endpointOf(world, network, { family, address: packet.source });
   const addressee = endpointOf(world, network, { family, address: packet.destination });
   const hearer = receiver === undefined ? addressee : endpointOf(world, network, { family, address: receiver });
+  return { sender, addressee, hearer };
+}
+
+/** Looks both ends up. */
+export function sidesOf(world: PolicyWorld, packet: PolicyPacket): Sides {
+  const { family, protocol } = packet;
+  const { sender, addressee, hearer } = endsOf(world, packet);
   const from = addressOf(family, packet.source);
   const to = addressOf(family, packet.destination);
   const port = portOf(protocol, packet.port);

@@ -104,6 +104,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     leaderInfo: LEADER,
     forgetChanges: () => store.forget(),
     view: () => store.view,
+    unreadable: () => [],
     onChange(listener) {
       store.listeners.add(listener);
       return () => store.listeners.delete(listener);
