@@ -4,6 +4,7 @@ import type { OvsDriver } from "../drivers/ovs/types.ts";
 import { Mac } from "../state/ids.ts";
 import type { NodeName } from "../state/names.ts";
 import { type Attachment, attachmentsOf } from "./attach/attachment.ts";
+import type { LimitMeans } from "./bandwidth/mechanism.ts";
 import type { Machine } from "./desired/machine.ts";
 
 /** What is plugged in on this machine, in the form that the flows are computed from. */
@@ -22,6 +23,7 @@ export interface MachineOptions {
   readonly driver: OvsDriver;
   readonly nodeName: NodeName;
   readonly vtepIp: () => string;
+  readonly limitMeans: () => LimitMeans | undefined;
 }
 
 /** Source MAC of frames that this node routes onto a VLAN: locally administered, the same after every restart. */
@@ -54,7 +56,15 @@ export function createMachineView(options: MachineOptions): MachineView {
       );
       ports = keepIfEqual(ports, pluggedIn(currentAttachments()));
       const tunnelOfport = driver.ports.read().get(TUNNEL_PORT)?.ofport;
-      return { nodeName, routerMac, vtepIp: options.vtepIp(), tunnelOfport, uplinks, ports };
+      return {
+        nodeName,
+        routerMac,
+        vtepIp: options.vtepIp(),
+        tunnelOfport,
+        uplinks,
+        ports,
+        limitMeans: options.limitMeans(),
+      };
     },
     invalidate: () => {
       attachments = undefined;

@@ -97,6 +97,7 @@ async function serve(service: Service): Promise<void> {
   const { runtime, settings, metrics, signal } = service;
   const base = keepBase(service);
   const capabilities = await probeCapabilities(await connected(runtime, signal));
+  runtime.limits.setCapabilities(capabilities);
   runtime.log.info({ capabilities, vtepIp: runtime.vtepIp() }, "this node's means");
   const onFirstRegistration = (reply: RegisterReply) => void follow(service, reply);
   await Promise.all([
@@ -158,5 +159,8 @@ async function compareRegularly({ runtime, settings, signal }: Service, base: Ti
     base.kick();
     runtime.flows.loop.kick({ full: true });
     runtime.infra.kick();
+    await runtime.limits.compare(runtime.flows.loop.done).catch((error: unknown) => {
+      if (!signal.aborted) runtime.log.warn({ error: asNetError(error, "compare bandwidth limits").message }, "limits");
+    });
   }
 }

@@ -11,6 +11,7 @@ export interface Metrics {
   readonly reconcileFailures: Counter;
   readonly leaseRepairs: Counter<"kind">;
   readonly heartbeatFailures: Counter;
+  readonly limitRepairs: Counter;
   readonly announcements: Counter<"outcome">;
 }
 
@@ -76,6 +77,7 @@ export function createMetrics(sources: MetricSources): Metrics {
       labelNames: ["outcome"],
       registers,
     }),
+    limitRepairs: counter("limit_repairs_total", "Ports whose bandwidth limits were not as set and were repaired"),
     heartbeatFailures: counter("heartbeat_failures_total", "Heartbeats that reached no netmaster"),
   };
 }

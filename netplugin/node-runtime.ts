@@ -7,6 +7,7 @@ import type { OpenOvsDriver } from "../drivers/ovs/driver.ts";
 import { openPanel, type Panel } from "../drivers/ovs/panel.ts";
 import { openPortPool, peerNameOf } from "../drivers/ovs/port-pool.ts";
 import type { NetError } from "../state/errors.ts";
+import { type NodeLimits, openNodeLimits } from "./bandwidth/node-limits.ts";
 import { type Infra, startInfra } from "./infra/infra.ts";
 import { watchInfraLinks } from "./infra/watch-links.ts";
 import { createMachineView, type MachineView } from "./machine-view.ts";
@@ -36,6 +37,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly flows: FlowKeeper;
   readonly leases: LeaseKeeper;
   readonly infra: Infra;
+  readonly limits: NodeLimits;
   /** Netmaster has accepted this node (or not any more). */
   setRegistered(registered: boolean): void;
   /** Why no netmaster was reached; undefined when one was. */
@@ -56,9 +58,10 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const pool = await openPool(options, panel, report);
   const holder = createViewHolder();
   const vtepIp = () => settings.vtepIp ?? addressOfUplink(driver) ?? "";
-  const machine = createMachineView({ driver, nodeName: settings.nodeName, vtepIp });
+  const machine = createMachineView({ driver, nodeName: settings.nodeName, vtepIp, limitMeans: () => limits.means() });
   driver.onChange(() => machine.invalidate()); // before anybody who looks at the machine
-  const flows = startFlowKeeper({ ...options, holder, machine });
+  const limits = openLimits(options, { holder, machine, panel, report });
+  const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });
   const ports = openCloser(options, machine, report);
   const leases = createLeaseKeeper({
     ...options,
@@ -72,7 +75,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   let registered = false;
   let away: string | undefined;
   return {
-    ...{ driver, holder, flows, leases, infra, pool, panel, log, vtepIp },
+    ...{ driver, holder, flows, leases, infra, limits, pool, panel, log, vtepIp },
     client: options.client,
     netlink: driver.netlink,
     view: holder.view,
@@ -97,6 +100,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       await pool[Symbol.asyncDispose]();
       await flows.loop.ended;
       await infra.ended;
+      await limits.ended;
       panel[Symbol.dispose]();
     },
   };
@@ -112,6 +116,25 @@ function openPool({ driver, settings }: NodeRuntimeOptions, panel: Panel, report
     finishChecksums: driver.datapathType === "netdev",
     report,
   });
+}
+
+interface LimitParts {
+  readonly holder: ViewHolder;
+  readonly machine: MachineView;
+  readonly panel: Panel;
+  readonly report: Report;
+}
+
+function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, report }: LimitParts): NodeLimits {
+  const { driver, log, signal, metrics } = options;
+  const limits = openNodeLimits({
+    ...{ driver, panel, log, signal, report },
+    view: holder.view,
+    attachments: machine.attachments,
+    onRepair: () => metrics().limitRepairs.inc(),
+  });
+  holder.onStep(limits.keeper.onView);
+  return limits;
 }
 
 /** A port that is being closed is no attachment any more, from that moment on. */

@@ -3,6 +3,7 @@ import type { SocketPool } from "../drivers/netlink/pool.ts";
 import type { Panel } from "../drivers/ovs/panel.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { Attachment } from "./attach/attachment.ts";
+import type { LimitKeeper } from "./bandwidth/limit-keeper.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
 import type { FlowKeeper } from "./reconcile/flow-keeper.ts";
 import type { LeaseKeeper } from "./reconcile/lease-keeper.ts";
@@ -19,6 +20,7 @@ export interface NodeRuntime {
   readonly panel: Panel;
   readonly holder: Pick<ViewHolder, "applyReply" | "releaseEarly">;
   readonly flows: Pick<FlowKeeper, "enforced" | "check" | "withdrawn">;
+  readonly limits: { readonly keeper: Pick<LimitKeeper, "enforced"> };
   readonly leases: Pick<LeaseKeeper, "pending" | "release" | "endUnattached">;
   view(): NodeView;
   /** What is plugged in on this machine, by endpoint key. */

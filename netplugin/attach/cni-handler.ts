@@ -139,6 +139,7 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
     const outcomes = await Promise.allSettled([
       dressPod({ netlink: runtime.netlink, panel: runtime.panel, port, netns, link: podLink(request, reply) }, signal),
       runtime.flows.enforced(reply.endpoint.key, signal),
+      runtime.limits.keeper.enforced(reply.endpoint.key, signal),
     ]);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
     signal.throwIfAborted();

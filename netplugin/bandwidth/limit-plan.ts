@@ -113,9 +113,14 @@ export function policingOf(limit: PlannedLimit<unknown>): Policing {
 }
 
 /** A meter has the number of the OpenFlow port that it limits: there is nothing to allocate or to remember. */
+export function meterIdOf(ofport: number): number {
+  return ofport;
+}
+
+/** As the switch wants it, for what comes in through that port. */
 export function meterOf(limit: PlannedLimit<unknown>, ofport: number): Meter {
   const band = { kind: "drop", rate: toKbit(limit.rateBitPerSecond), burst: toKbit(limit.burstBits) } as const;
-  return { id: ofport, rateUnit: "kbit/s", hasBurst: true, keepsStats: true, bands: [band] };
+  return { id: meterIdOf(ofport), rateUnit: "kbit/s", hasBurst: true, keepsStats: true, bands: [band] };
 }
 
 function toKbit(bits: number): number {

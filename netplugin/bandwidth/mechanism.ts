@@ -14,6 +14,17 @@ export interface LimitMeans {
   readonly frameBytes: number;
 }
 
+/** Before anything has been probed. */
+export const NO_MEANS: LimitMeans = {
+  datapathType: "netdev",
+  ingressPolicing: false,
+  tbf: false,
+  ifbRedirect: false,
+  meters: false,
+  podEnd: "veth",
+  frameBytes: 1_518,
+};
+
 /**
  * How a pod's sending is limited. `police`: by the kernel, told through the switch's database; `meter`: by the switch; `panel-tbf`:
  * queued on the pod's end in the patch panel; `ifb-tbf`: queued on an ifb that the near end's traffic is redirected to.

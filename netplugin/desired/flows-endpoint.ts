@@ -1,5 +1,7 @@
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
+import { planLimits } from "../bandwidth/limit-plan.ts";
+import { NO_MEANS } from "../bandwidth/mechanism.ts";
 import { objectId } from "../view/messages.ts";
 import { networkOf, nodeOf } from "../view/query.ts";
 import { canonicalIpv6 } from "./actions.ts";
@@ -39,7 +41,8 @@ function localFlows(context: FlowContext, endpoint: EndpointRecord, network: Net
   if (fault !== undefined) return fails(`Network "${network.key}" does not work on this node: ${fault}`);
   const ofport = context.machine.ports.get(endpoint.key);
   if (ofport === undefined) return fails("It has no port on this node (yet)");
-  const place = { ...placeOf(endpoint, network), ofport };
+  const limits = planLimits(context.view, endpoint, context.machine.limitMeans ?? NO_MEANS);
+  const place = { ...placeOf(endpoint, network), ofport, limits };
   const drafts = [...podFlows(place), ...routes(context, place), localSwitchFlow(place)];
   if (isProxying(context)) drafts.push(ownAddressFlow(place), ...endpointAnswers(place, true));
   return { flows: own(context, objectId("endpoint", endpoint.key), drafts), failure: undefined };

@@ -1,5 +1,6 @@
 import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { Match } from "../../drivers/ovs/openflow/flow.ts";
+import { meterIdOf } from "../bandwidth/limit-plan.ts";
 import { ADVERTISEMENT, ArpOp, EtherType, Icmpv6, SOLICITATION, setField } from "./actions.ts";
 import type { FlowDraft } from "./context.ts";
 import { Flag, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
@@ -20,8 +21,10 @@ export function podFlows(place: LocalPlace): FlowDraft[] {
   ];
 }
 
-function classification({ endpoint, network, ofport }: LocalPlace): FlowDraft {
+function classification(place: LocalPlace): FlowDraft {
+  const { endpoint, network, ofport } = place;
   const actions: Action[] = [
+    ...metering(place),
     setField(Register.networkId, network.networkId),
     setField(Register.tenantId, network.tenantId),
     setField(Register.flags, Flag.fromPod),
@@ -34,6 +37,17 @@ function classification({ endpoint, network, ofport }: LocalPlace): FlowDraft {
     actions,
     goto: Table.antiSpoofing,
   };
+}
+
+/** What exceeds the pod's limit is dropped before anything else is done with it. */
+function metering({ limits, ofport }: LocalPlace): Action[] {
+  return limits.podEgress?.mechanism === "meter" ? [{ kind: "meter", meter: meterIdOf(ofport) }] : [];
+}
+
+/** IPv4 and IPv6 packets of a pod leave with its netprofile's DSCP. */
+function marked(place: LocalPlace, draft: FlowDraft): FlowDraft {
+  const { dscp } = place.limits;
+  return dscp === 0 ? draft : { ...draft, actions: [setField("ipDscp", dscp)] };
 }
 
 /** A frame of this endpoint that comes in from outside is forged, or came back by a loop. */
@@ -66,7 +80,8 @@ function arpSenders(place: LocalPlace): FlowDraft[] {
 }
 
 function ipv4Sender(place: LocalPlace): FlowDraft {
-  return sender(place, { ethType: EtherType.ipv4, ipv4Src: place.endpoint.ipv4 }, Table.neighbour);
+  const ipv4 = { ethType: EtherType.ipv4, ipv4Src: place.endpoint.ipv4 };
+  return marked(place, sender(place, ipv4, Table.neighbour));
 }
 
 /** Its own addresses; `::` only to look for duplicates of them (RFC 4862 §5.4.2) and to join groups (RFC 3590). */
@@ -79,7 +94,7 @@ function ipv6Senders(place: LocalPlace): FlowDraft[] {
     icmpv6Type,
   }));
   return [
-    ...place.ipv6Addresses.map((ipv6Src) => sender(place, { ipv6Src }, Table.neighbourDiscovery)),
+    ...place.ipv6Addresses.map((ipv6Src) => marked(place, sender(place, { ipv6Src }, Table.neighbourDiscovery))),
     ...[...probes, ...reports].map((match) => sender(place, match, Table.neighbour)),
   ];
 }

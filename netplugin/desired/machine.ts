@@ -1,5 +1,6 @@
 import type { Mac } from "../../state/ids.ts";
 import type { NodeName } from "../../state/names.ts";
+import type { LimitMeans } from "../bandwidth/mechanism.ts";
 
 /** Physical network of a VLAN network that names none. */
 export const DEFAULT_PHYSICAL_NETWORK = "default";
@@ -20,4 +21,6 @@ export interface Machine {
   readonly uplinks: ReadonlyMap<string, number>;
   /** Endpoint key → OpenFlow port, for pods' ports and internal (infra) ports alike. */
   readonly ports: ReadonlyMap<string, number>;
+  /** What there is to limit bandwidth with; nothing until it has been probed. */
+  readonly limitMeans?: LimitMeans | undefined;
 }

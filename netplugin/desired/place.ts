@@ -1,5 +1,6 @@
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
+import type { LimitPlan } from "../bandwidth/limit-plan.ts";
 import { canonicalIpv6, linkLocalOf } from "./actions.ts";
 
 /** An endpoint with its network and its addresses as flows write them. */
@@ -14,6 +15,7 @@ export interface Place {
 /** An endpoint on this node, plugged in. */
 export interface LocalPlace extends Place {
   readonly ofport: number;
+  readonly limits: LimitPlan;
 }
 
 export function placeOf(endpoint: EndpointRecord, network: NetworkRecord): Place {

@@ -11,6 +11,7 @@ import {
   recordOf,
 } from "../view/query.ts";
 import { type FlowContext, isLive, isRouting, isTenantLive } from "./context.ts";
+import { limitedAnew } from "./limits-touched.ts";
 import type { Machine } from "./machine.ts";
 import { addOwner, allOwners, type Owners } from "./owners.ts";
 
@@ -33,6 +34,7 @@ export function touchedOwners(before: FlowContext, after: FlowContext, changes: 
     return everyOwner(before, after);
   const step: Step = { before, after, owners: new Map() };
   for (const ref of changes.values()) touchObject(step, ref);
+  for (const key of limitedAnew(before, after, changes)) addOwner(step.owners, { kind: "endpoint", key });
   for (const key of changedPorts(before.machine.ports, after.machine.ports)) touchEndpoint(step, key);
   return step.owners;
 }
@@ -48,6 +50,7 @@ function hasMachineChanged(before: Machine, after: Machine): boolean {
     before.routerMac !== after.routerMac ||
     before.tunnelOfport !== after.tunnelOfport ||
     before.vtepIp !== after.vtepIp ||
+    before.limitMeans !== after.limitMeans ||
     !isEqualMap(before.uplinks, after.uplinks)
   );
 }

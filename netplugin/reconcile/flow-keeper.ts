@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { OpenOvsDriver } from "../../drivers/ovs/driver.ts";
 import { NetError } from "../../state/errors.ts";
 import type { Attachment } from "../attach/attachment.ts";
+import type { MeterKeeper } from "../bandwidth/meters.ts";
 import type { MachineView } from "../machine-view.ts";
 import type { Metrics } from "../metrics.ts";
 import type { NodeSettings } from "../settings.ts";
@@ -16,6 +17,7 @@ export interface FlowKeeperOptions {
   readonly driver: OpenOvsDriver;
   readonly holder: ViewHolder;
   readonly machine: MachineView;
+  readonly meters: MeterKeeper;
   readonly settings: NodeSettings;
   readonly metrics: () => Metrics;
   readonly log: Logger;
@@ -84,9 +86,18 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
   };
 }
 
-function openReconciler({ driver, settings, log, holder, machine, metrics }: FlowKeeperOptions): FlowReconciler {
+function openReconciler({
+  driver,
+  settings,
+  log,
+  holder,
+  machine,
+  meters,
+  metrics,
+}: FlowKeeperOptions): FlowReconciler {
   return createFlowReconciler({
     driver: driver.flows,
+    meters,
     generation: settings.pipelineGeneration,
     log,
     view: holder.view,

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
 import type { FlowDelta, FlowDriver } from "../../drivers/ovs/types.ts";
+import type { MeterKeeper } from "../bandwidth/meters.ts";
 import {
   desiredFlows,
   type FlowSet,
@@ -16,6 +17,8 @@ import { compareFlows, type Drift } from "./flow-sync.ts";
 
 export interface FlowReconcilerOptions {
   readonly driver: FlowDriver;
+  /** Made before the flows that name them. */
+  readonly meters: Pick<MeterKeeper, "prepare" | "refresh">;
   readonly generation: number;
   readonly log: Logger;
   readonly view: () => NodeView;
@@ -75,6 +78,7 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
       const flow = known.get(key);
       if (flow !== undefined) remove.set(key, flow);
     }
+    await options.meters.prepare(delta.put.values(), signal);
     await options.driver.apply({ put: delta.put, remove }, { signal });
     return remember(known, { put: delta.put, remove });
   }
@@ -82,9 +86,11 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
   async function applyAll(signal: AbortSignal): Promise<ReadonlyMap<string, Flow>> {
     const wanted = desiredFlows(set);
     const actual = await options.driver.read({ signal });
+    await options.meters.refresh(signal);
     const { delta, drift } = await compareFlows(wanted, actual);
     if (!driftExpected) reportDrift(drift);
     driftExpected = false;
+    await options.meters.prepare(wanted.values(), signal);
     await options.driver.apply(delta, { signal });
     return wanted;
   }

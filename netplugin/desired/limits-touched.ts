@@ -1,0 +1,19 @@
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import { netprofileOf } from "../bandwidth/limit-plan.ts";
+import type { Changes } from "../view/node-view.ts";
+import { endpointsOfNode } from "../view/query.ts";
+import type { FlowContext } from "./context.ts";
+
+/** Keys of this node's endpoints whose netprofile differs between the views: another one, none any more, or changed. */
+export function* limitedAnew(before: FlowContext, after: FlowContext, changes: Changes): Generator<string> {
+  const concerns = [...changes.values()].some(({ kind }) => kind === "netprofile" || kind === "endpointGroup");
+  if (!concerns) return;
+  for (const endpoint of endpointsOfNode(after.view, after.machine.nodeName)) {
+    if (profileIn(before, endpoint) !== profileIn(after, endpoint)) yield endpoint.key;
+  }
+}
+
+/** Records are never changed in place: the same object is the same profile. */
+function profileIn({ view }: FlowContext, endpoint: EndpointRecord) {
+  return netprofileOf(view, endpoint);
+}

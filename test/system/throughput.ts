@@ -1,0 +1,75 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { TestCluster } from "./test-cluster.ts";
+
+export interface FlowOptions {
+  readonly from: string;
+  readonly address: string;
+  readonly seconds: number;
+  /** Left out at the beginning: bursts and slow start. */
+  readonly omitSeconds?: number;
+  /** The far pod sends. */
+  readonly reverse?: boolean;
+  readonly connections?: number;
+  /** Sends UDP at this rate instead of TCP. */
+  readonly udpBitPerSecond?: number;
+  readonly port?: number;
+}
+
+/** What arrived, by the receiver's own count. */
+export interface Flow {
+  readonly receivedBitPerSecond: number;
+  readonly sentBitPerSecond: number;
+}
+
+/** Starts iperf3's server in a pod; it ends with the pod's namespace's processes, that is with the test. */
+export async function serveIperf(world: TestCluster, pod: string, port = 5_201): Promise<void> {
+  const argv = ["setpriv", "--pdeathsig", "KILL", "--", "iperf3", "--server", "--port", String(port), "--daemon"];
+  const { exitCode, stderr } = await world.inPod(pod, argv);
+  if (exitCode !== 0) throw new Error(`iperf3 does not serve in ${pod}: ${stderr}`);
+}
+
+/** Runs iperf3 between two pods. */
+export async function measure(world: TestCluster, options: FlowOptions): Promise<Flow> {
+  const { from, address, seconds, omitSeconds = 0, reverse = false, connections = 1, udpBitPerSecond } = options;
+  const argv = [
+    ...["iperf3", "--json", "--client", address, "--port", String(options.port ?? 5_201)],
+    ...["--time", String(seconds), "--omit", String(omitSeconds), "--parallel", String(connections)],
+    ...(reverse ? ["--reverse"] : []),
+    ...(udpBitPerSecond === undefined ? [] : ["--udp", "--bitrate", String(udpBitPerSecond), "--length", "1300"]),
+  ];
+  const report = await runIperf(world, from, argv, (seconds + omitSeconds) * 1_000 + 15_000);
+  const { sum, sum_received, sum_sent } = report.end;
+  const received = sum_received ?? sum;
+  return {
+    receivedBitPerSecond: received?.bits_per_second ?? 0,
+    sentBitPerSecond: (sum_sent ?? sum)?.bits_per_second ?? 0,
+  };
+}
+
+interface IperfReport {
+  readonly error?: string;
+  readonly end: {
+    readonly sum?: { readonly bits_per_second: number };
+    readonly sum_sent?: { readonly bits_per_second: number };
+    readonly sum_received?: { readonly bits_per_second: number };
+  };
+}
+
+/** Between two clients iperf3's server opens its port anew and refuses whoever comes in that moment. */
+const ATTEMPTS = 5;
+const ATTEMPT_PAUSE_MS = 200;
+
+async function runIperf(
+  world: TestCluster,
+  pod: string,
+  argv: readonly string[],
+  timeoutMs: number,
+): Promise<IperfReport> {
+  for (let attempt = 1; ; attempt++) {
+    const result = await world.inPod(pod, argv, timeoutMs);
+    const report = JSON.parse(result.stdout) as IperfReport;
+    if (report.error === undefined) return report;
+    if (attempt === ATTEMPTS) throw new Error(`iperf3 in ${pod}: ${report.error}`);
+    await sleep(ATTEMPT_PAUSE_MS);
+  }
+}
