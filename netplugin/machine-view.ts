@@ -13,9 +13,9 @@ export interface MachineView {
   attachments(): ReadonlyMap<string, Attachment>;
   /** Something has changed on the machine: the next look reads it again. */
   invalidate(): void;
-  /** The port is about to be unplugged: it is no attachment any more. */
-  close(portName: string): void;
-  /** It is unplugged. */
+  /** The port is about to be unplugged or cleaned: it is no attachment any more. False: somebody is at it already. */
+  close(portName: string): boolean;
+  /** It is unplugged or clean. */
   closed(portName: string): void;
 }
 
@@ -70,8 +70,10 @@ export function createMachineView(options: MachineOptions): MachineView {
       attachments = undefined;
     },
     close: (portName) => {
+      if (closing.has(portName)) return false;
       closing.add(portName);
       attachments = undefined;
+      return true;
     },
     closed: (portName) => {
       closing.delete(portName);

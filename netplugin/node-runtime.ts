@@ -6,6 +6,7 @@ import type { SocketPool } from "../drivers/netlink/pool.ts";
 import type { OpenOvsDriver } from "../drivers/ovs/driver.ts";
 import { openPanel, type Panel } from "../drivers/ovs/panel.ts";
 import { openPortPool, peerNameOf } from "../drivers/ovs/port-pool.ts";
+import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
 import { type NodeLimits, openNodeLimits } from "./bandwidth/node-limits.ts";
 import { type Infra, startInfra } from "./infra/infra.ts";
@@ -16,6 +17,7 @@ import type { NodeClient } from "./node-client/node-client.ts";
 import { type FlowKeeper, startFlowKeeper } from "./reconcile/flow-keeper.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./reconcile/lease-keeper.ts";
 import { createPortCloser } from "./reconcile/port-closer.ts";
+import { createPortRecycler, deletePodEnd, type PodEnd } from "./reconcile/port-recycler.ts";
 import type { NodeRuntime } from "./runtime.ts";
 import type { NodeSettings } from "./settings.ts";
 import type { NodeView } from "./view/node-view.ts";
@@ -62,7 +64,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   driver.onChange(() => machine.invalidate()); // before anybody who looks at the machine
   const limits = openLimits(options, { holder, machine, panel, report });
   const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });
-  const ports = openCloser(options, machine, report);
+  const ports = openCloser(options, { machine, panel, pool, report });
   const leases = createLeaseKeeper({
     ...options,
     nodeName: settings.nodeName,
@@ -93,7 +95,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       for (const failure of failures.values()) throw failure;
       machine.invalidate();
     },
-    removePort: ({ portName }) => ports.close(portName),
+    removePort: ({ portName }, podEnd) => ports.remove(portName, podEnd),
     lowerIfIndex: (portName) => lowerIfIndex(driver, panel, portName),
     [Symbol.asyncDispose]: async () => {
       await ports[Symbol.asyncDispose]();
@@ -137,17 +139,32 @@ function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, repor
   return limits;
 }
 
+interface CloserParts {
+  readonly machine: MachineView;
+  readonly panel: Panel;
+  readonly pool: PortPool;
+  readonly report: Report;
+}
+
 /** A port that is being closed is no attachment any more, from that moment on. */
-function openCloser({ driver, signal }: NodeRuntimeOptions, machine: MachineView, report: Report) {
+function openCloser({ driver, signal }: NodeRuntimeOptions, { machine, panel, pool, report }: CloserParts) {
   const deleter = createLinkDeleter();
   const { ports, netlink } = driver;
   const closer = createPortCloser({ ports, netlink, deleter, signal, onClosed: machine.closed, report });
+  const recycler = createPortRecycler({ pool, close: closer.close, onClean: machine.closed, report, deletePodEnd });
   return {
     close: (portName: string) => {
-      machine.close(portName);
-      closer.close(portName);
+      if (machine.close(portName)) closer.close(portName);
+    },
+    remove: (portName: string, podEnd: PodEnd | undefined) => {
+      const isMine = machine.close(portName);
+      // Without macvlan the pod's interface is the far end itself, and goes with the port.
+      if (isMine && podEnd !== undefined && panel.podEnd === "macvlan") return recycler.recycle(portName, podEnd);
+      podEnd?.netns[Symbol.dispose]();
+      if (isMine) closer.close(portName);
     },
     [Symbol.asyncDispose]: async () => {
+      await recycler.idle();
       await closer.idle();
       deleter[Symbol.dispose]();
     },

@@ -7,6 +7,7 @@ import type { LimitKeeper } from "./bandwidth/limit-keeper.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
 import type { FlowKeeper } from "./reconcile/flow-keeper.ts";
 import type { LeaseKeeper } from "./reconcile/lease-keeper.ts";
+import type { PodEnd } from "./reconcile/port-recycler.ts";
 import type { NodeView } from "./view/node-view.ts";
 import type { ViewHolder } from "./view/view-holder.ts";
 
@@ -31,8 +32,11 @@ export interface NodeRuntime {
   netmasterAway(): string | undefined;
   /** Makes a ready port an attachment. */
   markPort(portName: string, marks: Readonly<Record<string, string>>): Promise<void>;
-  /** Unplugs the port and deletes its link soon, together with others; it is no attachment any more from now on. */
-  removePort(attachment: Attachment): void;
+  /**
+   * The port is no attachment any more from now on. With the pod's interface in hand it is made ready for another pod, otherwise it is
+   * unplugged and its link deleted, soon and together with others.
+   */
+  removePort(attachment: Attachment, podEnd: PodEnd | undefined): void;
   /** The link that the pod's interface hangs on: the far end in the panel, or without macvlan the near end. */
   lowerIfIndex(portName: string): Promise<number | undefined>;
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { asNetError, type NetError } from "../../state/errors.ts";
+import { asNetError, NetError } from "../../state/errors.ts";
 import { openEthtool } from "../netlink/ethtool.ts";
-import { createVeth, dumpLinks, setLink } from "../netlink/link.ts";
+import { createVeth, dumpLinks, getLink, setLink } from "../netlink/link.ts";
 import { createLinkDeleter } from "../netlink/link-deleter.ts";
 import { echoedLink, type LinkRow } from "../netlink/link-row.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
@@ -19,6 +19,8 @@ export const WARM_ROLE = "warm";
 /** Marks our veths on the machine itself (`ip link` shows the alias). */
 export const LINK_ALIAS = "contiv-ts";
 const BATCH_MAX = 64;
+/** So many times the target may be ready when pods go and leave their ports. */
+const SURPLUS_FACTOR = 2;
 const RETRY_MS = 500;
 
 export interface PortPoolOptions {
@@ -77,6 +79,16 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
     else waiter.resolve(port);
   }
 
+  /** Somebody may have unplugged a port that waited, and a switch that has started anew gives other numbers. */
+  function nextReady(): WarmPort | undefined {
+    const ports = options.ports.read();
+    for (let port = ready.shift(); port !== undefined; port = ready.shift()) {
+      const present = ports.get(port.name);
+      if (present !== undefined) return { ...port, ofport: present.ofport ?? port.ofport };
+    }
+    return undefined;
+  }
+
   /** The switch is slow while ports are added, so they are added many at a time: when half of them are used up. */
   function refill(): void {
     if (filling !== undefined || closed || (waiters.length === 0 && ready.length > options.target / 2)) return;
@@ -108,12 +120,14 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
   return {
     take: async ({ signal }) => {
       signal.throwIfAborted();
-      const port = ready.shift();
+      const port = nextReady();
       const taken = port === undefined ? wait(signal) : port;
       refill();
       return taken;
     },
     giveBack: (port) => offer(port),
+    clean: (portName) => markReady(options, portName),
+    hasRoom: (comingBack) => !closed && ready.length + comingBack < options.target * SURPLUS_FACTOR,
     get size() {
       return ready.length;
     },
@@ -164,6 +178,15 @@ async function dressEnds(options: PortPoolOptions, near: readonly LinkRow[]): Pr
   if (options.panel.podEnd === "macvlan") {
     await options.panel.netlink.execute(far.map((ifindex) => setLink({ ifindex }, { up: true })));
   }
+}
+
+async function markReady(options: PortPoolOptions, name: string): Promise<WarmPort> {
+  const near = await options.netlink.get(getLink({ name }));
+  const failures = await options.ports.mark(new Map([[name, { [ROLE_KEY]: WARM_ROLE }]]));
+  for (const failure of failures.values()) throw failure;
+  const port = warmPort(near, options.ports.read().get(name)?.ofport);
+  if (port === undefined) throw new NetError("REJECTED", `Port "${name}" is not plugged in any more`);
+  return port;
 }
 
 function warmPort(near: LinkRow | undefined, ofport: number | undefined): WarmPort | undefined {

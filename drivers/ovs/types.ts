@@ -85,8 +85,12 @@ export interface WarmPort {
 export interface PortPool extends AsyncDisposable {
   /** Hands out a ready port, or makes one when none is ready. */
   take(options: { readonly signal: AbortSignal }): Promise<WarmPort>;
-  /** Gives back a port whose pod end was not used. */
+  /** Gives back a port on which no pod hangs. */
   giveBack(port: WarmPort): void;
+  /** Marks a port as ready again from which the pod's interface has been deleted; `giveBack` then makes it available. */
+  clean(portName: string): Promise<WarmPort>;
+  /** Is a used port worth keeping, with so many others on their way back? */
+  hasRoom(comingBack: number): boolean;
   readonly size: number;
 }
 

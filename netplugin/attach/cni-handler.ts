@@ -9,6 +9,7 @@ import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest }
 import { type CniResult, NO_DNS } from "../cni/result.ts";
 import type { NodeRuntime } from "../runtime.ts";
 import { type Attachment, attachmentMarks, endpointKeyOf, POD_ROLE } from "./attachment.ts";
+import { statedLimits } from "./stated-limits.ts";
 import { checkPod, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
 
 const UNDO_TIMEOUT_MS = 20_000;
@@ -80,6 +81,7 @@ function endpointRequest(request: AddRequest) {
   const requested = (family: 4 | 6) => request.requestedIps.find((ip) => ip.family === family)?.address;
   const ipv4 = requested(4);
   const ipv6 = requested(6);
+  const limits = statedLimits(request);
   return {
     containerId: request.containerId,
     ifName: request.ifName,
@@ -91,6 +93,7 @@ function endpointRequest(request: AddRequest) {
     labels: Object.fromEntries(request.labels),
     ...(ipv4 === undefined ? {} : { requestedIpv4: ipv4 }),
     ...(ipv6 === undefined ? {} : { requestedIpv6: ipv6 }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
   };
 }
 
@@ -111,8 +114,8 @@ async function adoptable(
       { endpoint: attachment.endpointKey, reason: asNetError(error, "adopt").message },
       "replacing a stale port",
     );
-    await undressPod(await undressTarget(runtime, attachment, request.netns), signal);
-    runtime.removePort(attachment);
+    const podEnd = await undressPod(await undressTarget(runtime, attachment, request.netns), signal);
+    runtime.removePort(attachment, podEnd);
     return undefined;
   }
 }
@@ -211,8 +214,17 @@ async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachO
   if (attachment === undefined) return runtime.leases.endUnattached(key, options.signal);
   const target = await undressTarget(runtime, attachment, options.netnsPath ?? attachment.netnsPath);
   runtime.holder.releaseEarly(attachment.endpointKey, attachment.epoch);
-  await Promise.all([runtime.flows.withdrawn(options.signal), undressPod(target, options.signal)]);
-  runtime.removePort(attachment);
+  const [withdrawn, undressed] = await Promise.allSettled([
+    runtime.flows.withdrawn(options.signal),
+    undressPod(target, options.signal),
+  ]);
+  const podEnd = undressed.status === "fulfilled" ? undressed.value : undefined;
+  for (const outcome of [withdrawn, undressed]) {
+    if (outcome.status === "fulfilled") continue;
+    podEnd?.netns[Symbol.dispose]();
+    throw outcome.reason;
+  }
+  runtime.removePort(attachment, podEnd);
   await runtime.leases.release({ key, epoch: attachment.epoch }, options.signal);
 }
 

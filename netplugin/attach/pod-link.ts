@@ -10,6 +10,7 @@ import { type NetlinkSocket, openNetlink } from "../../drivers/netlink/socket.ts
 import type { Panel } from "../../drivers/ovs/panel.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
 import { NetError } from "../../state/errors.ts";
+import type { PodEnd } from "../reconcile/port-recycler.ts";
 
 /** What a pod's interface is to look like. */
 export interface PodLink {
@@ -82,19 +83,34 @@ export interface UndressTarget {
 }
 
 /**
- * Takes an interface out of the way of a new one of that name. The link itself is deleted later, with others, and whoever calls
- * this has taken it off the network. A namespace or link that is gone is fine.
+ * Takes an interface out of the way of a new one of that name. The link itself is deleted later, and whoever calls this has taken
+ * it off the network. A namespace or link that is gone is fine; one that is there is returned, with its namespace open.
  */
-export async function undressPod(target: UndressTarget, signal: AbortSignal): Promise<void> {
+export async function undressPod(target: UndressTarget, signal: AbortSignal): Promise<PodEnd | undefined> {
+  const netns = openIfThere(target.netnsPath);
+  if (netns === undefined) return undefined;
+  let isKept = false;
   try {
-    using netns = openNetns(target.netnsPath);
     using socket = openNetlink({ netns });
     const link = await findPodLink(socket, target.ifName);
-    if (link === undefined || link.peerIfindex !== target.lowerIfIndex) return;
+    if (link === undefined || link.peerIfindex !== target.lowerIfIndex) return undefined;
     await rename(socket, link.ifindex, target.spareName, signal);
+    isKept = true;
+    return { netns, ifindex: link.ifindex };
   } catch (error) {
-    const gone = error instanceof NetError && (error.code === "NOT_FOUND" || error.code === "INVALID");
-    if (!gone && !isErrno(error, "ENODEV")) throw error;
+    if (!isErrno(error, "ENODEV")) throw error;
+    return undefined;
+  } finally {
+    if (!isKept) netns[Symbol.dispose]();
+  }
+}
+
+function openIfThere(path: string): NetnsHandle | undefined {
+  try {
+    return openNetns(path);
+  } catch (error) {
+    if (error instanceof NetError && (error.code === "NOT_FOUND" || error.code === "INVALID")) return undefined;
+    throw error;
   }
 }
 
