@@ -1,5 +1,6 @@
 import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { Flow, Match, TableId } from "../../drivers/ovs/openflow/flow.ts";
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { Global } from "../../state/kinds/global.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import { type ObjectId, objectId } from "../view/messages.ts";
@@ -74,10 +75,17 @@ export function networkFault(context: FlowContext, network: NetworkRecord): stri
   return `Physical network "${physicalNetworkOf(network.config)}" has no uplink on node "${context.machine.nodeName}"`;
 }
 
-/** OpenFlow ports of the network's endpoints on this node, in the order of their keys. */
-export function localOfports({ view, machine }: FlowContext, networkId: number): number[] {
-  const endpoints = endpointsOfNetworkOnNode(view, networkId, machine.nodeName);
-  return [...endpoints].map(({ key }) => machine.ports.get(key)).filter((ofport) => ofport !== undefined);
+export interface LocalPort {
+  readonly endpoint: EndpointRecord;
+  readonly ofport: number;
+}
+
+/** The network's endpoints that are plugged in on this node, in the order of their keys. */
+export function* localPorts({ view, machine }: FlowContext, networkId: number): Generator<LocalPort> {
+  for (const endpoint of endpointsOfNetworkOnNode(view, networkId, machine.nodeName)) {
+    const ofport = machine.ports.get(endpoint.key);
+    if (ofport !== undefined) yield { endpoint, ofport };
+  }
 }
 
 /** True when the network works here and an endpoint of it is plugged in: only then do its frames enter the pipeline. */

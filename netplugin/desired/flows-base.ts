@@ -21,6 +21,8 @@ import {
   own,
 } from "./context.ts";
 import { Flag, GATEWAY_MAC, hasFlags, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
+import { policyBaseFlows } from "./policy-base.ts";
+import { hasPolicies, policyScope } from "./policy-scope.ts";
 
 /** ND option types (RFC 4861 §4.6). */
 const NdOption = { none: 0, sourceLinkAddress: 1, targetLinkAddress: 2 } as const;
@@ -40,6 +42,7 @@ export function baseFlows(context: FlowContext): OwnedFlows {
     ...arpAnswers(),
     ...ndAnswers(),
     ...routerGuards(context),
+    ...(hasPolicies(policyScope(context)) ? policyBaseFlows() : []),
     outputFlow(),
   ];
   return { flows: own(context, BASE_OWNER, drafts), failure: undefined };

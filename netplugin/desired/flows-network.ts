@@ -2,7 +2,7 @@ import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import { objectId } from "../view/messages.ts";
 import { nodesOfNetwork } from "../view/query.ts";
-import { isIpv6, output, setField, setTunnelDestination, tagVlan } from "./actions.ts";
+import { GROUP_MAC, isIpv6, output, setField, setTunnelDestination, tagVlan } from "./actions.ts";
 import {
   type FlowContext,
   type FlowDraft,
@@ -11,7 +11,6 @@ import {
   isReachable,
   isRouting,
   isTenantLive,
-  localOfports,
   NO_FLOWS,
   networkFault,
   type OwnedFlows,
@@ -21,9 +20,7 @@ import {
 import { tunnelTo } from "./flows-endpoint.ts";
 import { gatewayFlows } from "./flows-gateway.ts";
 import { Flag, hasFlags, Priority, Register, Table } from "./pipeline.ts";
-
-/** Broadcast and multicast: the group bit (IEEE 802.3 §3.2.3). */
-const GROUP_MAC = "01:00:00:00:00:00/01:00:00:00:00:00";
+import { floodToPods } from "./policy-endpoint.ts";
 
 /**
  * Most nodes that a frame is flooded to. Open vSwitch turns one packet into at most 64 kB of datapath actions; a tunnel header takes 84
@@ -97,7 +94,7 @@ function routedToUplink({ machine }: FlowContext, network: NetworkRecord, uplink
 
 /** Unknown unicast goes from pods to the uplink only; from the uplink it is dropped: the physical switch floods what it does not know. */
 function vlanSegment(context: FlowContext, network: NetworkRecord, uplink: number): FlowDraft[] {
-  const locals = localOfports(context, network.networkId).map(output);
+  const locals = floodToPods(context, network.networkId);
   const { group, unknown } = Priority.switch;
   const toUplink = tagVlan(network.tag);
   return [
@@ -124,7 +121,7 @@ function vlanSegment(context: FlowContext, network: NetworkRecord, uplink: numbe
 
 function vxlanFlows(context: FlowContext, network: NetworkRecord): OwnedFlows {
   if (!isLive(context, network)) return NO_FLOWS;
-  const locals = localOfports(context, network.networkId).map(output);
+  const locals = floodToPods(context, network.networkId);
   const { actions: tunnels, failure } = floodTunnels(context, network);
   const priority = Priority.switch.unknown;
   const drafts: FlowDraft[] = [

@@ -1,21 +1,24 @@
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { Kind } from "../../state/records.ts";
 import { type ObjectId, objectId } from "../view/messages.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { recordOf, recordsOf } from "../view/query.ts";
-import { BASE_OWNER, type FlowContext, NO_FLOWS, type OwnedFlows } from "./context.ts";
+import { BASE_OWNER, type FlowContext, NO_FLOWS, type OwnedFlows, own } from "./context.ts";
 import { baseFlows } from "./flows-base.ts";
 import { endpointFlows } from "./flows-endpoint.ts";
 import { networkFlows } from "./flows-network.ts";
 import { nodeFlows } from "./flows-node.ts";
+import { endpointPolicy } from "./policy-endpoint.ts";
+import { ruleFlows } from "./policy-rules.ts";
 
 /** What can own flows: an object of one of these kinds, or the base set. A new engine (policy, DSCP) adds a kind of owner here. */
 export type Owner =
   | { readonly kind: "base"; readonly key: "" }
-  | { readonly kind: "network" | "node" | "endpoint"; readonly key: string };
+  | { readonly kind: "network" | "node" | "endpoint" | "rule"; readonly key: string };
 
 export type Owners = Map<ObjectId, Owner>;
 
-const OWNING_KINDS = ["network", "node", "endpoint"] as const satisfies readonly Kind[];
+const OWNING_KINDS = ["network", "node", "endpoint", "rule"] as const satisfies readonly Kind[];
 
 export function addOwner(owners: Owners, owner: Owner): void {
   owners.set(objectId(owner.kind, owner.key), owner);
@@ -40,10 +43,21 @@ export function flowsOf(context: FlowContext, owner: Owner): OwnedFlows {
     case "node":
       return withRecord(recordOf(context.view, "node", owner.key), (record) => nodeFlows(context, record));
     case "endpoint":
-      return withRecord(recordOf(context.view, "endpoint", owner.key), (record) => endpointFlows(context, record));
+      return withRecord(recordOf(context.view, "endpoint", owner.key), (record) => allEndpointFlows(context, record));
+    case "rule":
+      return withRecord(recordOf(context.view, "rule", owner.key), (record) => ruleFlows(context, record));
     default:
       return owner satisfies never;
   }
+}
+
+/** Forwarding and policy have one owner: an endpoint is there when both are. */
+function allEndpointFlows(context: FlowContext, endpoint: EndpointRecord): OwnedFlows {
+  const forwarding = endpointFlows(context, endpoint);
+  const policy = endpointPolicy(context, endpoint);
+  if (policy.drafts.length === 0) return forwarding;
+  const flows = own(context, objectId("endpoint", endpoint.key), policy.drafts);
+  return { flows: [...forwarding.flows, ...flows], failure: forwarding.failure ?? policy.failure };
 }
 
 function withRecord<R>(record: R | undefined, compute: (record: R) => OwnedFlows): OwnedFlows {

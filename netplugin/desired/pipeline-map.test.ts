@@ -49,7 +49,7 @@ const byTable = Object.entries(Table).map(([name, number]) => `${number} ${kebab
 /** First cells of the rows of a section's table, and which owners the second one names. */
 function rows(text: string): { readonly priority: number; readonly owners: string[] }[] {
   return [...text.matchAll(/^\| (\d+) \| ([^|]*) \|/gm)].flatMap((match) => {
-    const owners = ["base", "network", "node", "endpoint"].filter((kind) => (match[2] ?? "").includes(kind));
+    const owners = ["base", "network", "node", "endpoint", "rule"].filter((kind) => (match[2] ?? "").includes(kind));
     return { priority: Number(match[1]), owners };
   });
 }

@@ -1,7 +1,7 @@
 import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { Maskable } from "../../drivers/ovs/openflow/flow.ts";
 
-/** Tables of the integration bridge; docs/pipeline.md is their map. 30 to 70 are the policy engine's: until it is there they are passed. */
+/** Tables of the integration bridge; docs/pipeline.md is their map. 30 to 75 are the policy engine's: what no policy concerns passes from 30 to 80. */
 export const Table = {
   classify: 0,
   tunnel: 5,
@@ -12,10 +12,13 @@ export const Table = {
   answer: 21,
   answerOption: 22,
   conntrack: 30,
+  connection: 31,
   destinationGroup: 40,
   outRules: 50,
+  receiver: 55,
   inRules: 60,
   commit: 70,
+  denied: 75,
   route: 80,
   switch: 90,
   output: 100,
@@ -36,6 +39,12 @@ export const Register = {
   answerMac: "xreg4",
   /** Used within one action list only. */
   scratch: "reg10",
+  /** Number of the set of policies that the rule table is asked for (policy-scope.ts); 0 = none. */
+  ruleset: "reg11",
+  /** Conntrack zone, lower 16 bits. */
+  zone: "reg12",
+  /** Of a later fragment, what its first one said: protocol and destination port, see `laterFragment`. */
+  fragment: "reg13",
 } as const;
 
 /** Bits of `Register.flags`: where the packet came from (exactly one of the first four), and what has happened to it. */
@@ -46,6 +55,8 @@ export const Flag = {
   fromHost: 1 << 3,
   /** The distributed gateway has routed it. */
   routed: 1 << 8,
+  /** A copy of a flooded packet on its way to one pod: only that pod's in-rules are still to be asked. */
+  delivering: 1 << 9,
 } as const;
 
 /** Priorities by table: the higher wins. A table without a name here has one priority, `Priority.miss`. */
@@ -57,6 +68,15 @@ export const Priority = {
   neighbourDiscovery: { own: 100, forbidden: 50 },
   neighbour: { ownAddress: 200, duplicateDetection: 200, answer: 100, knownSource: 50, unknownSource: 10 },
   answer: { message: 100 },
+  sourceGroup: { member: 100 },
+  conntrack: { neighbourDiscovery: 300, closed: 200, sender: 100, receiver: 90 },
+  connection: { invalid: 100, blocked: 90, reply: 80, laterFragment: 50, noOutRules: 20 },
+  destinationGroup: { member: 100 },
+  /** Rules: `rulePriority`. */
+  rules: { neighbourDiscovery: 3_000, lowest: 1_000 },
+  receiver: { endpoint: 100 },
+  commit: { delivering: 300, group: 200, unblock: 150, opening: 100, pickUp: 90, tcp: 80, other: 70 },
+  denied: { established: 100 },
   route: { gatewayEcho: 300, linkLocal: 200, endpoint: 100, unroutable: 10 },
   /** The group flow (broadcast and multicast) is below endpoints only for order's sake: their MACs are unicast. */
   switch: { endpoint: 100, group: 50, routedUnknown: 30, unknown: 20 },
@@ -93,12 +113,35 @@ export function parseCookie(cookie: bigint): CookieParts | undefined {
   return { generation: Number((cookie >> COOKIE_GENERATION_SHIFT) & 0xffffn), ownerId: Number(cookie & 0xffffffffn) };
 }
 
+/** Priority of a rule's flows: higher rule priorities first, deny before allow among equals. */
+export function rulePriority(priority: number, action: "allow" | "deny"): number {
+  return Priority.rules.lowest + priority * 2 + (action === "deny" ? 1 : 0);
+}
+
+/** Bits of a connection's mark. */
+export const ConnectionMark = {
+  /** The rules deny it by now: neither direction passes. */
+  blocked: 1 << 0,
+} as const;
+
+/** `Register.fragment` of a later fragment: bit 31, protocol (bits 16 to 23), destination port (0 to 15). */
+export function laterFragment(protocol: number, port: Maskable<number>): Maskable<number> {
+  const head = laterFragmentHead(protocol);
+  if (typeof port === "number") return (head | port) >>> 0;
+  return { value: (head | port.value) >>> 0, mask: (0xffff0000 | port.mask) >>> 0 };
+}
+
+/** The bits above the port. */
+export function laterFragmentHead(protocol: number): number {
+  return (0x80000000 | (protocol << 16)) >>> 0;
+}
+
 /** Kinds of owner, in the upper 4 bits of the owner's number; 8 to 15 are free. */
-const OWNER_KIND_IDS: Readonly<Record<string, number>> = { base: 0, network: 1, node: 2, endpoint: 3 };
+const OWNER_KIND_IDS: Readonly<Record<string, number>> = { base: 0, network: 1, node: 2, endpoint: 3, rule: 4 };
 const OWNER_KIND_UNNAMED = 15;
 
 /**
- * Number of an owner (`endpoint/<key>`, `network/<key>`, `node/<key>`, `base/`): its kind in 4 bits, a hash of its name in 28
+ * Number of an owner (`endpoint/<key>`, `rule/<key>`, `network/<key>`, `node/<key>`, `base/`): its kind in 4 bits, a hash of its name in 28
  * (FNV-1a). It names a flow for people; two owners may share a number, so nothing is ever deleted by it.
  */
 export function ownerIdOf(owner: string): number {

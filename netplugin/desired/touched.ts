@@ -14,9 +14,10 @@ import { type FlowContext, isLive, isRouting, isTenantLive } from "./context.ts"
 import { limitedAnew } from "./limits-touched.ts";
 import type { Machine } from "./machine.ts";
 import { addOwner, allOwners, type Owners } from "./owners.ts";
+import { touchPolicies } from "./policy-touched.ts";
 
 /** Two moments between which objects or ports have changed, and the owners found so far whose flows may differ. */
-interface Step {
+export interface Step {
   readonly before: FlowContext;
   readonly after: FlowContext;
   readonly owners: Owners;
@@ -36,6 +37,7 @@ export function touchedOwners(before: FlowContext, after: FlowContext, changes: 
   for (const ref of changes.values()) touchObject(step, ref);
   for (const key of limitedAnew(before, after, changes)) addOwner(step.owners, { kind: "endpoint", key });
   for (const key of changedPorts(before.machine.ports, after.machine.ports)) touchEndpoint(step, key);
+  touchPolicies(step, changes);
   return step.owners;
 }
 

@@ -1,5 +1,6 @@
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
+import type { RuleRecord } from "../../state/kinds/rule.ts";
 import type { Kind, RecordOf } from "../../state/records.ts";
 
 /** Separates the parts of an index entry; no name, address or key holds it. */
@@ -13,7 +14,10 @@ export type IndexName =
   | "endpointsByTenant"
   | "endpointByAddress"
   | "networkById"
-  | "networksByTenant";
+  | "networksByTenant"
+  | "rulesByPolicy"
+  | "rulesByPeerGroup"
+  | "rulesByPeerNetwork";
 
 export const INDEX_NAMES: readonly IndexName[] = [
   "endpointsByNetworkNode",
@@ -23,6 +27,9 @@ export const INDEX_NAMES: readonly IndexName[] = [
   "endpointByAddress",
   "networkById",
   "networksByTenant",
+  "rulesByPolicy",
+  "rulesByPeerGroup",
+  "rulesByPeerNetwork",
 ];
 
 export interface IndexEntry {
@@ -44,6 +51,7 @@ export function prefixEnd(prefix: string): string {
 export function indexEntries<K extends Kind>(kind: K, record: RecordOf<K>): readonly IndexEntry[] {
   if (kind === "endpoint") return endpointEntries(record as EndpointRecord);
   if (kind === "network") return networkEntries(record as NetworkRecord);
+  if (kind === "rule") return ruleEntries(record as RuleRecord);
   return [];
 }
 
@@ -74,4 +82,16 @@ function networkEntries({ key, networkId, tenantId }: NetworkRecord): IndexEntry
     { index: "networkById", entry: indexPrefix(networkId) },
     { index: "networksByTenant", entry: indexPrefix(tenantId) + key },
   ];
+}
+
+/** A rule is found by its policy and by what it names, whether or not that exists. */
+function ruleEntries({ key, config }: RuleRecord): IndexEntry[] {
+  const { tenantName, policyName, direction } = config;
+  const ofTenant = (name: string) => `${tenantName}:${name}`;
+  const group = direction === "in" ? config.fromEndpointGroup : config.toEndpointGroup;
+  const network = direction === "in" ? config.fromNetwork : config.toNetwork;
+  const entries: IndexEntry[] = [{ index: "rulesByPolicy", entry: indexPrefix(ofTenant(policyName)) + key }];
+  if (group !== "") entries.push({ index: "rulesByPeerGroup", entry: indexPrefix(ofTenant(group), direction) + key });
+  if (network !== "") entries.push({ index: "rulesByPeerNetwork", entry: indexPrefix(ofTenant(network)) + key });
+  return entries;
 }

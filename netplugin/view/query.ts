@@ -2,6 +2,7 @@ import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import { GLOBAL_DEFAULTS, type Global } from "../../state/kinds/global.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import type { NodeRecord } from "../../state/kinds/node.ts";
+import type { RuleRecord } from "../../state/kinds/rule.ts";
 import type { NodeName } from "../../state/names.ts";
 import type { Kind, RecordOf } from "../../state/records.ts";
 import { addressEntry, type IndexName, indexPrefix, prefixEnd } from "./indexes.ts";
@@ -64,6 +65,25 @@ export function endpointsOfGroup(view: NodeView, groupId: number): Generator<End
 
 export function endpointsOfTenant(view: NodeView, tenantName: string): Generator<EndpointRecord> {
   return indexed(view, { index: "endpointsByTenant", kind: "endpoint", prefix: indexPrefix(tenantName) });
+}
+
+export function rulesOfPolicy(view: NodeView, policyKey: string): Generator<RuleRecord> {
+  return indexed(view, { index: "rulesByPolicy", kind: "rule", prefix: indexPrefix(policyKey) });
+}
+
+/** Rules of one direction that name the group as their peer, whether or not it exists. */
+export function rulesNamingGroup(view: NodeView, groupKey: string, direction: "in" | "out"): Generator<RuleRecord> {
+  return indexed(view, { index: "rulesByPeerGroup", kind: "rule", prefix: indexPrefix(groupKey, direction) });
+}
+
+export function rulesNamingNetwork(view: NodeView, networkKey: string): Generator<RuleRecord> {
+  return indexed(view, { index: "rulesByPeerNetwork", kind: "rule", prefix: indexPrefix(networkKey) });
+}
+
+/** The first reason why an object whose id begins so cannot be read by this release; undefined when there is none. */
+export function quarantineReason(view: NodeView, idPrefix: string): string | undefined {
+  const at = view.quarantined.getPairOrNextHigher(idPrefix);
+  return at?.[0].startsWith(idPrefix) ? at[1] : undefined;
 }
 
 /** The endpoint that holds an address (in its canonical text) within a network. */

@@ -7,10 +7,18 @@ import type { PolicyWorld } from "../../state/policy/world.ts";
 /** Objects of a small cluster, for tests of what policies mean. Numbers are given by the order: networks from 11, groups from 101. */
 export interface PolicyObjects {
   readonly isRouting?: boolean;
-  readonly networks: readonly { readonly key: string; readonly subnet: string; readonly ipv6Subnet?: string }[];
+  readonly networks: readonly FakeNetwork[];
   readonly groups: readonly { readonly key: string; readonly network: string; readonly policies?: readonly string[] }[];
   readonly endpoints: readonly FakeEndpoint[];
   readonly rules: readonly FakeRule[];
+}
+
+export interface FakeNetwork {
+  readonly key: string;
+  readonly subnet: string;
+  readonly gateway?: string;
+  readonly ipv6Subnet?: string;
+  readonly ipv6Gateway?: string;
 }
 
 export interface FakeEndpoint {
@@ -28,6 +36,7 @@ export type FakeRule = { readonly id: string } & Partial<Omit<Rule, "policyName"
 
 export const FIRST_NETWORK_ID = 11;
 export const FIRST_GROUP_ID = 101;
+export const FIRST_TAG = 1_001;
 
 export function ruleRecord({ id, ...config }: FakeRule): RuleRecord {
   const [policyName = "", ruleId = ""] = id.split(":");
@@ -36,10 +45,12 @@ export function ruleRecord({ id, ...config }: FakeRule): RuleRecord {
 }
 
 export function networkRecords({ networks }: PolicyObjects): NetworkRecord[] {
-  return networks.map(({ key, subnet, ipv6Subnet = "" }, index) => {
+  const tenants = [...new Set(networks.map(({ key }) => partsOf(key).tenantName))];
+  return networks.map(({ key, ...settings }, index) => {
     const { tenantName, name: networkName } = partsOf(key);
-    const config = { tenantName, networkName, encap: "vxlan", subnet, ipv6Subnet };
-    return NetworkRecord.parse({ key, networkId: FIRST_NETWORK_ID + index, tenantId: 1, tag: 1 + index, config });
+    const config = { tenantName, networkName, encap: "vxlan", ...settings };
+    const tenantId = 1 + tenants.indexOf(tenantName);
+    return NetworkRecord.parse({ key, networkId: FIRST_NETWORK_ID + index, tenantId, tag: FIRST_TAG + index, config });
   });
 }
 

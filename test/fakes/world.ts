@@ -13,8 +13,12 @@ import type { NodeName } from "../../state/names.ts";
  *   node n1 192.0.2.1
  *   network t1:blue vxlan 100 10.1.1.0/24 gateway 10.1.1.254 ipv6 2001:db8:1::/64 gateway6 2001:db8:1::ff physical lab type infra
  *   endpoint a t1:blue n1 10.1.1.1 2001:db8:1::1 group 7
+ *   group t1:g7 t1:blue web,common
+ *   policy t1:web
+ *   rule t1:web:r1 in deny protocol tcp ports 80,443 priority 10 fromEndpointGroup g8
  *
- * Tenants and networks are numbered in the order of their first mention: tenants from 1, networks from 11.
+ * Tenants and networks are numbered in the order of their first mention: tenants from 1, networks from 11. A group's number is
+ * in its name: `group 7` of an endpoint is the group `g7`.
  */
 export function worldView(text: string): NodeView {
   return applyBatch(emptyView(), [...worldMessages(text), { type: "synced" as const, revision: 1000n }]).view;
@@ -47,7 +51,8 @@ const FIRST_NETWORK_ID = 11;
 
 function putOf(words: readonly string[], modRevision: number, numbers: Numbers): WorldPut {
   const [kind = "", ...rest] = words;
-  const make = { mode: modeOf, node: nodeOf, network: networkOf, endpoint: endpointOf }[kind];
+  const objects = { network: networkOf, endpoint: endpointOf, group: groupOf, policy: policyOf, rule: ruleOf };
+  const make = { mode: modeOf, node: nodeOf, ...objects }[kind];
   if (make === undefined) throw new Error(`World: "${words.join(" ")}" begins with no known word`);
   const { kind: objectKind, object } = make(rest, numbers);
   return { type: "put", kind: objectKind, key: object.key, modRevision: String(modRevision), object };
@@ -140,6 +145,32 @@ function endpointOf(words: readonly string[], numbers: Numbers): Made {
     createdAt: "2026-01-01T00:00:00Z",
   };
   return { kind: "endpoint", object };
+}
+
+function groupOf([key = "", networkKey = "", policies = ""]: readonly string[]): Made {
+  const [tenantName, groupName = ""] = key.split(":");
+  const config = {
+    ...{ tenantName, groupName, networkName: networkKey.split(":")[1] },
+    policies: policies.split(",").filter((name) => name !== ""),
+  };
+  return { kind: "endpointGroup", object: { key, groupId: Number(groupName.slice(1)), config } as Made["object"] };
+}
+
+function policyOf([key = ""]: readonly string[]): Made {
+  const [tenantName, policyName] = key.split(":");
+  return { kind: "policy", object: { key, config: { tenantName, policyName } } as Made["object"] };
+}
+
+const RULE_NUMBERS = ["port", "portEnd", "priority"];
+
+function ruleOf([key = "", direction, action, ...options]: readonly string[]): Made {
+  const [tenantName, policyName, ruleId] = key.split(":");
+  const fields = [...optionsOf(options)].map(([name, text]) => {
+    if (name === "ports") return [name, text.split(",").map(Number)];
+    return [name, RULE_NUMBERS.includes(name) ? Number(text) : text];
+  });
+  const config = { tenantName, policyName, ruleId, direction, action, ...Object.fromEntries(fields) };
+  return { kind: "rule", object: { key, config } as Made["object"] };
 }
 
 /** Contiv's MAC of an address: `02:02:` and its four octets. */

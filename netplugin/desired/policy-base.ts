@@ -1,0 +1,155 @@
+import type { Action } from "../../drivers/ovs/openflow/action.ts";
+import type { Match } from "../../drivers/ovs/openflow/flow.ts";
+import { IpProtocol, NEIGHBOUR_DISCOVERY_TYPES } from "../../state/policy/protocol.ts";
+import { EtherType, GROUP_MAC } from "./actions.ts";
+import type { FlowDraft } from "./context.ts";
+import {
+  ConnectionMark,
+  Flag,
+  hasFlags,
+  lacksFlags,
+  laterFragmentHead,
+  Priority,
+  Register,
+  Table,
+} from "./pipeline.ts";
+
+const IP = [EtherType.ipv4, EtherType.ipv6] as const;
+/** RFC 9293 §3.1, as Open vSwitch numbers them. */
+const TcpFlag = { syn: 0x002, ack: 0x010 } as const;
+/** Linux' ephemeral ports begin at 32768: the end with the lower port is the server. */
+const EPHEMERAL_PORT = 0x8000;
+const { blocked } = ConnectionMark;
+const BLOCKED = { value: blocked, mask: blocked };
+const NOT_BLOCKED = { value: 0, mask: blocked };
+
+/** What the policy tables do whatever the rules say. Absent while no policy concerns this node. */
+export function policyBaseFlows(): FlowDraft[] {
+  return [...discovery(), ...connectionStates(), ...ways(), ...commits(), blockDenied()].flat();
+}
+
+/** Neighbour discovery is never judged, neither on its way nor when it is flooded to a pod. */
+function discovery(): FlowDraft[] {
+  const { first, last } = NEIGHBOUR_DISCOVERY_TYPES;
+  const types = Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  return types.flatMap((icmpv6Type) => [
+    {
+      table: Table.conntrack,
+      priority: Priority.conntrack.neighbourDiscovery,
+      match: { icmpv6Type },
+      goto: Table.route,
+    },
+    { table: Table.inRules, priority: Priority.rules.neighbourDiscovery, match: { icmpv6Type }, goto: Table.commit },
+  ]);
+}
+
+/**
+ * What conntrack says. Replies and related ICMP pass, unless the connection is blocked; the original direction is judged by the rules
+ * on every packet. An invalid TCP or UDP packet is dropped; of other protocols the userspace datapath knows no connections and calls
+ * all invalid: they are judged, packet by packet.
+ */
+function connectionStates(): FlowDraft[] {
+  const table = Table.connection;
+  const { invalid, blocked: ofBlocked, reply, noOutRules } = Priority.connection;
+  const noBroken = IP.flatMap((ethType) =>
+    [IpProtocol.tcp, IpProtocol.udp].map((ipProto) => {
+      return { table, priority: invalid, match: { ctState: "+inv+trk", ethType, ipProto } };
+    }),
+  );
+  const answers = ["rpl", "rel"].flatMap((state) => [
+    { table, priority: ofBlocked, match: { ctState: `+${state}+trk`, ctMark: BLOCKED } },
+    { table, priority: reply, match: { ctState: `+${state}-inv+trk` }, goto: Table.route },
+  ]);
+  const skip = { table, priority: noOutRules, match: { [Register.ruleset]: 0 }, goto: Table.receiver };
+  return [...noBroken, ...answers, ...laterFragments(), skip];
+}
+
+/** Ports stand in the first fragment only; conntrack, which has seen all of them, knows those of the connection. */
+function laterFragments(): FlowDraft[] {
+  return IP.flatMap((ethType) =>
+    [IpProtocol.tcp, IpProtocol.udp].map((ipProto) => ({
+      table: Table.connection,
+      priority: Priority.connection.laterFragment,
+      match: { ctState: "-inv+trk", ethType, ipProto, ipFrag: "later" as const },
+      actions: [
+        { kind: "setField" as const, field: Register.fragment, value: laterFragmentHead(ipProto) },
+        {
+          kind: "move" as const,
+          src: { field: "ctTpDst" as const, startBit: 0, bitCount: 16 },
+          dst: { field: Register.fragment, startBit: 0, bitCount: 16 },
+        },
+      ],
+      goto: Table.destinationGroup,
+    })),
+  );
+}
+
+/** Where a packet goes that a table does not speak of: no rule matches, so it is allowed. */
+function ways(): FlowDraft[] {
+  const pairs = [
+    [Table.connection, Table.destinationGroup],
+    [Table.destinationGroup, Table.outRules],
+    [Table.outRules, Table.receiver],
+    [Table.receiver, Table.commit],
+    [Table.inRules, Table.commit],
+    [Table.commit, Table.route],
+  ] as const;
+  return pairs.map(([table, goto]) => ({ table, priority: Priority.miss, match: {}, goto }));
+}
+
+function commit(mark: number): Action {
+  return {
+    kind: "ct",
+    commit: true,
+    zone: { field: Register.zone, startBit: 0, bitCount: 16 },
+    exec: [{ kind: "setField", field: "ctMark", value: mark, mask: blocked }],
+  };
+}
+
+/**
+ * New connections are committed once they are allowed, so what is denied leaves no trace in conntrack. Of TCP connections older than
+ * the tracking (or than the switch's memory) only those are taken up that begin at an ephemeral port: else the first packet might be
+ * a reply, and its connection would pass the wrong way round. All others are judged packet by packet in both directions. What goes to
+ * many is no connection. All fragments of a packet must be committed or none: conntrack holds them until they are complete.
+ */
+function commits(): FlowDraft[] {
+  const table = Table.commit;
+  const { delivering, group, unblock, opening, pickUp, tcp, other } = Priority.commit;
+  const committed = (priority: number, match: Match): FlowDraft => {
+    return { table, priority, match, actions: [commit(0)], goto: Table.route };
+  };
+  const { syn, ack } = TcpFlag;
+  const ctState = "+new+trk";
+  const ofFamily = (ethType: number): FlowDraft[] => [
+    committed(unblock, { ctState: "+est-rpl+trk", ctMark: BLOCKED, ethType }),
+    committed(opening, {
+      ...{ ctState, ethType, ipProto: IpProtocol.tcp, ipFrag: "no" },
+      tcpFlags: { value: syn, mask: syn | ack },
+    }),
+    committed(pickUp, {
+      ...{ ctState, ethType, ipProto: IpProtocol.tcp, ipFrag: "no" },
+      tcpSrc: { value: EPHEMERAL_PORT, mask: EPHEMERAL_PORT },
+      tcpDst: { value: 0, mask: EPHEMERAL_PORT },
+    }),
+    { table, priority: tcp, match: { ctState, ethType, ipProto: IpProtocol.tcp }, goto: Table.route },
+    committed(other, { ctState, ethType }),
+  ];
+  return [
+    { table, priority: delivering, match: { [Register.flags]: hasFlags(Flag.delivering) }, goto: Table.output },
+    { table, priority: group, match: { ethDst: GROUP_MAC }, goto: Table.route },
+    ...IP.flatMap(ofFamily),
+  ];
+}
+
+/** A connection that the rules deny by now is marked, so that its replies end at once too. Everything that comes here is dropped. */
+function blockDenied(): FlowDraft[] {
+  return IP.map((ethType) => ({
+    table: Table.denied,
+    priority: Priority.denied.established,
+    match: {
+      ...{ ctState: "+est-rpl+trk", ctMark: NOT_BLOCKED, ethType },
+      [Register.flags]: lacksFlags(Flag.delivering),
+    },
+    actions: [commit(blocked)],
+  }));
+}

@@ -1,0 +1,158 @@
+import type { Action } from "../../drivers/ovs/openflow/action.ts";
+import type { Match } from "../../drivers/ovs/openflow/flow.ts";
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import type { NetworkRecord } from "../../state/kinds/network.ts";
+import { networkOf, recordOf } from "../view/query.ts";
+import { EtherType, output, setField } from "./actions.ts";
+import { type FlowContext, type FlowDraft, isRouting, localPorts } from "./context.ts";
+import { Flag, GATEWAY_MAC, hasFlags, Priority, Register, raiseFlags, Table } from "./pipeline.ts";
+import { type Place, placeOf } from "./place.ts";
+import { domainOf, isNamed, localGroupOf, policyScope } from "./policy-scope.ts";
+import { zoneOf } from "./policy-zone.ts";
+
+const IP = [EtherType.ipv4, EtherType.ipv6] as const;
+
+/** What one endpoint needs in the policy tables of this node. */
+export interface EndpointPolicy {
+  readonly drafts: readonly FlowDraft[];
+  /** Why the endpoint is closed. */
+  readonly failure: string | undefined;
+}
+
+export function endpointPolicy(context: FlowContext, endpoint: EndpointRecord): EndpointPolicy {
+  const network = networkOf(context.view, endpoint.networkId);
+  if (network === undefined) return { drafts: [], failure: undefined };
+  const place = placeOf(endpoint, network);
+  const isLocal = endpoint.nodeName === context.machine.nodeName;
+  const members = memberFlows(context, place, isLocal);
+  const group = isLocal ? localGroupOf(policyScope(context), endpoint) : undefined;
+  if (group === undefined) return { drafts: members, failure: undefined };
+  if (group.fault !== undefined) {
+    const failure = `It is closed, because it is not known what to enforce: ${group.fault}`;
+    return { drafts: [...members, ...closedFlows(context, place)], failure };
+  }
+  return { drafts: [...members, ...judgedFlows(context, place, group.ruleset)], failure: undefined };
+}
+
+/** Group of a sender from outside, and of a receiver, by address: only where a rule on this node asks for that group. */
+function memberFlows({ view, machine }: FlowContext, place: Place, isLocal: boolean): FlowDraft[] {
+  const { groupId, tenantName, groupName } = place.endpoint;
+  const groupKey = `${tenantName}:${groupName}`;
+  if (groupId === undefined || recordOf(view, "endpointGroup", groupKey)?.groupId !== groupId) return [];
+  const scope = policyScope({ view, machine });
+  const peer = { groupKey, domain: domainOf(view, place.endpoint) };
+  const flows: FlowDraft[] = [];
+  if (!isLocal && isNamed(view, scope, { ...peer, direction: "in" })) {
+    flows.push(...membership({ view, place, side: "Src", groupId }));
+  }
+  if (isNamed(view, scope, { ...peer, direction: "out" })) {
+    flows.push(...membership({ view, place, side: "Dst", groupId }));
+  }
+  return flows;
+}
+
+interface Membership {
+  readonly view: FlowContext["view"];
+  readonly place: Place;
+  readonly side: "Src" | "Dst";
+  readonly groupId: number;
+}
+
+/** Link-local addresses are looked up within the network, others within the domain. */
+function membership({ view, place, side, groupId }: Membership): FlowDraft[] {
+  const domain = domainMatch(view, place.network);
+  const own = { [Register.networkId]: place.network.networkId };
+  const matches: Match[] = [{ ...domain, ethType: EtherType.ipv4, [`ipv4${side}`]: place.endpoint.ipv4 }];
+  for (const address of place.ipv6Addresses) {
+    const where = address === place.ipv6 ? domain : own;
+    matches.push({ ...where, ethType: EtherType.ipv6, [`ipv6${side}`]: address });
+  }
+  const isSource = side === "Src";
+  return matches.map((match) => ({
+    table: isSource ? Table.sourceGroup : Table.destinationGroup,
+    priority: isSource ? Priority.sourceGroup.member : Priority.destinationGroup.member,
+    match,
+    actions: [setField(isSource ? Register.sourceGroupId : Register.destinationGroupId, groupId)],
+    goto: isSource ? Table.neighbour : Table.outRules,
+  }));
+}
+
+/** `domainOf` as a match. */
+function domainMatch(view: FlowContext["view"], { networkId, tenantId }: NetworkRecord): Match {
+  return domainOf(view, { networkId }).startsWith("tenant")
+    ? { [Register.tenantId]: tenantId }
+    : { [Register.networkId]: networkId };
+}
+
+/** What leaves the endpoint, and what is delivered to it: within its network by MAC address, routed by IP address. */
+function outgoing({ endpoint }: Place, { machine }: FlowContext): Match[] {
+  const inPort = machine.ports.get(endpoint.key);
+  return inPort === undefined ? [] : IP.map((ethType) => ({ inPort, ethType }));
+}
+
+function switched({ endpoint, network }: Place): Match {
+  return { [Register.networkId]: network.networkId, ethDst: endpoint.mac };
+}
+
+function routed(context: FlowContext, { endpoint, network, ipv6 }: Place): Match[] {
+  if (!isRouting(context)) return [];
+  const toGateway = {
+    [Register.tenantId]: network.tenantId,
+    [Register.flags]: hasFlags(Flag.fromPod),
+    ethDst: GATEWAY_MAC,
+  };
+  const ipv4 = { ...toGateway, ethType: EtherType.ipv4, ipv4Dst: endpoint.ipv4 };
+  return ipv6 === undefined ? [ipv4] : [ipv4, { ...toGateway, ethType: EtherType.ipv6, ipv6Dst: ipv6 }];
+}
+
+function incoming(context: FlowContext, place: Place): Match[] {
+  return [...IP.map((ethType) => ({ ...switched(place), ethType })), ...routed(context, place)];
+}
+
+function closedFlows(context: FlowContext, place: Place): FlowDraft[] {
+  const matches = [...outgoing(place, context), ...incoming(context, place)];
+  return matches.map((match) => ({ table: Table.conntrack, priority: Priority.conntrack.closed, match }));
+}
+
+/** Everything that the endpoint sends and gets is tracked, then judged by its rules. */
+function judgedFlows(context: FlowContext, place: Place, ruleset: number): FlowDraft[] {
+  const zone = zoneOf(context.view, place.network);
+  const track: Action[] = [setField(Register.zone, zone), { kind: "ct", zone, table: Table.connection }];
+  const [table, priority] = [Table.conntrack, Priority.conntrack];
+  const receivers = [switched(place), ...routed(context, place)];
+  return [
+    ...outgoing(place, context).map((match) => ({
+      ...{ table, priority: priority.sender, match },
+      actions: [setField(Register.ruleset, ruleset), ...track],
+    })),
+    ...incoming(context, place).map((match) => ({ table, priority: priority.receiver, match, actions: track })),
+    ...receivers.map((match) => ({
+      ...{ table: Table.receiver, priority: Priority.receiver.endpoint, match },
+      actions: [setField(Register.ruleset, ruleset)],
+      goto: Table.inRules,
+    })),
+  ];
+}
+
+/**
+ * Copies of a flooded packet for the network's pods on this node. A pod with rules gets its copy through them; a closed one gets none.
+ */
+export function floodToPods(context: FlowContext, networkId: number): Action[] {
+  const scope = policyScope(context);
+  const plain: Action[] = [];
+  const judged: Action[] = [];
+  for (const { endpoint, ofport } of localPorts(context, networkId)) {
+    const group = localGroupOf(scope, endpoint);
+    if (group === undefined) plain.push(output(ofport));
+    else if (group.fault === undefined) judged.push(...deliver(ofport, group.ruleset));
+  }
+  return judged.length === 0 ? plain : [...plain, raiseFlags(Flag.delivering), ...judged];
+}
+
+function deliver(ofport: number, ruleset: number): Action[] {
+  return [
+    setField(Register.outputPort, ofport),
+    setField(Register.ruleset, ruleset),
+    { kind: "resubmit", table: Table.inRules },
+  ];
+}

@@ -1,0 +1,33 @@
+import type { RuleRecord } from "../../state/kinds/rule.ts";
+import { type ResolvedRule, resolveRule } from "../../state/policy/rule-match.ts";
+import { objectId } from "../view/messages.ts";
+import { policyWorldOf } from "../view/policy-world.ts";
+import { type FlowContext, type FlowDraft, NO_FLOWS, type OwnedFlows, own } from "./context.ts";
+import { Register, rulePriority, Table } from "./pipeline.ts";
+import { ruleMatches } from "./policy-matches.ts";
+import { policyScope } from "./policy-scope.ts";
+
+/** The flows of one rule, once for each list of policies on this node that its policy is in; none when nobody here has it. */
+export function ruleFlows(context: FlowContext, record: RuleRecord): OwnedFlows {
+  const policyKey = `${record.config.tenantName}:${record.config.policyName}`;
+  const rulesets = [...(policyScope(context).uses.get(policyKey)?.keys() ?? [])];
+  if (rulesets.length === 0) return NO_FLOWS;
+  const rule = resolveRule(policyWorldOf(context.view), record);
+  if (rule.unresolved !== undefined) return { flows: [], failure: `It matches nothing, because ${rule.unresolved}` };
+  const outcome = outcomeOf(rule);
+  const matches = ruleMatches(rule);
+  const drafts = rulesets.flatMap((ruleset) =>
+    matches.map((match) => ({ ...outcome, match: { [Register.ruleset]: ruleset, ...match } })),
+  );
+  return { flows: own(context, objectId("rule", record.key), drafts), failure: undefined };
+}
+
+/** What out-rules allow, in-rules still have to allow. */
+function outcomeOf({ direction, action, priority }: ResolvedRule): Pick<FlowDraft, "table" | "priority" | "goto"> {
+  const [table, next] = direction === "out" ? [Table.outRules, Table.receiver] : [Table.inRules, Table.commit];
+  return {
+    table,
+    priority: rulePriority(priority, action),
+    goto: action === "allow" ? next : Table.denied,
+  } as const;
+}

@@ -1,0 +1,143 @@
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import { groupFault, policyKeysOf } from "../../state/policy/group-rules.ts";
+import { parseRule } from "../../state/policy/rule-match.ts";
+import type { NodeView } from "../view/node-view.ts";
+import { policyWorldOf } from "../view/policy-world.ts";
+import { endpointsOfNode, networkOf, recordOf, rulesNamingGroup, settingsOf } from "../view/query.ts";
+import type { FlowContext } from "./context.ts";
+
+/** A group that has endpoints on this node, and policies (or a fault: then its endpoints are closed). */
+export interface LocalGroup {
+  /** Ascending, each once; empty with a fault. */
+  readonly policyKeys: readonly string[];
+  /** Why it is not known what should be enforced. */
+  readonly fault: string | undefined;
+  /**
+   * Number by which the rule tables know the group's list of policies: groups with equal lists share the lowest of their numbers, so
+   * that rules are written once per list, not per group. 0 with a fault.
+   */
+  readonly ruleset: number;
+  /** Its endpoints on this node. */
+  readonly endpoints: readonly EndpointRecord[];
+}
+
+/** What of the policies concerns this node: follows from its own endpoints alone. */
+export interface PolicyScope {
+  readonly groups: ReadonlyMap<string, LocalGroup>;
+  /** Policy → rulesets that hold it → domains (`domainOf`) in which endpoints of this node have it. */
+  readonly uses: ReadonlyMap<string, ReadonlyMap<number, ReadonlySet<string>>>;
+  /** Answers of `isNamed`. */
+  readonly named: Map<string, boolean>;
+}
+
+const scopes = new WeakMap<NodeView, { readonly nodeName: string; readonly scope: PolicyScope }>();
+
+/** Found once per view. Costs what the node's own endpoints number. */
+export function policyScope({ view, machine }: Pick<FlowContext, "view" | "machine">): PolicyScope {
+  const known = scopes.get(view);
+  if (known?.nodeName === machine.nodeName) return known.scope;
+  const scope = findScope(view, machine.nodeName);
+  scopes.set(view, { nodeName: machine.nodeName, scope });
+  return scope;
+}
+
+/** Does any policy (or a fault) concern this node? Otherwise the policy tables are not entered. */
+export function hasPolicies({ groups }: PolicyScope): boolean {
+  return groups.size > 0;
+}
+
+/** A group made anew under an old name is another one. */
+function groupRef({ tenantName, groupName, groupId }: EndpointRecord): string {
+  return `${tenantName}:${groupName}/${groupId}`;
+}
+
+/** The local group of an endpoint; undefined when no policy concerns it. */
+export function localGroupOf({ groups }: PolicyScope, endpoint: EndpointRecord): LocalGroup | undefined {
+  return groups.get(groupRef(endpoint));
+}
+
+type Found = Omit<LocalGroup, "ruleset"> & { readonly groupId: number; readonly endpoints: EndpointRecord[] };
+
+function findScope(view: NodeView, nodeName: string): PolicyScope {
+  const found = findGroups(view, nodeName);
+  const lowest = new Map<string, number>();
+  for (const { groupId, fault, policyKeys } of found.values()) {
+    const list = policyKeys.join(" ");
+    if (fault === undefined) lowest.set(list, Math.min(groupId, lowest.get(list) ?? groupId));
+  }
+  const groups = new Map<string, LocalGroup>();
+  for (const [ref, { policyKeys, fault, endpoints }] of found) {
+    if (policyKeys.length === 0 && fault === undefined) continue;
+    const ruleset = fault === undefined ? (lowest.get(policyKeys.join(" ")) ?? 0) : 0;
+    groups.set(ref, { policyKeys, fault, ruleset, endpoints });
+  }
+  return { groups, uses: findUses(view, groups), named: new Map() };
+}
+
+function findGroups(view: NodeView, nodeName: string): Map<string, Found> {
+  const found = new Map<string, Found>();
+  for (const endpoint of endpointsOfNode(view, nodeName)) {
+    if (endpoint.groupId === undefined && endpoint.groupName === "") continue;
+    const ref = groupRef(endpoint);
+    const group = found.get(ref) ?? readGroup(view, endpoint);
+    group.endpoints.push(endpoint);
+    found.set(ref, group);
+  }
+  return found;
+}
+
+function readGroup(view: NodeView, { tenantName, groupName, groupId }: EndpointRecord): Found {
+  const groupKey = `${tenantName}:${groupName}`;
+  const group = recordOf(view, "endpointGroup", groupKey);
+  const fault = groupFault(policyWorldOf(view), group, { groupKey, groupId });
+  const policyKeys = group === undefined || fault !== undefined ? [] : policyKeysOf(group);
+  return { policyKeys, fault, groupId: groupId ?? 0, endpoints: [] };
+}
+
+function findUses(view: NodeView, groups: ReadonlyMap<string, LocalGroup>): PolicyScope["uses"] {
+  const uses = new Map<string, Map<number, Set<string>>>();
+  for (const { policyKeys, ruleset, endpoints } of groups.values()) {
+    const domains = new Set(endpoints.map((endpoint) => domainOf(view, endpoint)));
+    for (const policyKey of policyKeys) {
+      const byRuleset = uses.get(policyKey) ?? new Map<number, Set<string>>();
+      byRuleset.set(ruleset, new Set([...(byRuleset.get(ruleset) ?? []), ...domains]));
+      uses.set(policyKey, byRuleset);
+    }
+  }
+  return uses;
+}
+
+/**
+ * Where an address is unique, and connections are told apart: the network; in routing mode the tenant, for its networks are joined
+ * and their subnets never overlap. Empty while the network is not known.
+ */
+export function domainOf(view: NodeView, { networkId }: Pick<EndpointRecord, "networkId">): string {
+  if (settingsOf(view).fwdMode !== "routing") return `network ${networkId}`;
+  const tenantId = networkOf(view, networkId)?.tenantId;
+  return tenantId === undefined ? "" : `tenant ${tenantId}`;
+}
+
+export interface Peer {
+  readonly groupKey: string;
+  readonly direction: "in" | "out";
+  readonly domain: string;
+}
+
+/** Does a rule of an endpoint of this node, in that domain, name the group as its peer? Only then must its members be known. */
+export function isNamed(view: NodeView, scope: PolicyScope, peer: Peer): boolean {
+  const id = `${peer.direction} ${peer.domain} ${peer.groupKey}`;
+  const known = scope.named.get(id);
+  if (known !== undefined) return known;
+  const named = findNaming(view, scope, peer);
+  scope.named.set(id, named);
+  return named;
+}
+
+function findNaming(view: NodeView, { uses }: PolicyScope, { groupKey, direction, domain }: Peer): boolean {
+  for (const record of rulesNamingGroup(view, groupKey, direction)) {
+    if (parseRule(record).defect !== undefined) continue;
+    const byRuleset = uses.get(`${record.config.tenantName}:${record.config.policyName}`);
+    for (const domains of byRuleset?.values() ?? []) if (domains.has(domain)) return true;
+  }
+  return false;
+}
