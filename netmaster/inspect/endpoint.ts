@@ -4,6 +4,7 @@ import { compareText } from "../../state/sorted-map.ts";
 import { notFound } from "../intents/errors.ts";
 import { scopedKey } from "../intents/references.ts";
 import type { ClusterView } from "../view/types.ts";
+import { endpointBandwidth } from "./bandwidth.ts";
 import { omitEmpty, type Rendered, repeatable, StreamedList } from "./streamed.ts";
 
 /** An endpoint as inspect shows it (contract §7). `lookedUp` is the text that found it; nested endpoints have none. */
@@ -31,6 +32,7 @@ function endpointMembers(view: ClusterView, endpoint: EndpointRecord, added: Add
   const { tenantName, networkName, groupName } = endpoint;
   return omitEmpty({
     key: added.key,
+    bandwidth: endpointBandwidth(view, endpoint),
     containerID: endpoint.containerId,
     containerName: endpoint.podName,
     createdAt: added.createdAt,

@@ -3,6 +3,7 @@ import { API_PREFIX } from "./api-prefix.ts";
 import { type Call, json, type Route } from "./call.ts";
 import type { Collection } from "./collection.ts";
 import { COLLECTIONS, LATER_COLLECTIONS } from "./collections.ts";
+import { ENDPOINT_LIMIT_ROUTES } from "./endpoint-limits.ts";
 import { EXPLAIN_ROUTES } from "./explain.ts";
 import { openApiDocument } from "./openapi.ts";
 import { PLUGIN_ROUTES } from "./plugin.ts";
@@ -57,6 +58,7 @@ export const ROUTES: readonly Route[] = [
   ...COLLECTIONS.flatMap(collectionRoutes),
   ...LATER_COLLECTIONS.flatMap(laterRoutes),
   ...EXPLAIN_ROUTES,
+  ...ENDPOINT_LIMIT_ROUTES,
   ...PLUGIN_ROUTES,
   ...ABOUT_ROUTES,
   { method: "GET", path: `${API_PREFIX}/openapi.json`, handle: openApi, needsView: false },

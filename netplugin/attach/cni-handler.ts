@@ -11,6 +11,7 @@ import type { NodeRuntime } from "../runtime.ts";
 import { type Attachment, attachmentMarks, endpointKeyOf, POD_ROLE } from "./attachment.ts";
 import { statedLimits } from "./stated-limits.ts";
 import { checkPod, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
+import { statedLimits } from "./stated-limits.ts";
 
 const UNDO_TIMEOUT_MS = 20_000;
 
@@ -82,6 +83,7 @@ function endpointRequest(request: AddRequest) {
   const ipv4 = requested(4);
   const ipv6 = requested(6);
   const limits = statedLimits(request);
+  const limits = statedLimits(request);
   return {
     containerId: request.containerId,
     ifName: request.ifName,
@@ -93,6 +95,7 @@ function endpointRequest(request: AddRequest) {
     labels: Object.fromEntries(request.labels),
     ...(ipv4 === undefined ? {} : { requestedIpv4: ipv4 }),
     ...(ipv6 === undefined ? {} : { requestedIpv6: ipv6 }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
   };
 }
