@@ -9,7 +9,6 @@ import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest }
 import { type CniResult, NO_DNS } from "../cni/result.ts";
 import type { NodeRuntime } from "../runtime.ts";
 import { type Attachment, attachmentMarks, endpointKeyOf, POD_ROLE } from "./attachment.ts";
-import { statedLimits } from "./stated-limits.ts";
 import { checkPod, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
 import { statedLimits } from "./stated-limits.ts";
 
@@ -83,7 +82,6 @@ function endpointRequest(request: AddRequest) {
   const ipv4 = requested(4);
   const ipv6 = requested(6);
   const limits = statedLimits(request);
-  const limits = statedLimits(request);
   return {
     containerId: request.containerId,
     ifName: request.ifName,
@@ -95,7 +93,6 @@ function endpointRequest(request: AddRequest) {
     labels: Object.fromEntries(request.labels),
     ...(ipv4 === undefined ? {} : { requestedIpv4: ipv4 }),
     ...(ipv6 === undefined ? {} : { requestedIpv6: ipv6 }),
-    ...(Object.keys(limits).length === 0 ? {} : { limits }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
   };
 }
