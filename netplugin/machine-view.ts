@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { TUNNEL_PORT } from "../drivers/ovs/names.ts";
-import type { OvsDriver } from "../drivers/ovs/types.ts";
+import type { OvsDriver, SwitchPort } from "../drivers/ovs/types.ts";
 import { Mac } from "../state/ids.ts";
 import type { NodeName } from "../state/names.ts";
 import { type Attachment, attachmentsOf } from "./attach/attachment.ts";
@@ -11,8 +11,6 @@ import type { Machine } from "./desired/machine.ts";
 export interface MachineView {
   machine(): Machine;
   attachments(): ReadonlyMap<string, Attachment>;
-  /** Something has changed on the machine: the next look reads it again. */
-  invalidate(): void;
   /** The port is about to be unplugged or cleaned: it is no attachment any more. False: somebody is at it already. */
   close(portName: string): boolean;
   /** It is unplugged or clean. */
@@ -37,13 +35,18 @@ export function createMachineView(options: MachineOptions): MachineView {
   const routerMac = routerMacOf(nodeName);
   const closing = new Set<string>();
   let attachments: ReadonlyMap<string, Attachment> | undefined;
+  /** The ports that `attachments` and `ports` were made from. */
+  let seen: ReadonlyMap<string, SwitchPort> | undefined;
   let uplinks: ReadonlyMap<string, number> = new Map();
   let ports: ReadonlyMap<string, number> = new Map();
 
+  /** The driver gives the same map until something has changed. */
   function currentAttachments(): ReadonlyMap<string, Attachment> {
-    if (attachments !== undefined) return attachments;
     const all = driver.ports.read();
+    if (attachments !== undefined && seen === all) return attachments;
+    seen = all;
     attachments = attachmentsOf(new Map([...all].filter(([name]) => !closing.has(name))));
+    ports = keepIfEqual(ports, pluggedIn(attachments));
     return attachments;
   }
 
@@ -54,7 +57,7 @@ export function createMachineView(options: MachineOptions): MachineView {
         uplinks,
         [...driver.uplinks()].map(([alias, uplink]) => [alias, uplink.patchOfport]),
       );
-      ports = keepIfEqual(ports, pluggedIn(currentAttachments()));
+      currentAttachments();
       const tunnelOfport = driver.ports.read().get(TUNNEL_PORT)?.ofport;
       return {
         nodeName,
@@ -65,9 +68,6 @@ export function createMachineView(options: MachineOptions): MachineView {
         ports,
         limitMeans: options.limitMeans(),
       };
-    },
-    invalidate: () => {
-      attachments = undefined;
     },
     close: (portName) => {
       if (closing.has(portName)) return false;

@@ -61,8 +61,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const holder = createViewHolder();
   const vtepIp = () => settings.vtepIp ?? addressOfUplink(driver) ?? "";
   const machine = createMachineView({ driver, nodeName: settings.nodeName, vtepIp, limitMeans: () => limits.means() });
-  driver.onChange(() => machine.invalidate()); // before anybody who looks at the machine
-  const limits = openLimits(options, { holder, machine, panel, report });
+  const limits = openLimits(options, { holder, machine, panel, report, flows: () => flows });
   const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });
   const ports = openCloser(options, { machine, panel, pool, report });
   const leases = createLeaseKeeper({
@@ -93,7 +92,6 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     markPort: async (portName, marks) => {
       const failures = await driver.ports.mark(new Map([[portName, marks]]));
       for (const failure of failures.values()) throw failure;
-      machine.invalidate();
     },
     removePort: ({ portName }, podEnd) => ports.remove(portName, podEnd),
     lowerIfIndex: (portName) => lowerIfIndex(driver, panel, portName),
@@ -121,19 +119,21 @@ function openPool({ driver, settings }: NodeRuntimeOptions, panel: Panel, report
 }
 
 interface LimitParts {
+  readonly flows: () => FlowKeeper;
   readonly holder: ViewHolder;
   readonly machine: MachineView;
   readonly panel: Panel;
   readonly report: Report;
 }
 
-function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, report }: LimitParts): NodeLimits {
+function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, report, flows }: LimitParts): NodeLimits {
   const { driver, log, signal, metrics } = options;
   const limits = openNodeLimits({
     ...{ driver, panel, log, signal, report },
     view: holder.view,
     attachments: machine.attachments,
     onRepair: () => metrics().limitRepairs.inc(),
+    onFlowsLost: () => flows().loop.kick({ full: true }),
   });
   holder.onStep(limits.keeper.onView);
   return limits;

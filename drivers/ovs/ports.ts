@@ -12,22 +12,43 @@ const OWN_ROLES = new Set(["patch", "local"]);
 
 /** Ports of the integration bridge, kept in the switch's database. */
 export function createPortDriver(database: SwitchDatabase): PortDriver {
+  const bridge = watchPorts(database);
   return {
-    read: () => markedPorts(database),
-    apply: (delta, options = {}) => applyPorts(database, delta, options),
-    mark: (marks) => markPorts(database, marks),
-    police: (wanted, options = {}) => policePorts(database, wanted, options),
+    read: bridge.marked,
+    apply: (delta, options = {}) => applyPorts(bridge, delta, options),
+    mark: (marks) => markPorts(bridge, marks),
+    police: (wanted, options = {}) => policePorts(bridge, wanted, options),
   };
 }
 
-function integrationPorts(database: SwitchDatabase): ReadonlyMap<string, PortRow> {
-  return portsOf(database, findBridge(database, INTEGRATION_BRIDGE));
+interface IntegrationPorts {
+  readonly database: SwitchDatabase;
+  /** All of them, by name. */
+  all(): ReadonlyMap<string, PortRow>;
+  /** Those that are netplugin's; the same map until the database changes. */
+  marked(): ReadonlyMap<string, SwitchPort>;
 }
 
-function markedPorts(database: SwitchDatabase): ReadonlyMap<string, SwitchPort> {
-  const marked = new Map<string, SwitchPort>();
-  for (const [name, port] of integrationPorts(database)) if (isOurs(port)) marked.set(name, port);
-  return marked;
+/** They are looked at many times for each change. */
+function watchPorts(database: SwitchDatabase): IntegrationPorts {
+  let all: ReadonlyMap<string, PortRow> | undefined;
+  let marked: ReadonlyMap<string, SwitchPort> | undefined;
+  database.onChange(() => {
+    all = undefined;
+    marked = undefined;
+  });
+  const readAll = () => {
+    all ??= portsOf(database, findBridge(database, INTEGRATION_BRIDGE));
+    return all;
+  };
+  return {
+    database,
+    all: readAll,
+    marked: () => {
+      marked ??= new Map([...readAll()].filter(([, port]) => isOurs(port)));
+      return marked;
+    },
+  };
 }
 
 function isOurs({ externalIds }: PortRow): boolean {
@@ -35,17 +56,18 @@ function isOurs({ externalIds }: PortRow): boolean {
 }
 
 async function applyPorts(
-  database: SwitchDatabase,
+  ports: IntegrationPorts,
   delta: Delta<PortSpec>,
   options: { readonly signal?: AbortSignal },
 ): Promise<Failures> {
+  const { database } = ports;
   const bridge = findBridge(database, INTEGRATION_BRIDGE);
   const keys = [...delta.put.keys(), ...delta.remove];
   if (bridge === undefined) {
     const missing = new NetError("UNAVAILABLE", `Bridge "${INTEGRATION_BRIDGE}" is missing; it is being made again`);
     return new Map(keys.map((key) => [key, missing]));
   }
-  const operations = portOperations(bridge.uuid, integrationPorts(database), delta);
+  const operations = portOperations(bridge.uuid, ports.all(), delta);
   if (operations.length === 0) return new Map();
   try {
     await database.transact([...operations, bumpConfiguration()], { timeoutMs: PORT_TIMEOUT_MS, ...options });
@@ -53,7 +75,7 @@ async function applyPorts(
     const failure = asNetError(error, "change ports of the integration bridge");
     return new Map(keys.map((key) => [key, failure]));
   }
-  return pluggedIn(database, delta, options);
+  return pluggedIn(ports, delta, options);
 }
 
 /** All of it as one transaction: new ports, changed marks, ports to remove. */
@@ -117,12 +139,12 @@ function interfaceRow(name: string, spec: PortSpec) {
 
 /** Waits until every new port has its number or the switch has said why not. */
 async function pluggedIn(
-  database: SwitchDatabase,
+  { database, all }: IntegrationPorts,
   delta: Delta<PortSpec>,
   options: { readonly signal?: AbortSignal },
 ): Promise<Failures> {
   const settled = () => {
-    const ports = integrationPorts(database);
+    const ports = all();
     return [...delta.put.keys()].every((name) => {
       const port = ports.get(name);
       return port?.ofport !== undefined || port?.error !== undefined;
@@ -133,7 +155,7 @@ async function pluggedIn(
     () => undefined,
     (error: unknown) => asNetError(error, deed),
   );
-  const ports = integrationPorts(database);
+  const ports = all();
   const failures = new Map<string, NetError>();
   for (const name of delta.put.keys()) {
     const port = ports.get(name);
@@ -145,10 +167,10 @@ async function pluggedIn(
 }
 
 async function markPorts(
-  database: SwitchDatabase,
+  { database, all }: IntegrationPorts,
   marks: ReadonlyMap<string, Readonly<Record<string, string>>>,
 ): Promise<Failures> {
-  const ports = integrationPorts(database);
+  const ports = all();
   const operations: Operation[] = [];
   const failures = new Map<string, NetError>();
   for (const [name, externalIds] of marks) {
@@ -162,11 +184,11 @@ async function markPorts(
 }
 
 async function policePorts(
-  database: SwitchDatabase,
+  { database, all }: IntegrationPorts,
   wanted: ReadonlyMap<string, Policing | undefined>,
   options: { readonly signal?: AbortSignal },
 ): Promise<Failures> {
-  const ports = integrationPorts(database);
+  const ports = all();
   const operations: Operation[] = [];
   const failures = new Map<string, NetError>();
   for (const [name, policing] of wanted) {

@@ -47,8 +47,16 @@ export function attachmentMarks(attachment: Omit<Attachment, "portName" | "ofpor
   };
 }
 
+/** What the driver gives does not change; of a node's ports few are new each time. */
+const known = new WeakMap<SwitchPort, Attachment | undefined>();
+
 /** Reads a port's marks; undefined for ports that nobody uses. */
 export function attachmentOf(port: SwitchPort): Attachment | undefined {
+  if (!known.has(port)) known.set(port, readMarks(port));
+  return known.get(port);
+}
+
+function readMarks(port: SwitchPort): Attachment | undefined {
   const marks = port.externalIds;
   const role = marks[ROLE_KEY];
   const endpointKey = marks[ENDPOINT_KEY];
