@@ -26,7 +26,13 @@ const OWNED_PACKAGES: Record<string, string> = {
 };
 
 /** The wire libraries stand alone: they know the project's ids, deltas and errors, not its kinds. */
-const DRIVER_MAY_KNOW = new Set(["state/errors.ts", "state/delta.ts", "state/ids.ts", "state/address.ts"]);
+const DRIVER_MAY_KNOW = new Set([
+  "state/deadline.ts",
+  "state/errors.ts",
+  "state/delta.ts",
+  "state/ids.ts",
+  "state/address.ts",
+]);
 
 interface Import {
   readonly file: string;
@@ -90,6 +96,14 @@ describe("layers", () => {
       const to = target(each);
       return to.startsWith("state/") && !DRIVER_MAY_KNOW.has(to);
     });
+    expect(wrong).toEqual([]);
+  });
+
+  it("ends waits with deadline(): Node 20 forgets an AbortSignal.timeout that AbortSignal.any combines", () => {
+    const wrong = existingLayers()
+      .flatMap(sources)
+      .filter((file) => /AbortSignal\.any\([^;]*AbortSignal\.timeout/.test(readFileSync(join(ROOT, file), "utf8")))
+      .filter((file) => file !== "state/deadline.ts" && file !== "test/layers.test.ts");
     expect(wrong).toEqual([]);
   });
 

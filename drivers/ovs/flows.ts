@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { deadline } from "../../state/deadline.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { connectSwitch, type SwitchConnection } from "./openflow/connection.ts";
 import type { FlowMod } from "./openflow/flow.ts";
@@ -85,6 +86,7 @@ async function applyFlows(connection: SwitchConnection, delta: FlowDelta, signal
   for (const flow of delta.remove.values()) mods.push({ kind: "flow-delete-strict", flow });
   for (const flow of delta.put.values()) mods.push({ kind: "flow-add", flow });
   if (mods.length === 0) return;
-  await connection.bundle(mods, { signal: AbortSignal.any([signal, AbortSignal.timeout(BUNDLE_TIMEOUT_MS)]) });
+  using limit = deadline(BUNDLE_TIMEOUT_MS, signal);
+  await connection.bundle(mods, { signal: limit.signal });
   await connection.barrier();
 }

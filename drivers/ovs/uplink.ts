@@ -1,3 +1,4 @@
+import { deadline } from "../../state/deadline.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { isErrno } from "../netlink/errno.ts";
 import type { LinkRow } from "../netlink/link-row.ts";
@@ -189,9 +190,9 @@ function savedState(bridge: BridgeRow | undefined): DeviceState {
 
 async function verified(options: UplinkOptions): Promise<void> {
   if (options.verify === undefined) return;
-  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(VERIFY_TIMEOUT_MS)]);
+  using limit = deadline(VERIFY_TIMEOUT_MS, options.signal);
   try {
-    await options.verify(signal);
+    await options.verify(limit.signal);
   } catch (error) {
     throw asNetError(error, "reach netmaster over the uplink bridge; the move is undone", "UNAVAILABLE");
   }

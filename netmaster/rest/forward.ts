@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { request as httpsRequest, type RequestOptions } from "node:https";
+import { deadline } from "../../state/deadline.ts";
 import { NetError } from "../../state/errors.ts";
 
 /** Set on forwarded requests: the netmaster that forwarded, so that a request is forwarded once at most. */
@@ -46,10 +47,15 @@ export interface LeaderAnswer {
 export type ForwardTls = Pick<RequestOptions, "ca" | "cert" | "key">;
 
 /** Carries a write to the leader and its answer back, unchanged. */
-export function forwardToLeader(leaderUrl: string, forwarded: Forwarded, tls: ForwardTls = {}): Promise<LeaderAnswer> {
+export async function forwardToLeader(
+  leaderUrl: string,
+  forwarded: Forwarded,
+  tls: ForwardTls = {},
+): Promise<LeaderAnswer> {
+  using limit = deadline(LEADER_TIMEOUT_MS, forwarded.signal);
   const target = new URL(leaderUrl);
   const send = target.protocol === "https:" ? httpsRequest : httpRequest;
-  return new Promise((resolve, reject) => {
+  return await new Promise((resolve, reject) => {
     const options = {
       ...tls,
       host: target.hostname.replace(/^\[|\]$/g, ""),
@@ -57,7 +63,7 @@ export function forwardToLeader(leaderUrl: string, forwarded: Forwarded, tls: Fo
       path: forwarded.url,
       method: forwarded.method,
       headers: carriedHeaders(forwarded),
-      signal: deadline(forwarded.signal),
+      signal: limit.signal,
     };
     const outgoing = send(options, (answer) =>
       collect(answer).then(resolve, (error: unknown) => reject(unreachable(leaderUrl, error))),
@@ -65,11 +71,6 @@ export function forwardToLeader(leaderUrl: string, forwarded: Forwarded, tls: Fo
     outgoing.on("error", (error) => reject(unreachable(leaderUrl, error)));
     outgoing.end(forwarded.body);
   });
-}
-
-function deadline(signal: AbortSignal | undefined): AbortSignal {
-  const timeout = AbortSignal.timeout(LEADER_TIMEOUT_MS);
-  return signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
 }
 
 function carriedHeaders({ headers, body, self, client }: Forwarded): Record<string, string | string[]> {

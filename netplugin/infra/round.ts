@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { getLink } from "../../drivers/netlink/link.ts";
+import { deadline } from "../../state/deadline.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { infraContainerId, isInfraEndpoint } from "../../state/infra.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
@@ -147,12 +148,13 @@ async function ensure(round: Round, { network, deviceName, lease, isPlugged }: I
   return addresses;
 }
 
-function askForLease({ options, signal }: Round, network: NetworkRecord, ifName: string): Promise<EndpointReply> {
+async function askForLease({ options, signal }: Round, network: NetworkRecord, ifName: string): Promise<EndpointReply> {
   const { tenantName, networkName } = network.config;
   const pod = { groupName: "", podName: "", podNamespace: "", labels: {} };
-  return options.client.createEndpoint(
+  using limit = deadline(REQUEST_TIMEOUT_MS, signal);
+  return await options.client.createEndpoint(
     { containerId: infraContainerId(options.nodeName), ifName, tenantName, networkName, ...pod },
-    AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
+    limit.signal,
   );
 }
 

@@ -1,3 +1,4 @@
+import { deadline } from "../../state/deadline.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import {
   type EndpointRelease,
@@ -32,11 +33,10 @@ export function nodePath(nodeName: string): string {
 
 export function createNodeClient(transport: Transport, nodeName: string): NodeClient {
   const base = nodePath(nodeName);
-  const post = (path: string, body: unknown, signal: AbortSignal, timeoutMs: number) =>
-    transport.call(`${base}${path}`, body, {
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-      timeoutMs,
-    });
+  const post = async (path: string, body: unknown, caller: AbortSignal, timeoutMs: number) => {
+    using limit = deadline(timeoutMs, caller);
+    return await transport.call(`${base}${path}`, body, { signal: limit.signal, timeoutMs });
+  };
   return {
     register: async (registration, signal) =>
       RegisterReply.parse(await post("/register", registration, signal, REGISTER_TIMEOUT_MS)),

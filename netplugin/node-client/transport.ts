@@ -66,12 +66,13 @@ export function openTransport(options: TransportOptions): Transport {
       const outgoing: ClientRequest = secure ? httpsRequest(url, settings) : httpRequest(url, settings);
       // One that hangs must leave time for the others.
       const attemptMs = Math.ceil(call.timeoutMs / options.urls.length);
-      outgoing.setTimeout(attemptMs, () =>
-        outgoing.destroy(new NetError("TIMEOUT", `it has not answered within ${attemptMs} ms`)),
-      );
+      // Not the request's own timeout, which does not run before the connection is there.
+      const late = () => outgoing.destroy(new NetError("TIMEOUT", `it has not answered within ${attemptMs} ms`));
+      const timer = setTimeout(late, attemptMs);
+      outgoing.once("close", () => clearTimeout(timer));
       outgoing.once("error", reject);
       outgoing.once("response", (incoming) => {
-        outgoing.setTimeout(0);
+        clearTimeout(timer);
         resolve(incoming);
       });
       outgoing.end(body);

@@ -1,4 +1,5 @@
 import type { PacketOut } from "../../drivers/ovs/openflow/packet.ts";
+import { deadline } from "../../state/deadline.ts";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import type { Attachment } from "../attach/attachment.ts";
 import { flowContext } from "../desired/context.ts";
@@ -76,7 +77,8 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
     if (endpoint?.epoch !== epoch) return;
     try {
       for (const packet of announcementOf(flowContext(view, options.machine(), options.generation), endpoint)) {
-        await options.send(packet, AbortSignal.any([options.signal, AbortSignal.timeout(SEND_TIMEOUT_MS)]));
+        using limit = deadline(SEND_TIMEOUT_MS, options.signal);
+        await options.send(packet, limit.signal);
         options.onOutcome("sent");
       }
     } catch (error) {

@@ -1,4 +1,5 @@
 import type { PacketOut } from "../../drivers/ovs/openflow/packet.ts";
+import { deadline } from "../../state/deadline.ts";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { output, setField, setTunnelDestination } from "../desired/actions.ts";
 import type { Machine } from "../desired/machine.ts";
@@ -75,8 +76,8 @@ export function createTunnelWarmer(options: TunnelWarmerOptions): TunnelWarmer {
     if (tunnelOfport === undefined || options.signal.aborted) return;
     const actions = [setField("tunId", NO_NETWORK_VNI), setTunnelDestination(vtepIp), output(tunnelOfport)];
     try {
-      const signal = AbortSignal.any([options.signal, AbortSignal.timeout(SEND_TIMEOUT_MS)]);
-      await options.send({ inPort: "controller", actions, data: PROBE }, signal);
+      using limit = deadline(SEND_TIMEOUT_MS, options.signal);
+      await options.send({ inPort: "controller", actions, data: PROBE }, limit.signal);
     } catch (error) {
       if (!options.signal.aborted) options.report(asNetError(error, `prepare the tunnel to ${vtepIp}`));
     }
