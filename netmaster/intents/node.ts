@@ -21,8 +21,12 @@ export function registerNode(
   }
   const stored = view.records("node").get(key);
   const record = nodeRecord(stored, { state: "ready", registration }, context);
-  return putNode(stored, { ...record, conditions: stored?.conditions ?? [] });
+  const conditions = (stored?.conditions ?? []).filter(({ type }) => type !== HEARTBEAT_CONDITION);
+  return putNode(stored, { ...record, conditions });
 }
+
+/** The condition that tells why a node counts as unreachable; it goes when the node is heard of. */
+export const HEARTBEAT_CONDITION = "heartbeat";
 
 export interface NodeStateChange {
   readonly name: NodeName;

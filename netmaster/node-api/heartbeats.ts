@@ -1,9 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
+import type { BandwidthReport } from "../../state/bandwidth/report.ts";
 import type { NodeCondition, NodeRecord } from "../../state/kinds/node.ts";
 import type { Heartbeat, Receipt } from "../../state/node-api.ts";
 import type { Clock } from "../../state/store/clock.ts";
-import type { NodeStateChange } from "../intents/node.ts";
+import { HEARTBEAT_CONDITION, type NodeStateChange } from "../intents/node.ts";
 import type { ClusterView } from "../view/types.ts";
+import { createBandwidthReports } from "./bandwidth-reports.ts";
 
 interface LastHeard {
   readonly atMs: number;
@@ -25,6 +27,7 @@ const NOTE_INTERVAL_MS = 5_000;
 export class Heartbeats {
   readonly #options: LivenessOptions;
   readonly #byNode = new Map<string, LastHeard>();
+  readonly #bandwidth = createBandwidthReports();
   /** Nobody counts as silent for longer than this process has been listening. */
   #listeningSinceMs: number;
 
@@ -40,6 +43,11 @@ export class Heartbeats {
 
   receipt(nodeName: string): Receipt | undefined {
     return this.#byNode.get(nodeName)?.heartbeat.receipt;
+  }
+
+  /** What the node measured lately of one of its endpoints. */
+  bandwidthReport(nodeName: string, key: string): BandwidthReport | undefined {
+    return this.#bandwidth.find(nodeName, key, this.#options.clock.nowMs());
   }
 
   /** How long the node has been silent, as far as this process can tell, in milliseconds. */
@@ -59,6 +67,7 @@ export class Heartbeats {
     const last = this.#byNode.get(name);
     const heard = { atMs: nowMs, heartbeat, notedAtMs: last?.notedAtMs ?? Number.NEGATIVE_INFINITY };
     this.#byNode.set(name, heard);
+    this.#bandwidth.note(name, heartbeat.bandwidth ?? [], nowMs);
     if (node.state === "unreachable") return { name, state: "ready", conditions: heartbeat.conditions };
     if (isSame(node.conditions, heartbeat.conditions) || nowMs - heard.notedAtMs < NOTE_INTERVAL_MS) return undefined;
     heard.notedAtMs = nowMs;
@@ -68,6 +77,7 @@ export class Heartbeats {
   /** Forgets nodes that are not registered any more. */
   forgetUnknown(view: ClusterView): void {
     for (const name of this.#byNode.keys()) if (!view.records("node").has(name)) this.#byNode.delete(name);
+    this.#bandwidth.keep((name) => view.records("node").has(name));
   }
 
   /** The nodes that the store shows as ready and that have been silent for too long. */
@@ -75,9 +85,17 @@ export class Heartbeats {
     const silent: NodeStateChange[] = [];
     for (const [name, node] of view.records("node").entries()) {
       if (node.state !== "ready" || !this.isSilent(name)) continue;
-      silent.push({ name: node.registration.name, state: "unreachable" });
+      const others = node.conditions.filter(({ type }) => type !== HEARTBEAT_CONDITION);
+      const conditions = [this.#silence(name), ...others];
+      silent.push({ name: node.registration.name, state: "unreachable", conditions });
     }
     return silent;
+  }
+
+  #silence(nodeName: string): NodeCondition {
+    const silenceS = Math.round(this.silenceMs(nodeName) / 1_000);
+    const message = `Nothing was heard of it for ${silenceS} s; see that netplugin runs there and reaches a netmaster. Its pods may be alive and keep their addresses`;
+    return { type: HEARTBEAT_CONDITION, status: "failed", message };
   }
 }
 
