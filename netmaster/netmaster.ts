@@ -240,6 +240,7 @@ function restServices(core: Core): RestServices {
     },
     readiness: () => readiness(core),
     receipt: heartbeats.receipt.bind(heartbeats),
+    bandwidthReport: heartbeats.bandwidthReport.bind(heartbeats),
   };
 }
 

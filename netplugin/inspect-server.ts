@@ -1,6 +1,7 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { NetError } from "../state/errors.ts";
 import { KINDS } from "../state/records.ts";
+import { inspectBandwidth } from "./bandwidth/inspect.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenNodeRuntime } from "./node-runtime.ts";
 import { conditionsOf } from "./presence.ts";
@@ -55,11 +56,13 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
       return sendInspection(response, runtime, inspectDriver);
     case "/inspect/endpoints":
       return sendInspection(response, runtime, (node) => [...node.attachments().values()]);
+    case "/inspect/bandwidth":
+      return sendInspection(response, runtime, ({ limits }) => inspectBandwidth(limits));
     case "/inspect/view":
       return sendInspection(response, runtime, inspectView);
     default:
       return send(response, 404, {
-        error: `there is no ${path}; there are: /healthz /readyz /metrics /inspect/driver /inspect/endpoints /inspect/view`,
+        error: `there is no ${path}; there are: /healthz /readyz /metrics /inspect/driver /inspect/endpoints /inspect/bandwidth /inspect/view`,
       });
   }
 }

@@ -5,6 +5,7 @@ import { asNetError } from "../state/errors.ts";
 import type { NodeCondition, NodeRegistration } from "../state/kinds/node.ts";
 import type { Receipt, RegisterReply } from "../state/node-api.ts";
 import { VERSION } from "../state/version.ts";
+import { bandwidthConditions } from "./bandwidth/inspect.ts";
 import { routerMacOf } from "./machine-view.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenNodeRuntime } from "./node-runtime.ts";
@@ -43,7 +44,12 @@ export async function keepPresent(options: PresenceOptions): Promise<void> {
         first = false;
       }
       const reply = await runtime.client.heartbeat(
-        { bootId: registration.bootId, conditions: conditionsOf(options), receipt: receiptOf(runtime) },
+        {
+          bootId: registration.bootId,
+          conditions: conditionsOf(options),
+          receipt: receiptOf(runtime),
+          bandwidth: [...runtime.limits.nextReports()],
+        },
         signal,
       );
       intervalMs = reply.heartbeatIntervalMs;
@@ -104,7 +110,7 @@ export function conditionsOf({ runtime }: Pick<PresenceOptions, "runtime">): Nod
     const message = `${failures.size} objects cannot be enforced here, first ${object}: ${reason}`;
     conditions.push({ type: "enforcement", status: "degraded", message });
   }
-  return [...conditions, ...runtime.infra.conditions()];
+  return [...conditions, ...runtime.infra.conditions(), ...bandwidthConditions(runtime.limits)];
 }
 
 const RECEIPT_FAILURES_MAX = 100;

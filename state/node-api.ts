@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { StatedLimits } from "./bandwidth/limits.ts";
+import { BANDWIDTH_REPORTS_MAX, BandwidthReport } from "./bandwidth/report.ts";
 import { Epoch } from "./ids.ts";
 import { EndpointRecord } from "./kinds/endpoint.ts";
 import { NodeCondition } from "./kinds/node.ts";
@@ -49,6 +50,8 @@ export const Heartbeat = z.object({
   bootId: z.string(),
   conditions: z.array(NodeCondition).max(100),
   receipt: Receipt.optional(),
+  /** What was measured of the node's endpoints, of some at a time. */
+  bandwidth: z.array(BandwidthReport).max(BANDWIDTH_REPORTS_MAX).optional(),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
 

@@ -1,10 +1,14 @@
 import { EndpointBandwidth } from "../../state/bandwidth/endpoint-config.ts";
 import { NetError } from "../../state/errors.ts";
+import { endpointBandwidth } from "../inspect/bandwidth.ts";
+import { findEndpoint } from "../inspect/endpoint.ts";
 import { limitEndpoint } from "../intents/endpoint-limits.ts";
 import { API_PREFIX } from "./api-prefix.ts";
-import type { Route } from "./call.ts";
+import { type Answer, type Call, json, type Route } from "./call.ts";
 import type { Collection } from "./collection.ts";
 import { COLLECTIONS } from "./collections.ts";
+import { revisionHeaders } from "./read.ts";
+import { runInSlices } from "./slices.ts";
 import { patchHandler } from "./write.ts";
 
 /** Endpoints belong to their nodes; only their limits are an admin's to change. */
@@ -19,6 +23,26 @@ function refuse(): never {
   throw new NetError("UNSUPPORTED", "endpoints belong to their nodes", { reason: "unsupported" });
 }
 
+/** Limits beside what the endpoint's node measured over the last 10 s. */
+async function showBandwidth({ services, params }: Call): Promise<Answer> {
+  const view = services.view();
+  const endpoint = await runInSlices(findEndpoint(view, params.key ?? ""));
+  const { key, nodeName } = endpoint;
+  const report = services.bandwidthReport(nodeName, key);
+  const answer = { key, homingHost: nodeName, limits: endpointBandwidth(view, endpoint) ?? {} };
+  if (report === undefined) {
+    return json(
+      { ...answer, notMeasured: `node ${nodeName} has told nothing of this endpoint lately` },
+      revisionHeaders(view),
+    );
+  }
+  const { overMs, podIngress, podEgress, complaint } = report;
+  const measured = { overSeconds: overMs / 1_000, podIngress, podEgress };
+  return json({ ...answer, measured, ...(complaint === undefined ? {} : { complaint }) }, revisionHeaders(view));
+}
+
+/** The leader hears the nodes' heartbeats. */
 export const ENDPOINT_LIMIT_ROUTES: readonly Route[] = [
   { method: "PATCH", path: `${API_PREFIX}/endpoints/:key`, handle: patchHandler(limitedEndpoints()), isWrite: true },
+  { method: "GET", path: `${API_PREFIX}/endpoints/:key/bandwidth`, handle: showBandwidth, prefersLeader: true },
 ];

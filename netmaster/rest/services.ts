@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import type { BandwidthReport } from "../../state/bandwidth/report.ts";
 import type { Receipt } from "../../state/node-api.ts";
 import type { FrozenView } from "../view/cluster-view.ts";
 import type { ClusterView, Intent, ObjectChange, ViewChange } from "../view/types.ts";
@@ -52,6 +53,8 @@ export interface RestServices {
   readiness(): Readiness;
   /** The last receipt of a node; undefined when it has sent none to this netmaster. */
   receipt(nodeName: string): Receipt | undefined;
+  /** What a node measured lately of one of its endpoints; undefined when it has told this netmaster nothing of it. */
+  bandwidthReport(nodeName: string, key: string): BandwidthReport | undefined;
   readonly metrics: Registry;
   readonly log: Logger;
   readonly build: { readonly gitCommit: string; readonly version: string; readonly buildTime: string };

@@ -7,13 +7,16 @@ import type { OpenOvsDriver } from "../../drivers/ovs/driver.ts";
 import { ROLE_KEY } from "../../drivers/ovs/names.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
 import { WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
+import type { BandwidthReport } from "../../state/bandwidth/report.ts";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import type { Attachment } from "../attach/attachment.ts";
 import type { NodeView } from "../view/node-view.ts";
+import { createReportTurns } from "./inspect.ts";
 import { type LimitKeeper, startLimitKeeper } from "./limit-keeper.ts";
 import type { LimitMeans } from "./mechanism.ts";
 import { createMeterKeeper, type MeterKeeper } from "./meters.ts";
 import { createPortLimiter } from "./port-limiter.ts";
+import { startTrafficSampler, type TrafficSampler } from "./traffic-sampler.ts";
 
 export interface NodeLimitsOptions {
   readonly driver: OpenOvsDriver;
@@ -21,6 +24,8 @@ export interface NodeLimitsOptions {
   readonly view: () => NodeView;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
   readonly onRepair: () => void;
+  /** Flows have gone together with a meter that somebody deleted. */
+  readonly onFlowsLost: () => void;
   readonly log: Logger;
   readonly signal: AbortSignal;
   readonly report: (error: NetError) => void;
@@ -30,6 +35,9 @@ export interface NodeLimitsOptions {
 export interface NodeLimits {
   readonly keeper: LimitKeeper;
   readonly meters: MeterKeeper;
+  readonly traffic: TrafficSampler;
+  /** Measurements for the next heartbeat. */
+  nextReports(): readonly BandwidthReport[];
   /** Undefined until `setCapabilities`: before, nothing is limited and nothing is touched. */
   means(): LimitMeans | undefined;
   setCapabilities(capabilities: Capabilities): void;
@@ -50,8 +58,9 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     connection: driver.flowConnection.connection,
     wanted: (id) => keeper.wantedMeter(id),
   });
+  const limiter = createPortLimiter({ ports: driver.ports, netlink: driver.netlink, panelNetlink: panel.netlink });
   const keeper = startLimitKeeper({
-    limiter: createPortLimiter({ ports: driver.ports, netlink: driver.netlink, panelNetlink: panel.netlink }),
+    limiter,
     meters,
     view,
     attachments,
@@ -62,6 +71,16 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     log,
     signal,
   });
+  const traffic = startTrafficSampler({
+    connection: driver.flowConnection.connection,
+    limiter,
+    attachments,
+    statuses: keeper.statuses,
+    isConnected: () => driver.connected,
+    onMissingMeter: options.onFlowsLost,
+    signal,
+    report: options.report,
+  });
   driver.onChange(({ resync }) => (resync ? keeper.loop.kick({ full: true }) : keeper.onPorts()));
   const watching = [
     watchQdiscs(keeper, { netns: undefined, ...options }),
@@ -70,6 +89,8 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
   return {
     keeper,
     meters,
+    traffic,
+    nextReports: createReportTurns(traffic),
     means: () => means,
     setCapabilities: (capabilities) => {
       means = meansOf(driver, panel, capabilities);
@@ -80,7 +101,7 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
       await enforced(signal);
       await meters.removeUnwanted(signal);
     },
-    ended: Promise.all([keeper.loop.ended, ...watching]).then(() => {}),
+    ended: Promise.all([keeper.loop.ended, traffic.ended, ...watching]).then(() => {}),
   };
 }
 

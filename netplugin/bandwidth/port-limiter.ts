@@ -1,6 +1,7 @@
 import { isErrno } from "../../drivers/netlink/errno.ts";
 import { dumpFilters } from "../../drivers/netlink/filter.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
+import type { QueueStatistics } from "../../drivers/netlink/queue-statistics.ts";
 import type { TbfParameters } from "../../drivers/netlink/tbf.ts";
 import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
 import type { Policing, PortDriver } from "../../drivers/ovs/types.ts";
@@ -30,10 +31,21 @@ export interface PortLimiter {
   read(wanted: ReadonlyMap<string, PortState>, signal: AbortSignal): Promise<ReadonlyMap<string, PortState>>;
   /** Brings one port from one state to another; resolves when the kernel has confirmed it. */
   change(change: PortChange, signal: AbortSignal): Promise<void>;
+  /** Counters of the shapers of ports that were read or changed before. */
+  queues(portNames: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, PortQueues>>;
   /** The near or far ends' numbers of the ports that were read or changed, to recognise their events. */
   knows(ifindex: number): boolean;
   /** Forgets ports that are gone, and removes what outlived them. */
   forget(portNames: Iterable<string>): Promise<void>;
+}
+
+/** Counters of what limits a port, where there is something. */
+export interface PortQueues {
+  readonly near: QueueStatistics | undefined;
+  readonly far: QueueStatistics | undefined;
+  readonly ifb: QueueStatistics | undefined;
+  /** The ingress hook below which the kernel polices: its drops are the policer's. */
+  readonly ingress: QueueStatistics | undefined;
 }
 
 interface Ends {
@@ -75,6 +87,13 @@ export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
       return states;
     },
     change: async (change, signal) => changePort(options, change, { ends: await endsOf(change.portName), signal }),
+    queues: async (portNames, signal) => {
+      const [node, panel] = await Promise.all([
+        readShapedLinks(options.netlink, signal),
+        readShapedLinks(options.panelNetlink, signal),
+      ]);
+      return new Map(portNames.map((portName) => [portName, queuesOf(portName, node, panel)]));
+    },
     knows: (ifindex) => {
       ifindexes ??= new Set([...ends.values()].flatMap(({ near, far }) => [near ?? 0, far ?? 0]));
       return ifindexes.has(ifindex);
@@ -88,6 +107,16 @@ export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
       }
       ifindexes = undefined;
     },
+  };
+}
+
+function queuesOf(portName: string, node: ShapedLinks, panel: ShapedLinks): PortQueues {
+  const root = ({ ifindexes, roots }: ShapedLinks, name: string) => roots.get(ifindexes.get(name) ?? 0)?.statistics;
+  return {
+    near: root(node, portName),
+    far: root(panel, peerNameOf(portName)),
+    ifb: root(node, ifbNameOf(portName)),
+    ingress: node.hooks.get(node.ifindexes.get(portName) ?? 0)?.statistics,
   };
 }
 

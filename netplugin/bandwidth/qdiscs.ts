@@ -3,7 +3,7 @@ import { dumpLinks, getLink } from "../../drivers/netlink/link.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
 import { deleteQdisc, dumpQdiscs, type QdiscRow, replaceTbf } from "../../drivers/netlink/qdisc.ts";
 import { sameTbf, type TbfParameters } from "../../drivers/netlink/tbf.ts";
-import { TC_H_ROOT, tcHandle } from "../../drivers/netlink/traffic-control.ts";
+import { TC_H_CLSACT, TC_H_ROOT, tcHandle } from "../../drivers/netlink/traffic-control.ts";
 
 /** Handle of the shapers that we set; one with another handle is somebody else's. */
 const OURS = tcHandle(1, 0);
@@ -36,10 +36,12 @@ export function isAsWanted(row: QdiscRow | undefined, wanted: TbfParameters): bo
   return row?.tbf !== undefined && isOurTbf(row) && sameTbf(wanted, row.tbf);
 }
 
-/** The root qdiscs of a namespace, by link name. */
+/** The qdiscs of a namespace, by link number. */
 export interface ShapedLinks {
   readonly ifindexes: ReadonlyMap<string, number>;
   readonly roots: ReadonlyMap<number, QdiscRow>;
+  /** Their ingress hooks. */
+  readonly hooks: ReadonlyMap<number, QdiscRow>;
 }
 
 export async function readShapedLinks(netlink: SocketPool, signal: AbortSignal): Promise<ShapedLinks> {
@@ -50,6 +52,7 @@ export async function readShapedLinks(netlink: SocketPool, signal: AbortSignal):
   return {
     ifindexes: new Map(links.map(({ name, ifindex }) => [name, ifindex])),
     roots: new Map(qdiscs.filter(({ parent }) => parent === TC_H_ROOT).map((row) => [row.ifindex, row])),
+    hooks: new Map(qdiscs.filter(({ parent }) => parent === TC_H_CLSACT).map((row) => [row.ifindex, row])),
   };
 }
 

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { pino } from "pino";
 import { Registry } from "prom-client";
+import type { BandwidthReport } from "../../../state/bandwidth/report.ts";
 import { NetError } from "../../../state/errors.ts";
 import type { Epoch } from "../../../state/ids.ts";
 import { objectKey } from "../../../state/keys.ts";
@@ -27,6 +28,8 @@ export interface FakeCluster extends RestServices {
   readonly audits: readonly object[];
   leaderInfo: LeaderInfo;
   readonly receipts: Map<string, Receipt>;
+  /** By endpoint. */
+  readonly measured: Map<string, BandwidthReport>;
   /** Forgets the changes that watches could begin from. */
   forgetChanges(): void;
 }
@@ -91,6 +94,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
   const context = countingContext();
   const audits: object[] = [];
   const receipts = new Map<string, Receipt>();
+  const measured = new Map<string, BandwidthReport>();
   function run<Request, Reply>(intent: Intent<Request, Reply>, request: Request): Reply {
     const plan = intent(store.view, request, context);
     store.commit(plan);
@@ -100,6 +104,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     run,
     audits,
     receipts,
+    measured,
     claims: () => [...store.claimed.keys()].sort(),
     leaderInfo: LEADER,
     forgetChanges: () => store.forget(),
@@ -121,6 +126,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     leader: () => cluster.leaderInfo,
     readiness: () => ({ isReady: true, reason: "ok" }),
     receipt: (name) => receipts.get(name),
+    bandwidthReport: (_nodeName, key) => measured.get(key),
     metrics: new Registry(),
     log: pino({ level: "info" }, { write: (line: string) => void audits.push(JSON.parse(line)) }),
     build: { gitCommit: "abc", version: "0.1.0", buildTime: "today" },

@@ -1,0 +1,32 @@
+import { z } from "zod";
+
+const Count = z.number().nonnegative();
+
+/** What one direction carried; ingress is what the pod received. */
+export const DirectionTraffic = z.object({
+  /** Mean of the last seconds (`overMs`). */
+  bitPerSecond: Count,
+  /** Since the port was made. */
+  totalBytes: Count,
+  /** By its limit; absent where nothing counts them. */
+  droppedPackets: Count.optional(),
+  /** Waiting now in its shaper. */
+  backlogBytes: Count.optional(),
+  /** What keeps its limit; absent without one. */
+  mechanism: z.string().max(32).optional(),
+});
+export type DirectionTraffic = Readonly<z.infer<typeof DirectionTraffic>>;
+
+/** What a node measured of one endpoint, and what is wrong with its limits. */
+export const BandwidthReport = z.object({
+  key: z.string().max(512),
+  overMs: Count,
+  podIngress: DirectionTraffic,
+  podEgress: DirectionTraffic,
+  /** What is not as the admin asked for, or not in force. */
+  complaint: z.string().max(500).optional(),
+});
+export type BandwidthReport = Readonly<z.infer<typeof BandwidthReport>>;
+
+/** Most endpoints of one heartbeat; of more, the next heartbeats tell the others in turn. */
+export const BANDWIDTH_REPORTS_MAX = 300;
