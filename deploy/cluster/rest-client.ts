@@ -9,20 +9,25 @@ export interface RestClient {
   delete(path: string): Promise<void>;
 }
 
-export function restClient(baseUrl: string): RestClient {
+export function restClient(baseUrl: string, timeoutMs = TIMEOUT_MS): RestClient {
   return {
-    get: (path) => call(baseUrl, "GET", path),
-    post: (path, body) => call(baseUrl, "POST", path, body),
+    get: (path) => call({ baseUrl, timeoutMs }, "GET", path),
+    post: (path, body) => call({ baseUrl, timeoutMs }, "POST", path, body),
     delete: async (path) => {
-      await call(baseUrl, "DELETE", path);
+      await call({ baseUrl, timeoutMs }, "DELETE", path);
     },
   };
 }
 
-async function call<T>(baseUrl: string, method: string, path: string, body?: unknown): Promise<T> {
+interface Server {
+  readonly baseUrl: string;
+  readonly timeoutMs: number;
+}
+
+async function call<T>({ baseUrl, timeoutMs }: Server, method: string, path: string, body?: unknown): Promise<T> {
   const request: RequestInit = {
     method,
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    signal: AbortSignal.timeout(timeoutMs),
     headers: { accept: "application/json" },
   };
   if (body !== undefined) request.body = JSON.stringify(body);

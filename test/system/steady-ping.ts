@@ -8,6 +8,8 @@ export interface PingReport {
   readonly received: number;
   /** Longest time without an answer, in milliseconds, to the interval's precision. */
   readonly longestGapMs: number;
+  /** Numbers (from 1) of the requests that were not answered. */
+  readonly unanswered: readonly number[];
 }
 
 export interface SteadyPing {
@@ -56,7 +58,10 @@ function reportOf(output: string): PingReport {
   const sent = Number(summary?.[1] ?? 0);
   // The very last request may still have been on its way when ping was stopped.
   const lastUnanswered = sequences.at(-1) === sent - 1 ? 1 : 0;
+  const answered = new Set(sequences);
+  const numbers = Array.from({ length: sent - lastUnanswered }, (_, index) => index + 1);
   return {
+    unanswered: numbers.filter((number) => !answered.has(number)),
     sent: sent - lastUnanswered,
     received: Number(summary?.[2] ?? 0),
     longestGapMs: (longestGap - 1) * INTERVAL_MS,
