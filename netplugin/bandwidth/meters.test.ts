@@ -1,0 +1,84 @@
+import { describe, expect, it } from "vitest";
+import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
+import type { Meter, MeterMod } from "../../drivers/ovs/openflow/meter.ts";
+import { NetError } from "../../state/errors.ts";
+import { createMeterKeeper, metersOf } from "./meters.ts";
+
+const signal = new AbortController().signal;
+const meter = (id: number, rate = 1_000): Meter => ({
+  ...{ id, rateUnit: "kbit/s", hasBurst: true, keepsStats: true, bands: [{ kind: "drop", rate, burst: 100 }] },
+});
+const flow = (...ids: number[]): Flow => ({
+  ...{ table: 0, priority: 1, cookie: 0n, match: {} },
+  actions: ids.map((id) => ({ kind: "meter", meter: id }) as const),
+});
+
+/** A switch that refuses what the real one refuses. */
+function world(wanted: Map<number, Meter>) {
+  const table = new Map<number, Meter>();
+  const told: string[] = [];
+  const apply = (mod: MeterMod) => {
+    const id = mod.kind === "meter-delete" ? mod.id : mod.meter.id;
+    told.push(`${mod.kind} ${id}`);
+    if (mod.kind === "meter-add" && table.has(mod.meter.id)) throw new NetError("REJECTED", "METER_EXISTS");
+    if (mod.kind === "meter-modify" && !table.has(mod.meter.id)) throw new NetError("REJECTED", "UNKNOWN_METER");
+    if (mod.kind === "meter-delete") table.delete(Number(id));
+    else table.set(mod.meter.id, mod.meter);
+  };
+  const connection = () => ({
+    meterMods: async (mods: readonly MeterMod[]) => {
+      await Promise.resolve();
+      for (const mod of mods) apply(mod);
+    },
+    dumpMeters: async () => [...table.values()],
+  });
+  const keeper = createMeterKeeper({ connection, wanted: (id) => wanted.get(id) });
+  return { keeper, table, told };
+}
+
+describe("meters", () => {
+  it("are found in flows", () => {
+    expect(metersOf([flow(1, 2), flow(), flow(2)])).toEqual([1, 2]);
+  });
+
+  it("are made before the flows that name them, once, and changed in place", async () => {
+    const wanted = new Map([[1, meter(1)]]);
+    const { keeper, told } = world(wanted);
+    await keeper.prepare([flow(1), flow(9)], signal);
+    await keeper.prepare([flow(1)], signal);
+    await keeper.put([meter(1, 2_000)], signal);
+    expect(told).toEqual(["meter-add 1", "meter-modify 1"]);
+  });
+
+  it("are not made twice by two callers at once", async () => {
+    const { keeper, told } = world(new Map([[1, meter(1)]]));
+    await Promise.all([
+      keeper.prepare([flow(1)], signal),
+      keeper.put([meter(1)], signal),
+      keeper.put([meter(1)], signal),
+    ]);
+    expect(told).toEqual(["meter-add 1"]);
+  });
+
+  it("go when nobody wants them, whoever made them", async () => {
+    const wanted = new Map([[1, meter(1)]]);
+    const { keeper, table } = world(wanted);
+    table.set(7, meter(7));
+    await keeper.refresh(signal);
+    await keeper.put([meter(1)], signal);
+    await keeper.removeUnwanted(signal);
+    expect([...table.keys()]).toEqual([1]);
+  });
+
+  it("are read anew after a refusal, so that the next attempt is right", async () => {
+    const { keeper, table } = world(new Map());
+    table.set(1, meter(1));
+    await expect(keeper.put([meter(1, 5)], signal)).rejects.toThrow("METER_EXISTS");
+    await keeper.put([meter(1, 5)], signal);
+    expect(table.get(1)).toEqual(meter(1, 5));
+    table.clear();
+    await expect(keeper.put([meter(1, 6)], signal)).rejects.toThrow("UNKNOWN_METER");
+    await keeper.put([meter(1, 6)], signal);
+    expect(table.get(1)).toEqual(meter(1, 6));
+  });
+});
