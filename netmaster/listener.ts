@@ -14,8 +14,11 @@ export interface Listener {
 }
 
 /** Longest time for a request to arrive completely, in milliseconds. */
-const REQUEST_TIMEOUT_MS = 60_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+/** Longest time for its headers, and for the handshake of TLS. */
 const HEADERS_TIMEOUT_MS = 15_000;
+/** How often connections are looked through for such that take too long; Node's own 30 s would double the limits above. */
+const LATE_CHECK_INTERVAL_MS = 5_000;
 /** How long an idle connection is kept; longer than our own clients keep theirs. */
 const KEEP_ALIVE_MS = 75_000;
 
@@ -28,10 +31,15 @@ export async function listen(
   const limits = {
     requestTimeout: REQUEST_TIMEOUT_MS,
     headersTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: LATE_CHECK_INTERVAL_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     noDelay: true,
   };
-  const server = tls === undefined ? createServer(limits, handler) : createTlsServer({ ...limits, ...tls }, handler);
+  const handshakeTimeout = HEADERS_TIMEOUT_MS;
+  const server =
+    tls === undefined
+      ? createServer(limits, handler)
+      : createTlsServer({ ...limits, handshakeTimeout, ...tls }, handler);
   await listening(server, address).catch((error: unknown) => {
     throw asNetError(error, `listen on ${formatListenAddress(address)}`, "INVALID");
   });

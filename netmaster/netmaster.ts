@@ -10,14 +10,17 @@ import { type Candidate, type LeaderEvent, startCandidate } from "./commit/leade
 import { followLeader, type LeaderDirectory, type LeaderInfo } from "./commit/leader-info.ts";
 import type { NetmasterConfig } from "./config.ts";
 import { createDoor, type Door } from "./door.ts";
+import { PolicyRevisions } from "./inspect/policy-revisions.ts";
 import { type Listener, listen } from "./listener.ts";
 import { createMetrics, type NetmasterMetrics } from "./metrics.ts";
 import { createNodeCalls } from "./node-api/calls.ts";
 import { forwardCall } from "./node-api/forward.ts";
 import { Heartbeats } from "./node-api/heartbeats.ts";
+import { HitCounters } from "./node-api/hit-counters.ts";
 import { watchLiveness } from "./node-api/liveness.ts";
 import { ScopeHub } from "./node-api/scope-hub.ts";
 import { BODY_LIMIT_BYTES, createNodeApi } from "./node-api/server.ts";
+import { addReportMetrics } from "./report-metrics.ts";
 import { createRestApp } from "./rest/app.ts";
 import type { Readiness, RestServices } from "./rest/services.ts";
 import type { TlsFiles } from "./tls-files.ts";
@@ -57,6 +60,8 @@ interface Core {
   readonly committer: Committer;
   readonly hub: ScopeHub;
   readonly heartbeats: Heartbeats;
+  readonly hits: HitCounters;
+  readonly policyRevisions: PolicyRevisions;
   readonly metrics: NetmasterMetrics;
 }
 
@@ -134,6 +139,17 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
   });
   const hub = new ScopeHub(cache, { bookmarkIntervalMs: BOOKMARK_INTERVAL_MS });
   const heartbeats = new Heartbeats({ nodeTimeoutMs: config.nodeTimeoutMs, clock: systemClock });
+  const hits = new HitCounters();
+  const policyRevisions = new PolicyRevisions();
+  cache.onChange((change) => {
+    hits.follow(change);
+    policyRevisions.follow(change);
+  });
+  addReportMetrics(metrics.registry, {
+    view: cache.view.bind(cache),
+    receipt: heartbeats.receipt.bind(heartbeats),
+    hits,
+  });
   const self = selfInfo(config, build);
   return {
     config,
@@ -146,6 +162,8 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     committer,
     hub,
     heartbeats,
+    hits,
+    policyRevisions,
     metrics,
   };
 }
@@ -167,12 +185,16 @@ async function closeCore(
 }
 
 function candidateOptions(core: Core) {
-  const { store, cache, committer, self, config, log } = core;
+  const { store, cache, committer, self, config, log, hits } = core;
   const { leaderTtlMs, fwdMode } = config;
   return {
     ...{ store, cache, committer, self, fwdMode },
     ...(leaderTtlMs === undefined ? {} : { leaderTtlS: Math.max(1, Math.ceil(leaderTtlMs / 1_000)) }),
-    onEvent: (event: LeaderEvent) => logLeaderEvent(log, event),
+    onEvent(event: LeaderEvent) {
+      // Others collect from now on: what comes later would be added to old sums.
+      if (event.is === "lost") hits.clear();
+      logLeaderEvent(log, event);
+    },
   };
 }
 
@@ -203,11 +225,11 @@ function logReport(log: Logger, report: StoreReport): void {
 }
 
 function nodeApi(core: Core, signal: AbortSignal): FastifyInstance {
-  const { cache, committer, config, directory, heartbeats, hub, log, metrics, self } = core;
+  const { cache, committer, config, directory, heartbeats, hits, hub, log, metrics, self } = core;
   const { version } = core.build;
   const { heartbeatIntervalMs, nodeApi: settings } = config;
   const calls = createNodeCalls({
-    ...{ cache, committer, heartbeats, heartbeatIntervalMs, version },
+    ...{ cache, committer, heartbeats, hits, heartbeatIntervalMs, version },
     watchIdleTimeoutMs: WATCH_IDLE_TIMEOUT_MS,
   });
   const tls = settings.tls === undefined ? {} : { tls: peerTls(settings.tls) };
@@ -221,7 +243,7 @@ function nodeApi(core: Core, signal: AbortSignal): FastifyInstance {
 }
 
 function restServices(core: Core): RestServices {
-  const { build, cache, committer, config, directory, heartbeats, log, metrics, self } = core;
+  const { build, cache, committer, config, directory, heartbeats, hits, log, metrics, policyRevisions, self } = core;
   return {
     ...{ build, log, clusterMode: config.clusterMode, metrics: metrics.registry },
     view: cache.view.bind(cache),
@@ -239,7 +261,7 @@ function restServices(core: Core): RestServices {
       return { isLeader, self: new URL(self.restUrl).host, leaderUrl, term: directory.term(), netmasters };
     },
     readiness: () => readiness(core),
-    receipt: heartbeats.receipt.bind(heartbeats),
+    reports: { receipt: heartbeats.receipt.bind(heartbeats), hits, policyRevisions },
     bandwidthReport: heartbeats.bandwidthReport.bind(heartbeats),
   };
 }

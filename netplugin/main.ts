@@ -20,6 +20,7 @@ import { followWatch } from "./node-client/watch.ts";
 import { type OpenNodeRuntime, openNodeRuntime } from "./node-runtime.ts";
 import { keepPresent } from "./presence.ts";
 import { startTicketLoop, type TicketLoop } from "./reconcile/ticket-loop.ts";
+import { startNodeReport } from "./report/node-report.ts";
 import { type NodeSettings, parseInvocation } from "./settings.ts";
 
 const invocation = parseInvocation(process.argv);
@@ -101,9 +102,10 @@ async function serve(service: Service): Promise<void> {
   const capabilities = await probeCapabilities(await connected(runtime, signal));
   runtime.limits.setCapabilities(capabilities);
   runtime.log.info({ capabilities, vtepIp: runtime.vtepIp() }, "this node's means");
+  const report = startNodeReport({ runtime, nodeName: settings.nodeName, registry: metrics.registry, signal });
   const onFirstRegistration = (reply: RegisterReply) => void follow(service, reply);
   await Promise.all([
-    keepPresent({ runtime, settings, capabilities, metrics, signal, onFirstRegistration }),
+    keepPresent({ runtime, settings, capabilities, metrics, report, signal, onFirstRegistration }),
     compareRegularly(service, base),
   ]);
 }

@@ -3,12 +3,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Capabilities } from "../drivers/capabilities.ts";
 import { asNetError } from "../state/errors.ts";
 import type { NodeCondition, NodeRegistration } from "../state/kinds/node.ts";
-import type { Receipt, RegisterReply } from "../state/node-api.ts";
+import type { Heartbeat, RegisterReply } from "../state/node-api.ts";
 import { VERSION } from "../state/version.ts";
 import { bandwidthConditions } from "./bandwidth/inspect.ts";
 import { routerMacOf } from "./machine-view.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenNodeRuntime } from "./node-runtime.ts";
+import type { NodeReport } from "./report/node-report.ts";
 import { bootId, type NodeSettings } from "./settings.ts";
 
 export interface PresenceOptions {
@@ -16,6 +17,7 @@ export interface PresenceOptions {
   readonly settings: NodeSettings;
   readonly capabilities: Capabilities;
   readonly metrics: Metrics;
+  readonly report: NodeReport;
   readonly signal: AbortSignal;
   /** Registration has succeeded for the first time. */
   readonly onFirstRegistration: (reply: RegisterReply) => void;
@@ -25,9 +27,14 @@ const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 3_000;
 const DEFAULT_UNDERLAY_MTU_BYTES = 1_500;
 
-/** Registers this node, then beats; registers again when it has changed or netmaster asks for it. Ends with the signal. */
+/**
+ * Registers this node, then beats: regularly, and in between when the report calls for it; registers again when it has changed or
+ * netmaster asks for it. Ends with the signal.
+ */
 export async function keepPresent(options: PresenceOptions): Promise<void> {
   const { runtime, signal } = options;
+  const { bell } = options.report;
+  let nextRegularMs = 0;
   let pauseMs = RETRY_MIN_MS;
   let known: string | undefined;
   let intervalMs = RETRY_MAX_MS;
@@ -43,21 +50,16 @@ export async function keepPresent(options: PresenceOptions): Promise<void> {
         if (first) options.onFirstRegistration(reply);
         first = false;
       }
-      const reply = await runtime.client.heartbeat(
-        {
-          bootId: registration.bootId,
-          conditions: conditionsOf(options),
-          receipt: receiptOf(runtime),
-          bandwidth: [...runtime.limits.nextReports()],
-        },
-        signal,
-      );
+      const reply = await beat(options, registration.bootId);
       intervalMs = reply.heartbeatIntervalMs;
       runtime.setNetmasterAway(undefined);
       if (!reply.registered) known = undefined;
-      else await runtime.leases.repair(signal);
+      else if (performance.now() >= nextRegularMs) {
+        nextRegularMs = performance.now() + intervalMs;
+        await runtime.leases.repair(signal);
+      }
       pauseMs = RETRY_MIN_MS;
-      await sleep(known === undefined ? RETRY_MIN_MS : intervalMs, undefined, { signal }).catch(() => {}); // ends with the signal
+      await bell.due(known === undefined ? RETRY_MIN_MS : Math.max(0, nextRegularMs - performance.now()), signal);
     } catch (thrown) {
       if (signal.aborted) return;
       options.metrics.heartbeatFailures.inc();
@@ -68,6 +70,22 @@ export async function keepPresent(options: PresenceOptions): Promise<void> {
       pauseMs = Math.min(pauseMs * 2, RETRY_MAX_MS);
     }
   }
+}
+
+/** One heartbeat. What was counted is told again until netmaster has taken it. */
+async function beat({ runtime, report, signal }: PresenceOptions, bootId: string) {
+  const hits = report.ledger.report();
+  const heartbeat: Heartbeat = {
+    bootId,
+    conditions: conditionsOf({ runtime }),
+    receipt: report.enforcement.receipt(),
+    bandwidth: [...runtime.limits.nextReports()],
+    ...(hits === undefined ? {} : { hits }),
+  };
+  const reply = await runtime.client.heartbeat(heartbeat, signal);
+  if (reply.registered && hits !== undefined) report.ledger.acknowledge(hits.sequence);
+  report.bell.setDelay(reply.receiptDelayMs);
+  return reply;
 }
 
 function registrationOf({ runtime, settings, capabilities }: PresenceOptions): NodeRegistration {
@@ -111,17 +129,4 @@ export function conditionsOf({ runtime }: Pick<PresenceOptions, "runtime">): Nod
     conditions.push({ type: "enforcement", status: "degraded", message });
   }
   return [...conditions, ...runtime.infra.conditions(), ...bandwidthConditions(runtime.limits)];
-}
-
-const RECEIPT_FAILURES_MAX = 100;
-
-function receiptOf(runtime: OpenNodeRuntime): Receipt {
-  const { reconciler } = runtime.flows;
-  return {
-    enforcedRevision: String(reconciler.enforcedRevision),
-    enforcedAt: new Date().toISOString(),
-    endpointCount: runtime.attachments().size,
-    flowCount: reconciler.flowCount,
-    failures: Object.fromEntries([...reconciler.failures()].slice(0, RECEIPT_FAILURES_MAX)),
-  };
 }

@@ -41,10 +41,42 @@ export const Receipt = z.object({
   enforcedAt: z.string(),
   endpointCount: z.int().nonnegative(),
   flowCount: z.int().nonnegative(),
-  /** What could not be enforced: object (`kind/key`) → the reason. */
+  /** What could not be enforced: object (`kind/key`) → the reason. Of many, the first. */
   failures: z.record(z.string(), z.string()).default({}),
+  /** How many objects of each kind could not be enforced. */
+  failureCounts: z.record(z.string(), z.int().nonnegative()).optional(),
 });
 export type Receipt = z.infer<typeof Receipt>;
+
+/** Most rules, and most endpoints, of one report of hits. */
+export const HIT_REPORT_MAX = 400;
+
+const Count = z.int().nonnegative();
+
+/** Packets and bytes that a rule decided over since the last report, and when the last of them was seen (Unix time, ms). */
+export const RuleHits = z.tuple([Count, Count, Count]);
+export type RuleHits = z.infer<typeof RuleHits>;
+
+/** Packets and bytes that an endpoint sent, then those that it got, since the last report, and when the last was seen (Unix time, ms). */
+export const EndpointHits = z.tuple([Count, Count, Count, Count, Count]);
+export type EndpointHits = z.infer<typeof EndpointHits>;
+
+function bounded<V extends z.ZodType>(value: V) {
+  const isBounded = (record: object) => Object.keys(record).length <= HIT_REPORT_MAX;
+  return z.record(z.string(), value).refine(isBounded, `must have at most ${HIT_REPORT_MAX} members`).default({});
+}
+
+/** What was counted since the last report that was answered; an unanswered one is repeated as it was. */
+export const HitReport = z.object({
+  /** Another one after each start of the agent. */
+  session: z.string().min(1).max(64),
+  /** Number of the report within the session: what comes twice counts once. */
+  sequence: Count,
+  /** By key. */
+  rules: bounded(RuleHits),
+  endpoints: bounded(EndpointHits),
+});
+export type HitReport = z.infer<typeof HitReport>;
 
 export const Heartbeat = z.object({
   bootId: z.string(),
@@ -52,11 +84,17 @@ export const Heartbeat = z.object({
   receipt: Receipt.optional(),
   /** What was measured of the node's endpoints, of some at a time. */
   bandwidth: z.array(BandwidthReport).max(BANDWIDTH_REPORTS_MAX).optional(),
+  hits: HitReport.optional(),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
 
 /** `registered: false` asks the node to register again (it was deleted, or the store is new). */
-export const HeartbeatReply = z.object({ registered: z.boolean(), heartbeatIntervalMs: z.int().positive() });
+export const HeartbeatReply = z.object({
+  registered: z.boolean(),
+  heartbeatIntervalMs: z.int().positive(),
+  /** How soon after an enforcement the node sends its receipt, without waiting for the next interval, in milliseconds. */
+  receiptDelayMs: z.int().nonnegative().default(50),
+});
 export type HeartbeatReply = z.infer<typeof HeartbeatReply>;
 
 /**

@@ -28,11 +28,20 @@ export class StreamedText {
   }
 }
 
-/** The JSON text, in pieces. */
+/** A value that takes long to find: `find` yields now and then. */
+export class StreamedValue {
+  readonly find: () => Generator<void, Rendered>;
+  constructor(find: () => Generator<void, Rendered>) {
+    this.find = find;
+  }
+}
+
+/** The JSON text, in pieces; some are empty. */
 export function* jsonChunks(value: Rendered): Generator<string> {
   if (value instanceof StreamedList) yield* listChunks(value);
   else if (value instanceof StreamedObject) yield* objectChunks(value);
   else if (value instanceof StreamedText) yield* textChunks(value);
+  else if (value instanceof StreamedValue) yield* valueChunks(value);
   else yield JSON.stringify(value) ?? "null";
 }
 
@@ -55,6 +64,13 @@ function* objectChunks({ members }: StreamedObject): Generator<string> {
     before = ",";
   }
   yield before === "{" ? "{}" : "}";
+}
+
+function* valueChunks({ find }: StreamedValue): Generator<string> {
+  const steps = find();
+  let step = steps.next();
+  for (; step.done !== true; step = steps.next()) yield "";
+  yield* jsonChunks(step.value);
 }
 
 function* textChunks({ parts }: StreamedText): Generator<string> {

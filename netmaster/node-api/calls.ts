@@ -19,11 +19,13 @@ import { networkKeyOf } from "../view/indexes.ts";
 import type { ClusterView, IntentContext } from "../view/types.ts";
 import { checkMtu, endpointReply } from "./endpoint-reply.ts";
 import type { Heartbeats } from "./heartbeats.ts";
+import type { HitCounters } from "./hit-counters.ts";
 
 export interface NodeCallOptions {
   readonly cache: ViewCache;
   readonly committer: Pick<Committer, "submit">;
   readonly heartbeats: Heartbeats;
+  readonly hits: HitCounters;
   readonly heartbeatIntervalMs: number;
   readonly watchIdleTimeoutMs: number;
   readonly version: string;
@@ -73,17 +75,27 @@ function replyOf({ reply, view }: Committed<EndpointReply["endpoint"]>, nodeName
 }
 
 async function noteHeartbeat(
-  { cache, committer, heartbeats, heartbeatIntervalMs }: NodeCallOptions,
+  { cache, committer, heartbeats, hits, heartbeatIntervalMs }: NodeCallOptions,
   nodeName: NodeName,
   heartbeat: Heartbeat,
 ): Promise<HeartbeatReply> {
-  const node = cache.view().records("node").get(nodeName);
+  const view = cache.view();
+  const node = view.records("node").get(nodeName);
+  const receiptDelayMs = receiptDelay(view.records("node").size, heartbeatIntervalMs);
   if (node === undefined || node.registration.bootId !== heartbeat.bootId)
-    return { registered: false, heartbeatIntervalMs };
+    return { registered: false, heartbeatIntervalMs, receiptDelayMs };
   const change = heartbeats.note(node, heartbeat);
+  if (heartbeat.hits !== undefined) hits.note(view, nodeName, heartbeat.hits);
   if (change !== undefined) await committer.submit(setNodeState, change, HEARTBEAT_LIMITS);
-  return { registered: true, heartbeatIntervalMs };
+  return { registered: true, heartbeatIntervalMs, receiptDelayMs };
 }
+
+/** Nodes that enforce the same change at the same moment spread their receipts: about one per millisecond. */
+function receiptDelay(nodeCount: number, heartbeatIntervalMs: number): number {
+  return Math.min(Math.max(RECEIPT_DELAY_MIN_MS, nodeCount), heartbeatIntervalMs);
+}
+
+const RECEIPT_DELAY_MIN_MS = 50;
 
 /** A heartbeat that cannot be noted in this time is as good as missed; the next one follows. */
 const HEARTBEAT_LIMITS: SubmitOptions = { timeoutMs: 5_000 };

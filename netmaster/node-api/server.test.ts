@@ -10,6 +10,7 @@ import { worldObjects } from "../view/testing.ts";
 import { createNodeCalls } from "./calls.ts";
 import { forwardCall } from "./forward.ts";
 import { Heartbeats } from "./heartbeats.ts";
+import { HitCounters } from "./hit-counters.ts";
 import { ScopeHub } from "./scope-hub.ts";
 import { createNodeApi } from "./server.ts";
 
@@ -26,7 +27,7 @@ function apiOf(target: TestEngine): App {
   const intervals = { heartbeatIntervalMs: 3_000, watchIdleTimeoutMs: 9_000, version: "9.9" };
   return createNodeApi({
     cache,
-    calls: createNodeCalls({ cache, committer, heartbeats, ...intervals }),
+    calls: createNodeCalls({ cache, committer, heartbeats, hits: new HitCounters(), ...intervals }),
     hub: new ScopeHub(cache, { bookmarkIntervalMs: 3_000 }),
     forward: (request) => forwardCall({ directory, cache, selfId: "m1", bodyLimitBytes: 1_000 }, request),
     isLeading: committer.isLeading.bind(committer),

@@ -3,6 +3,7 @@ import { NetError } from "../../state/errors.ts";
 import type { Kind, RecordOf } from "../../state/records.ts";
 import { compareText } from "../../state/sorted-map.ts";
 import type { Links } from "../inspect/links.ts";
+import type { NodeReports } from "../inspect/reports.ts";
 import { omitEmpty, type Rendered, StreamedObject } from "../inspect/streamed.ts";
 import { notFound } from "../intents/errors.ts";
 import type { Changed, Removed } from "../intents/plan.ts";
@@ -20,8 +21,8 @@ export interface Upsert {
 /** How a client changes objects of a collection. */
 export interface Writes {
   readonly schema: z.ZodObject;
-  /** The key that the members of a body make; throws INVALID when they are wrong. */
-  keyOf(body: unknown): string;
+  /** The key that the members of a body make; throws INVALID when they are wrong. Undefined: a body does not name its object. */
+  readonly keyOf?: (body: unknown) => string;
   readonly upsert: Intent<Upsert, Changed>;
   readonly remove: Intent<string, Removed>;
 }
@@ -46,9 +47,8 @@ export interface Collection {
 }
 
 /** What inspect shows besides the view. */
-export interface InspectEnv {
+export interface InspectEnv extends NodeReports {
   readonly clusterMode: string;
-  receipt(nodeName: string): Rendered;
 }
 
 /** The kinds that an admin configures: their records have a `config`. */

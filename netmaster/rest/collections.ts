@@ -5,7 +5,8 @@ import { Network } from "../../state/kinds/network.ts";
 import { Policy } from "../../state/kinds/policy.ts";
 import { Rule } from "../../state/kinds/rule.ts";
 import { Tenant } from "../../state/kinds/tenant.ts";
-import { endpointObject, endpointOper } from "../inspect/endpoint.ts";
+import { endpointObject } from "../inspect/endpoint.ts";
+import { inspectedEndpoint, inspectedGroup, inspectedPolicy, inspectedRule } from "../inspect/inspected.ts";
 import {
   appProfileLinks,
   groupLinks,
@@ -16,7 +17,7 @@ import {
   tenantLinks,
 } from "../inspect/links.ts";
 import { nodeObject, nodeOper } from "../inspect/node.ts";
-import { globalOper, groupOper, networkOper, policyOper, tenantOper } from "../inspect/oper.ts";
+import { globalOper, networkOper, tenantOper } from "../inspect/oper.ts";
 import { StreamedObject } from "../inspect/streamed.ts";
 import { deleteAppProfile, upsertAppProfile } from "../intents/app-profile.ts";
 import { deleteEndpointGroup, upsertEndpointGroup } from "../intents/endpoint-group.ts";
@@ -63,7 +64,7 @@ const ENDPOINT_GROUPS = configCollection({
   upsert: upsertEndpointGroup,
   remove: deleteEndpointGroup,
   links: (view, { key, config }) => groupLinks(view, key, config),
-  oper: groupOper,
+  oper: inspectedGroup,
 });
 
 const POLICIES = configCollection({
@@ -75,7 +76,7 @@ const POLICIES = configCollection({
   upsert: upsertPolicy,
   remove: deletePolicy,
   links: (view, { key, config }) => policyLinks(view, key, config.tenantName),
-  oper: policyOper,
+  oper: inspectedPolicy,
 });
 
 const RULES = configCollection({
@@ -87,6 +88,7 @@ const RULES = configCollection({
   upsert: upsertRule,
   remove: deleteRule,
   links: (view, { config }) => ruleLinks(view, config),
+  oper: inspectedRule,
 });
 
 const NETPROFILES = configCollection({
@@ -132,9 +134,10 @@ const ENDPOINTS: Collection = {
     return endpoint && endpointObject(view, endpoint);
   },
   preview: (_view, record) => record,
-  inspect(view, key) {
+  inspect(view, key, env) {
     const endpoint = view.records("endpoint").get(key);
-    return endpoint && { Oper: endpointOper(view, endpoint, key) };
+    if (endpoint === undefined) return undefined;
+    return new StreamedObject({ Oper: inspectedEndpoint(view, endpoint, { text: key, reports: env }) });
   },
   writes: undefined,
   remove: undefined,

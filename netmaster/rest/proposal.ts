@@ -26,7 +26,7 @@ interface Removal {
   readonly key: string;
 }
 
-type WritableCollection = Collection & { readonly writes: Writes };
+type WritableCollection = Collection & { readonly writes: Writes & Required<Pick<Writes, "keyOf">> };
 
 /** What objects need comes before them; deletions go the other way. Rules cannot be changed, so theirs come first of all. */
 const ORDER: readonly string[] = ["tenants", "networks", "netprofiles", "policys", "endpointGroups", "rules"];
@@ -72,7 +72,9 @@ function listsOf(body: Readonly<Record<string, unknown>>, prefix = ""): List[] {
 
 function writable(name: string): WritableCollection | undefined {
   const collection = COLLECTIONS.find((candidate) => candidate.name === name);
-  return collection?.writes === undefined ? undefined : { ...collection, writes: collection.writes };
+  const { writes } = collection ?? {};
+  if (collection === undefined || writes?.keyOf === undefined) return undefined;
+  return { ...collection, writes: { ...writes, keyOf: writes.keyOf } };
 }
 
 function objectOf(value: unknown, field: string): Readonly<Record<string, unknown>> {

@@ -1,6 +1,7 @@
 import { NetError } from "../../state/errors.ts";
-import { endpointOper, findEndpoint } from "../inspect/endpoint.ts";
-import { type Rendered, StreamedList } from "../inspect/streamed.ts";
+import { findEndpoint } from "../inspect/endpoint.ts";
+import { inspectedEndpoint } from "../inspect/inspected.ts";
+import { type Rendered, StreamedList, StreamedObject } from "../inspect/streamed.ts";
 import { invalid, notFound } from "../intents/errors.ts";
 import type { ClusterView } from "../view/types.ts";
 import { type Answer, type Call, type Handler, json } from "./call.ts";
@@ -110,7 +111,7 @@ export function inspectHandler(collection: Collection): Handler {
   return ({ services, params }) => {
     const view = services.view();
     const key = params.key ?? "";
-    const env = { clusterMode: services.clusterMode, receipt: (name: string) => services.receipt(name) };
+    const env = { clusterMode: services.clusterMode, ...services.reports };
     const object = collection.inspect(view, key, env);
     if (object === undefined) throw notFound(collection.noun, key);
     return json(object, revisionHeaders(view));
@@ -122,7 +123,8 @@ export async function inspectEndpoint({ services, params }: Call): Promise<Answe
   const view = services.view();
   const text = params.key ?? "";
   const endpoint = await runInSlices(findEndpoint(view, text));
-  return json({ Oper: endpointOper(view, endpoint, text) }, revisionHeaders(view));
+  const Oper = inspectedEndpoint(view, endpoint, { text, reports: services.reports });
+  return json(new StreamedObject({ Oper }), revisionHeaders(view));
 }
 
 export function emptyList({ services }: Call): Answer {

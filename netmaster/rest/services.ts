@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { BandwidthReport } from "../../state/bandwidth/report.ts";
-import type { Receipt } from "../../state/node-api.ts";
+import type { NodeReports } from "../inspect/reports.ts";
 import type { FrozenView } from "../view/cluster-view.ts";
 import type { ClusterView, Intent, ObjectChange, ViewChange } from "../view/types.ts";
 
@@ -51,8 +51,8 @@ export interface RestServices {
   ): Promise<Submitted<Reply>>;
   leader(): LeaderInfo;
   readiness(): Readiness;
-  /** The last receipt of a node; undefined when it has sent none to this netmaster. */
-  receipt(nodeName: string): Receipt | undefined;
+  /** What the nodes have told this netmaster; it leads, or knows nothing of the kind. */
+  readonly reports: NodeReports;
   /** What a node measured lately of one of its endpoints; undefined when it has told this netmaster nothing of it. */
   bandwidthReport(nodeName: string, key: string): BandwidthReport | undefined;
   readonly metrics: Registry;

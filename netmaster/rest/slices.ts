@@ -26,7 +26,7 @@ export async function* inPieces(chunks: Iterable<string>): AsyncGenerator<string
     count += 1;
     const isDue = count % 16 === 0 && performance.now() >= untilMs;
     if (!isDue && piece.length < PIECE_LENGTH) continue;
-    yield piece;
+    if (piece !== "") yield piece;
     piece = "";
     if (isDue) await nextTurn();
     if (isDue) untilMs = performance.now() + SLICE_MS;

@@ -57,6 +57,11 @@ export function networkKeyOf(record: { readonly tenantName: string; readonly net
   return joined(record.tenantName, record.networkName);
 }
 
+/** Key of a rule's policy. */
+export function policyKeyOf({ config }: RecordOf<"rule">): string {
+  return joined(config.tenantName, config.policyName);
+}
+
 /** Key of an endpoint's group; undefined when it has none. */
 export function groupKeyOf(record: { readonly tenantName: string; readonly groupName: string }): string | undefined {
   return record.groupName === "" ? undefined : joined(record.tenantName, record.groupName);

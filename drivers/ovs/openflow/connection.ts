@@ -5,6 +5,7 @@ import { type Channel, createChannel, endChannel, post, takeXids } from "./chann
 import { type CtFilter, putCtFlush } from "./ct-flush.ts";
 import { barrier, multipart, request, tell } from "./exchange.ts";
 import type { Flow, FlowFilter, FlowMod, FlowStats, Port } from "./flow.ts";
+import type { FlowCount } from "./flow-count.ts";
 import type { Group, GroupMod, GroupStats } from "./group.ts";
 import { openSocket, shakeHands } from "./handshake.ts";
 import { type CallOptions, type Limit, limitOf } from "./limit.ts";
@@ -14,6 +15,7 @@ import type { PacketIn, PacketOut } from "./packet.ts";
 import { NXT, putExperimenter, putPacketOut } from "./packet-codec.ts";
 import { listenToPackets } from "./packet-in.ts";
 import {
+  flowCountsPart,
   flowStatsPart,
   flowsPart,
   groupStatsPart,
@@ -48,6 +50,8 @@ export interface SwitchConnection extends AsyncDisposable {
   barrier(options?: CallOptions): Promise<void>;
   dumpFlows(filter?: FlowFilter, options?: CallOptions): Promise<Flow[]>;
   dumpFlowStats(filter?: FlowFilter, options?: CallOptions): Promise<FlowStats[]>;
+  /** Counters of the flows that packets have met. */
+  dumpFlowCounts(filter?: FlowFilter, options?: CallOptions): Promise<FlowCount[]>;
   dumpGroups(options?: CallOptions): Promise<Group[]>;
   groupStats(group?: number, options?: CallOptions): Promise<GroupStats[]>;
   dumpMeters(options?: CallOptions): Promise<Meter[]>;
@@ -131,6 +135,11 @@ function connectionOf(channel: Channel): SwitchConnection {
       multipart(channel, flowsPart(filter), within(`list flows of ${name}`, options, BULK_TIMEOUT_MS)),
     dumpFlowStats: (filter = {}, options) =>
       multipart(channel, flowStatsPart(filter), within(`count flows of ${name}`, options, BULK_TIMEOUT_MS)),
+    dumpFlowCounts: async (filter = {}, options) => {
+      const limit = within(`count flows of ${name}`, options, BULK_TIMEOUT_MS);
+      const counts = await multipart(channel, flowCountsPart(filter), limit);
+      return counts.filter((count) => count !== undefined);
+    },
     dumpGroups: (options) => multipart(channel, groupsPart(), within(`list groups of ${name}`, options)),
     groupStats: (group, options) =>
       multipart(channel, groupStatsPart(group), within(`read group counters of ${name}`, options)),

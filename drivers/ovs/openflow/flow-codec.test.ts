@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createWriter, readerOf, remaining, written } from "./bytes.ts";
 import type { Flow, FlowMod } from "./flow.ts";
 import { getFlowStats, putFlowFilter, putFlowMod } from "./flow-codec.ts";
+import { getFlowCount } from "./flow-count.ts";
 import { flowKey, flowsEqual } from "./flow-identity.ts";
 import { anyFlow } from "./testing/flow-arbitrary.ts";
 import { flowEntry } from "./testing/flow-entry.ts";
@@ -130,6 +131,39 @@ describe("flow entry of a dump", () => {
         expect(flowsEqual(decoded.flow, flow)).toBe(true);
       }),
       { numRuns: 1000 },
+    );
+  });
+});
+
+describe("flow entry read for its counters", () => {
+  const met = hex(
+    "0088 0000 0300 0007 0003 0000 0000 0005 0000000000000012 00010020 8000000400000002 80010110000000000000000500000000ffffffff 00000034 80020008000000000cd0a3c0 800202080000000200000000 800208080000000000000003 80020a080000000000000102 00000000 0004001800000000 00000010000000010000000000000000",
+  );
+
+  it("tells the same as the whole entry", () => {
+    const reader = readerOf(met);
+    expect(getFlowCount(reader)).toMatchObject({
+      ...{ table: 3, cookie: 0x12n, packetCount: 3n, byteCount: 258n, idleMs: 2000 },
+    });
+    expect(remaining(reader)).toBe(0);
+  });
+
+  it("is nothing when no packet has met it", () => {
+    const unmet = Buffer.from(met);
+    unmet.fill(0, unmet.indexOf(hex("80020808")) + 4, unmet.indexOf(hex("80020a08")));
+    const reader = readerOf(unmet);
+    expect(getFlowCount(reader)).toBeUndefined();
+    expect(remaining(reader)).toBe(0);
+  });
+
+  it("has the identity of its flow, for any flow", () => {
+    fc.assert(
+      fc.property(anyFlow, anyFlow, (left, right) => {
+        const [first, second] = [left, right].map((flow) => getFlowCount(readerOf(flowEntry(flow))));
+        expect(first?.cookie).toBe(left.cookie ?? 0n);
+        expect(first?.packetCount).toBe(7n);
+        expect(first?.identity === second?.identity).toBe(flowKey(left) === flowKey(right));
+      }),
     );
   });
 });

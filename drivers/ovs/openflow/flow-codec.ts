@@ -209,7 +209,8 @@ export function getFlowStats(reader: Reader): FlowStats {
 /** openflow-1.5.h, enum oxs_ofb_stat_fields, class 0x8002: counters as TLVs. */
 const OXS = { duration: 0x80020008, idle: 0x80020208, packets: 0x80020808, bytes: 0x80020a08 } as const;
 
-function getCounters(entry: Reader): Omit<FlowStats, "flow"> {
+/** The counters of a flow description. */
+export function getCounters(entry: Reader): Omit<FlowStats, "flow"> {
   const start = entry.offset;
   skip(entry, 2);
   const length = getU16(entry);

@@ -1,6 +1,7 @@
 import type { Part } from "./exchange.ts";
 import type { Flow, FlowFilter, FlowStats, Port } from "./flow.ts";
 import { encodeFlow, getFlowStats, putFlowFilter } from "./flow-codec.ts";
+import { type FlowCount, getFlowCount } from "./flow-count.ts";
 import type { Group, GroupStats } from "./group.ts";
 import { getGroup, getGroupStats, putGroupRequest } from "./group-codec.ts";
 import type { Meter, MeterFeatures, MeterStats } from "./meter.ts";
@@ -35,6 +36,10 @@ export function flowsPart(filter: FlowFilter): Part<Flow> {
 
 export function flowStatsPart(filter: FlowFilter): Part<FlowStats> {
   return { type: OFPMP.flowDesc, putBody: (writer) => putFlowFilter(writer, filter), getEntry: getFlowStats };
+}
+
+export function flowCountsPart(filter: FlowFilter): Part<FlowCount | undefined> {
+  return { type: OFPMP.flowDesc, putBody: (writer) => putFlowFilter(writer, filter), getEntry: getFlowCount };
 }
 
 export function groupsPart(): Part<Group> {

@@ -7,7 +7,9 @@ import type { Epoch } from "../../../state/ids.ts";
 import { objectKey } from "../../../state/keys.ts";
 import type { Receipt } from "../../../state/node-api.ts";
 import { type Kind, RECORDS } from "../../../state/records.ts";
+import { PolicyRevisions } from "../../inspect/policy-revisions.ts";
 import { bootstrap } from "../../intents/global.ts";
+import { HitCounters } from "../../node-api/hit-counters.ts";
 import { applyChanges, emptyView, type FrozenView } from "../../view/cluster-view.ts";
 import {
   type Intent,
@@ -28,6 +30,7 @@ export interface FakeCluster extends RestServices {
   readonly audits: readonly object[];
   leaderInfo: LeaderInfo;
   readonly receipts: Map<string, Receipt>;
+  readonly hits: HitCounters;
   /** By endpoint. */
   readonly measured: Map<string, BandwidthReport>;
   /** Forgets the changes that watches could begin from. */
@@ -94,6 +97,12 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
   const context = countingContext();
   const audits: object[] = [];
   const receipts = new Map<string, Receipt>();
+  const hits = new HitCounters();
+  const policyRevisions = new PolicyRevisions();
+  store.listeners.add((change) => {
+    hits.follow(change);
+    policyRevisions.follow(change);
+  });
   const measured = new Map<string, BandwidthReport>();
   function run<Request, Reply>(intent: Intent<Request, Reply>, request: Request): Reply {
     const plan = intent(store.view, request, context);
@@ -104,6 +113,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     run,
     audits,
     receipts,
+    hits,
     measured,
     claims: () => [...store.claimed.keys()].sort(),
     leaderInfo: LEADER,
@@ -125,7 +135,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     },
     leader: () => cluster.leaderInfo,
     readiness: () => ({ isReady: true, reason: "ok" }),
-    receipt: (name) => receipts.get(name),
+    reports: { receipt: (name) => receipts.get(name), hits, policyRevisions },
     bandwidthReport: (_nodeName, key) => measured.get(key),
     metrics: new Registry(),
     log: pino({ level: "info" }, { write: (line: string) => void audits.push(JSON.parse(line)) }),

@@ -1,0 +1,130 @@
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import type { EndpointGroupRecord } from "../../state/kinds/endpoint-group.ts";
+import type { PolicyRecord } from "../../state/kinds/policy.ts";
+import type { RuleRecord } from "../../state/kinds/rule.ts";
+import { policyKeysOf } from "../../state/policy/group-rules.ts";
+import { scopedKey } from "../intents/references.ts";
+import { groupKeyOf, networkKeyOf, policyKeyOf } from "../view/indexes.ts";
+import type { ClusterView } from "../view/types.ts";
+import { endpointOper } from "./endpoint.ts";
+import { enforcementOf, type Subject } from "./enforcement.ts";
+import { groupTraffic, policyHits, ruleHits, shownTraffic } from "./hits.ts";
+import { groupOper, policyOper } from "./oper.ts";
+import type { PolicyChange } from "./policy-revisions.ts";
+import type { NodeReports } from "./reports.ts";
+import { omitEmpty, repeatable, StreamedObject } from "./streamed.ts";
+
+/** `Oper` of one rule: which nodes enforce it, and what it has met. Undefined when nobody has to. */
+export function inspectedRule(view: ClusterView, rule: RuleRecord, reports: NodeReports): StreamedObject | undefined {
+  const { key, config } = rule;
+  const groups = view.groupsOfPolicy(policyKeyOf(rule));
+  const { tenantName, fromEndpointGroup, toEndpointGroup, fromNetwork, toNetwork } = config;
+  const named = [
+    ...[fromEndpointGroup, toEndpointGroup].map((name) => revisionOf(view, "endpointGroup", tenantName, name)),
+    ...[fromNetwork, toNetwork].map((name) => revisionOf(view, "network", tenantName, name)),
+    ...Array.from(groups, (group) => changeAt(view.modRevision("endpointGroup", group))),
+  ];
+  const subject: Subject = {
+    desired: latest([changeAt(view.modRevision("rule", key)), ...named]),
+    nodes: nodesOfGroups(view, groups),
+    concerns: (object) => object === `rule/${key}`,
+  };
+  const members = omitEmpty({ enforcement: enforcementOf(view, reports, subject), hits: ruleHits(reports, key) });
+  return Object.keys(members).length === 0 ? undefined : new StreamedObject(members);
+}
+
+function revisionOf(view: ClusterView, kind: "endpointGroup" | "network", tenantName: string, name: string) {
+  return changeAt(name === "" ? undefined : view.modRevision(kind, scopedKey(tenantName, name)));
+}
+
+export function inspectedPolicy(view: ClusterView, policy: PolicyRecord, reports: NodeReports): StreamedObject {
+  const { key } = policy;
+  const groups = view.groupsOfPolicy(key);
+  const attached = Array.from(groups, (group) => changeAt(view.modRevision("endpointGroup", group)));
+  const enforcement = enforcementOf(view, reports, {
+    desired: latest([reports.policyRevisions.of(view, key), ...attached]),
+    nodes: nodesOfGroups(view, groups),
+    concerns: (object) => isRuleOf(object, [key]) || isEndpointOf(view, object, (group) => groups.has(group)),
+  });
+  return withReports(policyOper(view, policy), { enforcement, hits: policyHits(view, reports, key) });
+}
+
+export function inspectedGroup(view: ClusterView, group: EndpointGroupRecord, reports: NodeReports): StreamedObject {
+  const { key } = group;
+  const enforcement = enforcementOf(view, reports, {
+    desired: groupChange(view, reports, group),
+    nodes: view.nodesOfGroup(key),
+    concerns: (object) =>
+      isRuleOf(object, policyKeysOf(group)) ||
+      object === `network/${networkKeyOf(group.config)}` ||
+      isEndpointOf(view, object, (groupKey) => groupKey === key),
+  });
+  return withReports(groupOper(view, group), { enforcement, hits: groupTraffic(view, reports, key) });
+}
+
+export interface InspectedEndpoint {
+  /** What it was found by. */
+  readonly text: string;
+  readonly reports: NodeReports;
+}
+
+export function inspectedEndpoint(
+  view: ClusterView,
+  endpoint: EndpointRecord,
+  { text, reports }: InspectedEndpoint,
+): StreamedObject {
+  const groupKey = groupKeyOf(endpoint);
+  const group = groupKey === undefined ? undefined : view.records("endpointGroup").get(groupKey);
+  const changes = [
+    changeAt(view.modRevision("endpoint", endpoint.key)),
+    changeAt(view.modRevision("network", networkKeyOf(endpoint))),
+    ...(group === undefined ? [] : [groupChange(view, reports, group)]),
+  ];
+  const enforcement = enforcementOf(view, reports, {
+    desired: latest(changes),
+    nodes: [endpoint.nodeName],
+    concerns: (object) =>
+      object === `endpoint/${endpoint.key}` ||
+      object === `network/${networkKeyOf(endpoint)}` ||
+      (group !== undefined && isRuleOf(object, policyKeysOf(group))),
+  });
+  const traffic = reports.hits.ofEndpoint(endpoint.key);
+  const hits = traffic && shownTraffic(traffic);
+  return withReports(new StreamedObject(endpointOper(view, endpoint, text)), { enforcement, hits });
+}
+
+function withReports({ members }: StreamedObject, added: Readonly<Record<string, unknown>>): StreamedObject {
+  return new StreamedObject({ ...members, ...omitEmpty(added as StreamedObject["members"]) });
+}
+
+function groupChange(view: ClusterView, reports: NodeReports, group: EndpointGroupRecord): PolicyChange {
+  const policies = policyKeysOf(group).map((key) => reports.policyRevisions.of(view, key));
+  return latest([changeAt(view.modRevision("endpointGroup", group.key)), ...policies]);
+}
+
+function changeAt(revision: bigint | undefined): PolicyChange {
+  return { revision: revision ?? 0n, atMs: undefined };
+}
+
+function latest(changes: readonly PolicyChange[]): PolicyChange {
+  return changes.reduce((last, change) => (change.revision > last.revision ? change : last), changeAt(0n));
+}
+
+function nodesOfGroups(view: ClusterView, groups: Iterable<string>): Iterable<string> {
+  return repeatable(function* () {
+    for (const group of groups) yield* view.nodesOfGroup(group);
+  });
+}
+
+function isRuleOf(object: string, policyKeys: readonly string[]): boolean {
+  return policyKeys.some((key) => object.startsWith(`rule/${key}:`));
+}
+
+const ENDPOINT = "endpoint/";
+
+function isEndpointOf(view: ClusterView, object: string, isOurs: (groupKey: string) => boolean): boolean {
+  if (!object.startsWith(ENDPOINT)) return false;
+  const endpoint = view.records("endpoint").get(object.slice(ENDPOINT.length));
+  const groupKey = endpoint && groupKeyOf(endpoint);
+  return groupKey !== undefined && isOurs(groupKey);
+}

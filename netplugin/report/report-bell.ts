@@ -1,0 +1,50 @@
+/** Calls for a report before its time. Many calls within the delay are one. */
+export interface ReportBell {
+  ring(): void;
+  /** The report is due so soon after the first call, in milliseconds; somewhat earlier by chance, so that nodes do not speak in chorus. */
+  setDelay(delayMs: number): void;
+  /** Waits until a report is due, at the latest after `maxMs` or when the signal aborts. */
+  due(maxMs: number, signal: AbortSignal): Promise<void>;
+}
+
+export function createReportBell(initialDelayMs: number): ReportBell {
+  let delayMs = initialDelayMs;
+  let isRinging = false;
+  let isDue = false;
+  let wake: (() => void) | undefined;
+
+  function fire(): void {
+    isRinging = false;
+    isDue = true;
+    wake?.();
+  }
+
+  async function due(maxMs: number, signal: AbortSignal): Promise<void> {
+    if (!isDue && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const end = () => {
+          clearTimeout(timer);
+          signal.removeEventListener("abort", end);
+          wake = undefined;
+          resolve();
+        };
+        const timer = setTimeout(end, maxMs);
+        signal.addEventListener("abort", end, { once: true });
+        wake = end;
+      });
+    }
+    isDue = false;
+  }
+
+  return {
+    ring: () => {
+      if (isRinging) return;
+      isRinging = true;
+      setTimeout(fire, delayMs * (0.5 + Math.random() / 2)).unref();
+    },
+    setDelay: (value) => {
+      delayMs = value;
+    },
+    due,
+  };
+}
