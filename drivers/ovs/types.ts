@@ -65,7 +65,7 @@ export interface FlowDelta {
 /** All flows of the integration bridge whose cookie carries our magic, by `flowKey`. */
 export interface FlowDriver {
   read(options?: { readonly signal?: AbortSignal }): Promise<ReadonlyMap<string, Flow>>;
-  /** One atomic bundle and a barrier: when it resolves, packets see the new flows. A refused bundle changes nothing and is REJECTED. */
+  /** One atomic bundle, confirmed: when it resolves, packets see the new flows. A refused bundle changes nothing and is REJECTED. */
   apply(delta: FlowDelta, options?: { readonly signal?: AbortSignal }): Promise<void>;
 }
 

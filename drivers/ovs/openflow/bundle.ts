@@ -83,8 +83,10 @@ export async function runBundle(
       (out, at, xid) => putAdd(out, bundle, modAt(mods, at), xid),
       limit,
     );
+    const passed = barrier(channel, limit); // right behind them: its answer comes after all their errors
+    passed.catch(() => {});
     await opened;
-    await barrier(channel, limit);
+    await passed;
     throwFirst(burst.errors, limit.doing, (index) => formatMod(modAt(mods, index)));
     await commit(channel, bundle, mods, burst, limit);
     isDone = true;
