@@ -81,7 +81,7 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
   };
 }
 
-/** The switch answers the commit when its tables are changed (OpenFlow 1.4, 6.8.2): that is the barrier. */
+/** The switch answers the commit when its tables are changed (OFPBCT_COMMIT_REPLY): that is the barrier. */
 async function applyFlows(connection: SwitchConnection, delta: FlowDelta, signal: AbortSignal): Promise<void> {
   const mods: FlowMod[] = [];
   for (const flow of delta.remove.values()) mods.push({ kind: "flow-delete-strict", flow });
