@@ -43,7 +43,7 @@ export const Register = {
   ruleset: "reg11",
   /** Conntrack zone, lower 16 bits. */
   zone: "reg12",
-  /** Of a later fragment, what its first one said: protocol and destination port, see `laterFragment`. */
+  /** Of a first fragment: bit 31, protocol (bits 16 to 23) and destination port (0 to 15), see `firstFragment`. */
   fragment: "reg13",
 } as const;
 
@@ -70,12 +70,22 @@ export const Priority = {
   answer: { message: 100 },
   sourceGroup: { member: 100 },
   conntrack: { neighbourDiscovery: 300, closed: 200, sender: 100, receiver: 90 },
-  connection: { invalid: 100, blocked: 90, reply: 80, laterFragment: 50, noOutRules: 20 },
+  connection: { invalid: 100, blocked: 90, reply: 80, fragment: 50, noOutRules: 20 },
   destinationGroup: { member: 100 },
   /** Rules: `rulePriority`. */
   rules: { neighbourDiscovery: 3_000, lowest: 1_000 },
   receiver: { endpoint: 100 },
-  commit: { delivering: 300, group: 200, unblock: 150, opening: 100, pickUp: 90, tcp: 80, other: 70 },
+  commit: {
+    delivering: 300,
+    groupFragment: 210,
+    group: 200,
+    unblock: 150,
+    opening: 100,
+    pickUp: 90,
+    tcp: 80,
+    other: 70,
+    fragment: 60,
+  },
   denied: { established: 100 },
   route: { gatewayEcho: 300, linkLocal: 200, endpoint: 100, unroutable: 10 },
   /** The group flow (broadcast and multicast) is below endpoints only for order's sake: their MACs are unicast. */
@@ -124,15 +134,15 @@ export const ConnectionMark = {
   blocked: 1 << 0,
 } as const;
 
-/** `Register.fragment` of a later fragment: bit 31, protocol (bits 16 to 23), destination port (0 to 15). */
-export function laterFragment(protocol: number, port: Maskable<number>): Maskable<number> {
-  const head = laterFragmentHead(protocol);
+/** `Register.fragment` as a rule for that protocol and port asks for it. */
+export function firstFragment(protocol: number, port: Maskable<number>): Maskable<number> {
+  const head = firstFragmentHead(protocol);
   if (typeof port === "number") return (head | port) >>> 0;
   return { value: (head | port.value) >>> 0, mask: (0xffff0000 | port.mask) >>> 0 };
 }
 
 /** The bits above the port. */
-export function laterFragmentHead(protocol: number): number {
+export function firstFragmentHead(protocol: number): number {
   return (0x80000000 | (protocol << 16)) >>> 0;
 }
 

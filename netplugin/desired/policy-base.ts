@@ -1,14 +1,14 @@
-import type { Action } from "../../drivers/ovs/openflow/action.ts";
+import type { Action, Bits } from "../../drivers/ovs/openflow/action.ts";
 import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import { IpProtocol, NEIGHBOUR_DISCOVERY_TYPES } from "../../state/policy/protocol.ts";
-import { EtherType, GROUP_MAC } from "./actions.ts";
+import { EtherType, GROUP_MAC, setField } from "./actions.ts";
 import type { FlowDraft } from "./context.ts";
 import {
   ConnectionMark,
   Flag,
+  firstFragmentHead,
   hasFlags,
   lacksFlags,
-  laterFragmentHead,
   Priority,
   Register,
   Table,
@@ -61,27 +61,26 @@ function connectionStates(): FlowDraft[] {
     { table, priority: reply, match: { ctState: `+${state}-inv+trk` }, goto: Table.route },
   ]);
   const skip = { table, priority: noOutRules, match: { [Register.ruleset]: 0 }, goto: Table.receiver };
-  return [...noBroken, ...answers, ...laterFragments(), skip];
+  return [...noBroken, ...answers, ...fragments(), skip];
 }
 
-/** Ports stand in the first fragment only; conntrack, which has seen all of them, knows those of the connection. */
-function laterFragments(): FlowDraft[] {
-  return IP.flatMap((ethType) =>
-    [IpProtocol.tcp, IpProtocol.udp].map((ipProto) => ({
-      table: Table.connection,
-      priority: Priority.connection.laterFragment,
-      match: { ctState: "-inv+trk", ethType, ipProto, ipFrag: "later" as const },
-      actions: [
-        { kind: "setField" as const, field: Register.fragment, value: laterFragmentHead(ipProto) },
-        {
-          kind: "move" as const,
-          src: { field: "ctTpDst" as const, startBit: 0, bitCount: 16 },
-          dst: { field: Register.fragment, startBit: 0, bitCount: 16 },
-        },
-      ],
-      goto: Table.destinationGroup,
-    })),
-  );
+/**
+ * Flows see no ports in fragments, not even in the first one; conntrack does, so the rules judge the first one by what it tells. The
+ * later ones go past the rules to a second pass through conntrack (`commits`), which holds back fragments until it has all of a
+ * packet: without their first one they get no further.
+ */
+function fragments(): FlowDraft[] {
+  const common = { table: Table.connection, priority: Priority.connection.fragment };
+  const first = (ethType: number, ipProto: number): FlowDraft => ({
+    ...common,
+    match: { ctState: "-inv+trk", ethType, ipProto, ipFrag: "first" },
+    actions: [setField(Register.fragment, firstFragmentHead(ipProto)), PORT_OF_CONNECTION],
+    goto: Table.destinationGroup,
+  });
+  return IP.flatMap((ethType) => [
+    ...[IpProtocol.tcp, IpProtocol.udp].map((ipProto) => first(ethType, ipProto)),
+    { ...common, match: { ctState: "-inv+trk", ethType, ipFrag: "later" }, goto: Table.commit },
+  ]);
 }
 
 /** Where a packet goes that a table does not speak of: no rule matches, so it is allowed. */
@@ -97,27 +96,32 @@ function ways(): FlowDraft[] {
   return pairs.map(([table, goto]) => ({ table, priority: Priority.miss, match: {}, goto }));
 }
 
+const PORT_OF_CONNECTION: Action = {
+  kind: "move",
+  src: { field: "ctTpDst", startBit: 0, bitCount: 16 },
+  dst: { field: Register.fragment, startBit: 0, bitCount: 16 },
+};
+
+const ZONE: Bits = { field: Register.zone, startBit: 0, bitCount: 16 };
+
 function commit(mark: number): Action {
-  return {
-    kind: "ct",
-    commit: true,
-    zone: { field: Register.zone, startBit: 0, bitCount: 16 },
-    exec: [{ kind: "setField", field: "ctMark", value: mark, mask: blocked }],
-  };
+  const exec: Action = { kind: "setField", field: "ctMark", value: mark, mask: blocked };
+  return { kind: "ct", commit: true, zone: ZONE, exec: [exec] };
 }
 
 /**
  * New connections are committed once they are allowed, so what is denied leaves no trace in conntrack. Of TCP connections older than
  * the tracking (or than the switch's memory) only those are taken up that begin at an ephemeral port: else the first packet might be
  * a reply, and its connection would pass the wrong way round. All others are judged packet by packet in both directions. What goes to
- * many is no connection. All fragments of a packet must be committed or none: conntrack holds them until they are complete.
+ * many is no connection. All fragments of a packet take the same way, and every way of theirs leads through conntrack.
  */
 function commits(): FlowDraft[] {
   const table = Table.commit;
-  const { delivering, group, unblock, opening, pickUp, tcp, other } = Priority.commit;
+  const { delivering, groupFragment, group, unblock, opening, pickUp, tcp, other, fragment } = Priority.commit;
   const committed = (priority: number, match: Match): FlowDraft => {
     return { table, priority, match, actions: [commit(0)], goto: Table.route };
   };
+  const reassemble: Action = { kind: "ct", zone: ZONE, table: Table.route };
   const { syn, ack } = TcpFlag;
   const ctState = "+new+trk";
   const ofFamily = (ethType: number): FlowDraft[] => [
@@ -131,8 +135,19 @@ function commits(): FlowDraft[] {
       tcpSrc: { value: EPHEMERAL_PORT, mask: EPHEMERAL_PORT },
       tcpDst: { value: 0, mask: EPHEMERAL_PORT },
     }),
-    { table, priority: tcp, match: { ctState, ethType, ipProto: IpProtocol.tcp }, goto: Table.route },
+    { table, priority: tcp, match: { ctState, ethType, ipProto: IpProtocol.tcp, ipFrag: "no" }, goto: Table.route },
+    {
+      table,
+      priority: tcp,
+      match: { ctState, ethType, ipProto: IpProtocol.tcp, ipFrag: "yes" },
+      actions: [reassemble],
+    },
     committed(other, { ctState, ethType }),
+    {
+      ...{ table, priority: groupFragment, actions: [reassemble] },
+      match: { ctState: "-inv+trk", ethDst: GROUP_MAC, ethType, ipFrag: "yes" },
+    },
+    { table, priority: fragment, match: { ctState: "-inv+trk", ethType, ipFrag: "yes" }, actions: [reassemble] },
   ];
   return [
     { table, priority: delivering, match: { [Register.flags]: hasFlags(Flag.delivering) }, goto: Table.output },
@@ -141,13 +156,16 @@ function commits(): FlowDraft[] {
   ];
 }
 
-/** A connection that the rules deny by now is marked, so that its replies end at once too. Everything that comes here is dropped. */
+/**
+ * A connection that the rules deny by now is marked, so that its replies end at once too. Everything that comes here is dropped.
+ * Fragments must not meet conntrack here: it would release them with the later ones of their packet.
+ */
 function blockDenied(): FlowDraft[] {
   return IP.map((ethType) => ({
     table: Table.denied,
     priority: Priority.denied.established,
     match: {
-      ...{ ctState: "+est-rpl+trk", ctMark: NOT_BLOCKED, ethType },
+      ...{ ctState: "+est-rpl+trk", ctMark: NOT_BLOCKED, ethType, ipFrag: "no" as const },
       [Register.flags]: lacksFlags(Flag.delivering),
     },
     actions: [commit(blocked)],

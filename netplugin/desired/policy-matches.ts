@@ -5,7 +5,7 @@ import { prefixesOf } from "../../state/policy/prefix.ts";
 import { hasPorts, IpProtocol, protocolNumber } from "../../state/policy/protocol.ts";
 import type { FamilyRange, ResolvedRule } from "../../state/policy/rule-match.ts";
 import { EtherType } from "./actions.ts";
-import { laterFragment, Register } from "./pipeline.ts";
+import { firstFragment, Register } from "./pipeline.ts";
 
 /** Fields of each family. */
 const FIELDS = {
@@ -24,7 +24,7 @@ export function ruleMatches(rule: ResolvedRule): Match[] {
   const whole = places.flatMap(({ family, place }) =>
     transportMatches(rule, family).map((transport) => ({ ethType: FIELDS[family].ethType, ...place, ...transport })),
   );
-  return [...whole, ...laterFragmentMatches(rule, places)].map((match) => ({ ...groupMatch(rule), ...match }));
+  return [...whole, ...fragmentMatches(rule, places)].map((match) => ({ ...groupMatch(rule), ...match }));
 }
 
 /** Where packets of one family come from and go to; one empty match when everywhere will do. */
@@ -68,8 +68,8 @@ interface FamilyPlace {
   readonly place: Match;
 }
 
-/** Later fragments carry no ports: what conntrack knows of them stands in a register, which no other packet has set. */
-function laterFragmentMatches({ protocol, ports }: ResolvedRule, places: readonly FamilyPlace[]): Match[] {
+/** First fragments: what conntrack knows of their ports stands in a register, which no other packet has set. */
+function fragmentMatches({ protocol, ports }: ResolvedRule, places: readonly FamilyPlace[]): Match[] {
   if (ports.length === 0 || !hasPorts(protocol)) return [];
   const isAnywhere = places.every(({ place }) => Object.keys(place).length === 0);
   const where: Match[] = isAnywhere
@@ -77,7 +77,7 @@ function laterFragmentMatches({ protocol, ports }: ResolvedRule, places: readonl
     : places.map(({ family, place }) => ({ ethType: FIELDS[family].ethType, ...place }));
   const blocks = ports.flatMap(portBlocks);
   return where.flatMap((place) =>
-    blocks.map((port) => ({ ...place, [Register.fragment]: laterFragment(protocol, port) })),
+    blocks.map((port) => ({ ...place, [Register.fragment]: firstFragment(protocol, port) })),
   );
 }
 

@@ -193,18 +193,46 @@ describe("conntrack", () => {
   });
 });
 
-describe("later fragments", () => {
-  it.each([
-    [80, true],
-    [81, false],
-  ])("of a packet to port %i pass: %s", (port, passes) => {
-    const { nodes, trip } = lab();
-    const { frame } = trip("client", "near", 6, port);
-    const { ethType = 0, ethSrc = "", ethDst = "", ipProto = 0, ipv4Src = "", ipv4Dst = "" } = frame;
+describe("fragments", () => {
+  /** Both fragments of a packet: how many copies leave, and how often conntrack saw them before. */
+  function fragments(nodes: ReturnType<typeof lab>["nodes"], { frame }: Trip) {
     const inPort = machineFor(policyView(OBJECTS, HOMES), "n1").ports.get("client") ?? 0;
-    const fields = { ethType, ethSrc, ethDst, ipProto, ipv4Src, ipv4Dst, inPort, ipFrag: "later" } as const;
-    const sent = nodes.switches.get("n1")?.send({ fields, ports: { src: 45_000, dst: port } });
-    expect(sent?.length).toBe(passes ? 1 : 0);
+    const { udpSrc = 0, udpDst = 0, tcpSrc = 0, tcpDst = 0, tcpFlags: _, ...rest } = frame;
+    const ports = { src: Number(udpSrc) + Number(tcpSrc), dst: Number(udpDst) + Number(tcpDst) };
+    const send = (fields: Match) => nodes.switches.get("n1")?.send({ fields: { ...fields, inPort }, ports }) ?? [];
+    return { first: send({ ...rest, ipFrag: "first" }), later: send({ ...rest, ipFrag: "later" }) };
+  }
+
+  it.each([
+    ["udp", 17, 53],
+    ["tcp", 6, 80],
+  ])("of allowed %s go the same way", (_name, protocol, port) => {
+    const { nodes, trip } = lab();
+    for (let round = 0; round < 3; round += 1) {
+      const { first, later } = fragments(nodes, trip("client", "near", protocol, port));
+      expect([first.length, later.length]).toEqual([1, 1]);
+      expect(later[0]?.ctCount).toBe(first[0]?.ctCount);
+      expect(later[0]?.ctCount).toBeGreaterThan(1);
+    }
+  });
+
+  it("of what is denied are held back by conntrack: their first one never gets there", () => {
+    const { nodes, trip, load } = lab();
+    const denied = fragments(nodes, trip("client", "near", 17, 54));
+    expect(denied.first).toEqual([]);
+    expect(denied.later.every(({ ctCount }) => ctCount > 1)).toBe(true);
+    const dns = trip("client", "near", 17, 53);
+    nodes.send(dns);
+    nodes.send(back(dns), turned({ ...dns.frame, ethSrc: "02:02:0a:01:01:03", ethDst: "02:02:0a:01:01:01" }));
+    const multicast = { ...dns, frame: { ...dns.frame, ethDst: "01:00:5e:00:00:fb", ipv4Dst: "224.0.0.251" } };
+    load([...RULES, { id: "client:silent", direction: "out", action: "deny" }]);
+    const silenced = fragments(nodes, multicast);
+    expect(silenced.first).toEqual([]);
+    expect(silenced.later.every(({ ctCount }) => ctCount > 1)).toBe(true);
+    load(RULES.filter(({ id }) => id !== "server:udp"));
+    const ended = fragments(nodes, dns);
+    expect(ended.first).toEqual([]);
+    expect(ended.later.every(({ ctCount }) => ctCount > 1)).toBe(true);
   });
 });
 

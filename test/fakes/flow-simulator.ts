@@ -20,7 +20,7 @@ export interface FlowSimulator {
 /** A packet: every field has one value. */
 export interface SimulatedPacket {
   readonly fields: Match;
-  /** Of a later fragment: the ports that its first one said. */
+  /** Of a fragment: the ports of its packet, which flows do not see. */
   readonly ports?: { readonly src: number; readonly dst: number };
   /** Of an ICMP error: the packet that it is about. */
   readonly about?: SimulatedPacket;
@@ -28,6 +28,8 @@ export interface SimulatedPacket {
 
 export interface Sent {
   readonly port: number;
+  /** How often it went through conntrack, which keeps fragments back until a packet is complete. */
+  readonly ctCount: number;
   readonly fields: ReadonlyMap<string, bigint>;
 }
 
@@ -46,6 +48,7 @@ interface Walk {
   readonly sent: Sent[];
   fields: Map<string, bigint>;
   depth: number;
+  ctCount: number;
 }
 
 /** OFPP_IN_PORT (openflow-1.1.h). */
@@ -62,7 +65,7 @@ export function simulateFlows(flows: Iterable<Flow>): FlowSimulator {
       tables = compileTables(next);
     },
     send: (packet) => {
-      const walk: Walk = { tables, conntrack, packet, sent: [], fields: fieldsOf(packet.fields), depth: 0 };
+      const walk: Walk = { tables, conntrack, packet, sent: [], fields: fieldsOf(packet.fields), depth: 0, ctCount: 0 };
       enter(walk, 0);
       return walk.sent;
     },
@@ -179,10 +182,10 @@ function act(walk: Walk, action: Action): void {
   }
 }
 
-function emit({ sent, fields }: Walk, port: bigint): void {
+function emit({ sent, fields, ctCount }: Walk, port: bigint): void {
   const inPort = read(fields, "inPort");
   if (port === inPort) return;
-  sent.push({ port: Number(port === IN_PORT ? inPort : port), fields: new Map(fields) });
+  sent.push({ port: Number(port === IN_PORT ? inPort : port), ctCount, fields: new Map(fields) });
 }
 
 function spanOf({ field, startBit = 0, bitCount }: Bits): { readonly shift: bigint; readonly mask: bigint } {
@@ -204,6 +207,7 @@ function track(walk: Walk, action: CtAction): void {
   const { zone = 0 } = action;
   const zoneNumber = typeof zone === "number" ? zone : Number(readBits(walk.fields, zone));
   const packet = trackedOf(walk);
+  walk.ctCount += 1;
   if (action.commit === true) walk.conntrack.commit(zoneNumber, packet, (mark) => markAfter(action, mark));
   if (action.table === undefined) return;
   const { state, mark, orig } = walk.conntrack.track(zoneNumber, packet);

@@ -1,0 +1,52 @@
+import { fileURLToPath } from "node:url";
+import { inNetns, run } from "../../deploy/cluster/exec.ts";
+import { end, spawnTied } from "./ovs-node.ts";
+
+const SCRIPT = fileURLToPath(new URL("talk.py", import.meta.url));
+const PYTHON = "/usr/bin/python3";
+
+/** Echoes TCP and UDP on the ports, in a network namespace. */
+export async function serveEchoes(netns: string, ports: readonly number[]): Promise<AsyncDisposable> {
+  const child = spawnTied(process.env, inNetns(netns, [PYTHON, SCRIPT, "serve", ...ports.map(String)]));
+  await new Promise<void>((resolve, reject) => {
+    child.once("exit", () => reject(new Error(`No echo server in ${netns}`)));
+    child.stdout?.once("data", () => resolve());
+  });
+  return { [Symbol.asyncDispose]: () => end(child) };
+}
+
+export interface Question {
+  readonly protocol: "tcp" | "udp";
+  readonly host: string;
+  readonly port: number;
+  readonly sizeBytes?: number;
+}
+
+/** What comes of one question, within a second. */
+export async function ask(netns: string, { protocol, host, port, sizeBytes = 5 }: Question): Promise<string> {
+  const command = [PYTHON, SCRIPT, "ask", protocol, host, String(port), String(sizeBytes)];
+  return (await run(inNetns(netns, command))).stdout.trim();
+}
+
+/** One TCP connection over which a number goes and comes back every 10 ms. */
+export interface LongTalk extends AsyncDisposable {
+  /** The numbers that have come back, in the order in which they came. */
+  readonly numbers: readonly number[];
+}
+
+export async function keepTalking(netns: string, host: string, port: number): Promise<LongTalk> {
+  const child = spawnTied(process.env, inNetns(netns, [PYTHON, SCRIPT, "keep", host, String(port)]));
+  const numbers: number[] = [];
+  let rest = "";
+  const begun = new Promise<void>((resolve, reject) => {
+    child.once("exit", () => reject(new Error(`No connection from ${netns} to ${host} port ${port}`)));
+    child.stdout?.setEncoding("latin1").on("data", (text: string) => {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop() ?? "";
+      numbers.push(...lines.map(Number));
+      resolve();
+    });
+  });
+  await begun;
+  return { numbers, [Symbol.asyncDispose]: () => end(child) };
+}
