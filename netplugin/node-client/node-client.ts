@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { deadline } from "../../state/deadline.ts";
+import { NetError } from "../../state/errors.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import {
   type EndpointRelease,
@@ -22,8 +24,10 @@ export interface NodeClient {
 
 const REGISTER_TIMEOUT_MS = 10_000;
 const HEARTBEAT_TIMEOUT_MS = 5_000;
-/** A change of leader takes up to 5 s; an ADD waits that out. */
 const ENDPOINT_TIMEOUT_MS = 15_000;
+/** A change of leader takes up to 5 s; an ADD waits that out: it asks again, which is the same as asking once. */
+const LEADER_CHANGE_MS = 7_000;
+const ASK_AGAIN_MS = 250;
 const RELEASE_TIMEOUT_MS = 5_000;
 
 /** Path of this node's part of the node API. */
@@ -42,9 +46,24 @@ export function createNodeClient(transport: Transport, nodeName: string): NodeCl
       RegisterReply.parse(await post("/register", registration, signal, REGISTER_TIMEOUT_MS)),
     heartbeat: async (heartbeat, signal) =>
       HeartbeatReply.parse(await post("/heartbeat", heartbeat, signal, HEARTBEAT_TIMEOUT_MS)),
-    createEndpoint: async (request, signal) =>
-      EndpointReply.parse(await post("/endpoints", request, signal, ENDPOINT_TIMEOUT_MS)),
+    createEndpoint: (request, signal) =>
+      whileNoLeader(signal, async () =>
+        EndpointReply.parse(await post("/endpoints", request, signal, ENDPOINT_TIMEOUT_MS)),
+      ),
     releaseEndpoint: async (release, signal) =>
       ReleaseReply.parse(await post("/endpoints/release", release, signal, RELEASE_TIMEOUT_MS)),
   };
+}
+
+async function whileNoLeader<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+  const untilMs = performance.now() + LEADER_CHANGE_MS;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      const isAway = error instanceof NetError && error.code === "UNAVAILABLE";
+      if (!isAway || signal.aborted || performance.now() > untilMs) throw error;
+      await sleep(ASK_AGAIN_MS, undefined, { signal }).catch(() => {}); // the next attempt tells of the signal
+    }
+  }
 }

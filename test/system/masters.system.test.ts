@@ -2,12 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { etcdName, etcdReady, netmasterName, startEtcd, startOvs } from "../../deploy/cluster/components.ts";
 import { stopDaemon } from "../../deploy/cluster/daemon.ts";
-import { discardPod, preparePod } from "../../deploy/cluster/pods.ts";
+import { preparePod } from "../../deploy/cluster/pods.ts";
 import { restClient } from "../../deploy/cluster/rest-client.ts";
 import { setCable } from "../../deploy/cluster/underlay.ts";
 import { expectSound, runningNetmasters } from "./invariants.ts";
 import { expectRingPings } from "./probes.ts";
-import { callCni, resultOf } from "./shim.ts";
+import { type CniAnswer, callCni, resultOf } from "./shim.ts";
 import { startSteadyPing } from "./steady-ping.ts";
 import { dumpStore } from "./store-dump.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
@@ -128,10 +128,11 @@ describe("three netmasters", () => {
       const killed = await leader();
       await world.kill(netmasterName(killed), "SIGKILL");
       const [follower = 0] = others(killed);
+      const waiting = [1, 2].map((node) => world.addPod(`new${node}`, node, NET)); // an ADD waits for the next leader
       const tookMs = await writeMs(follower, `after${round}`, 10 + round);
       console.log(`leader killed: first write through a follower after ${Math.round(tookMs)} ms`);
       expect(tookMs).toBeLessThan(FAILOVER_MS);
-      for (const node of [1, 2]) await world.addPod(`new${node}`, node, NET);
+      await Promise.all(waiting);
       await world.restartNetmaster(killed);
       await expectOnEveryMaster(`after${round}`);
       for (const node of [1, 2]) await world.removePod(`new${node}`);
@@ -189,23 +190,26 @@ const node2 = () => world.rest.get<NodeObject>("/api/v1/nodes/n2/");
 describe("nodes", () => {
   it("whose cable is out for 10 s converge when it is back", async () => {
     const { layout } = world.cluster;
+    let patient: Promise<CniAnswer> | undefined;
     await world.addPod("gone", 2, NET);
     await setCable(layout.underlay, 2, false);
     try {
       await world.removePod("gone"); // DEL succeeds; the lease is ended later
       await world.addPod("fresh", 1, NET);
       await writeMs(await leader(), "meanwhile", 40);
-      const pod = await preparePod(layout, "refused", 2, NET);
-      expect(await callCni(layout, pod, "ADD")).toMatchObject({ code: 11 });
-      await discardPod(layout, "refused");
+      patient = callCni(layout, await preparePod(layout, "patient", 2, NET), "ADD");
       await eventually("n2 unreachable", node2, ({ state }) => state === "unreachable", 15_000);
-      await sleep(3_000);
+      await sleep(2_000);
     } finally {
       await setCable(layout.underlay, 2, true);
     }
+    const answer = await patient; // the cable may have come back in time for it
+    expect([0, 11]).toContain(answer?.code);
+    if (answer?.code === 11) await world.removePod("patient");
     await eventually("n2 ready", node2, ({ state }) => state === "ready", 15_000);
     await expectSound(world);
     await expectRingPings(world);
+    if (answer?.code === 0) await world.removePod("patient");
     await world.addPod("late", 2, { tenant: "t1", network: "meanwhile" });
     for (const name of ["late", "fresh"]) await world.removePod(name);
     await world.rest.delete("/api/v1/networks/t1:meanwhile/");
