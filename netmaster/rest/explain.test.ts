@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { upsertGlobal } from "../intents/global.ts";
 import { type Body, type ContractWorld, contractWorld, grp, net } from "./testing/contract-world.ts";
@@ -255,6 +256,67 @@ describe("POST explain", () => {
 
   it("refuses a parameter that is given twice", async () => {
     expect(await explain("from=c1", question)).toMatchObject({ status: 400, field: "from" });
+  });
+});
+
+describe("whatever is asked", () => {
+  const word = fc.oneof(
+    fc.constantFrom(
+      "c1",
+      "pod-w2",
+      "t1:n1:w1",
+      "t1:web",
+      "t1:db",
+      "group/t1:web",
+      "endpoint/alone",
+      "t1",
+      "n1",
+      "t1:n1",
+    ),
+    fc.constantFrom(
+      "10.1.1.1",
+      "10.1.1.3",
+      "192.0.2.1",
+      "2001:db8::1",
+      "fe80::2:aff:fe01:101",
+      "::",
+      "255.255.255.255",
+    ),
+    fc.constantFrom("tcp", "udp", "icmp", "0", "6", "58", "80", "65535", "4", "", "__proto__", "%", "\u0000"),
+    fc.string({ maxLength: 12 }),
+  );
+  const name = fc.constantFrom("from", "to", "protocol", "port", "icmpType", "family", "tenant", "network");
+  const plausible = { from: "c1", to: "t1:web", protocol: "tcp", port: "80" };
+  const question = fc.dictionary(name, word, { maxKeys: 3 }).map((members) => ({ ...plausible, ...members }));
+  const object = fc.constantFrom<unknown>(
+    { tenantName: "t1", policyName: "p1", ruleId: "f", direction: "out", action: "deny" },
+    { tenantName: "t1", groupName: "web", networkName: "n1", policies: [] },
+    { tenantName: "t7" },
+    ...["t1:p1:deny", "t1:p1", null, 7, [], {}],
+  );
+  const collection = fc.constantFrom("rules", "policies", "policys", "groups", "tenants", "networks", "netprofiles");
+  const objects = fc.dictionary(collection, fc.array(object, { maxLength: 2 }), { maxKeys: 2 });
+  const body = fc
+    .tuple(question, objects, fc.option(objects, { nil: undefined }))
+    .map(([asked, puts, deletes]) => ({ ...asked, ...puts, ...(deletes === undefined ? {} : { deletes }) }));
+
+  it("is answered or refused with a reason, and nothing is stored", async () => {
+    const before = world.cluster.view();
+    await fc.assert(
+      fc.asyncProperty(question, async (asked) => {
+        const answer = await explain(new URLSearchParams(asked).toString());
+        expect(answer.allowed !== undefined || answer.status < 500, JSON.stringify(answer)).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+    await fc.assert(
+      fc.asyncProperty(body, async (proposed) => {
+        const answer = await explain("", proposed);
+        expect(answer.allowed !== undefined || answer.status < 500, JSON.stringify(answer)).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+    expect(world.cluster.view()).toBe(before);
   });
 });
 

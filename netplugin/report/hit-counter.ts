@@ -30,18 +30,17 @@ export const RULE_COOKIES = {
   cookieMask: COOKIE_OURS.mask | OWNER_KIND_MASK,
 } as const;
 
-/** Reads now and then what the flows of rules and the ports of pods have counted. Ends with the signal. */
+/** Reads at once, and then now and then, what the flows of rules and the ports of pods have counted. Ends with the signal. */
 export async function countHits(options: HitCounterOptions): Promise<void> {
   const { signal, intervalMs = INTERVAL_MS } = options;
   const ruleOf = ruleNames(options.view);
   while (!signal.aborted) {
-    await sleep(intervalMs * (0.9 + 0.2 * Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
-    if (signal.aborted) return;
     try {
       await readOnce(options, ruleOf);
     } catch (thrown) {
       if (!signal.aborted) options.report(asNetError(thrown, "count what the rules have met"));
     }
+    await sleep(intervalMs * (0.9 + 0.2 * Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
   }
 }
 

@@ -14,7 +14,7 @@ export interface FlowCount {
 }
 
 /**
- * One entry of a flow description reply (openflow-1.5.h, struct ofp15_flow_desc), read for its counters only: a tenth of the work of
+ * One entry of a flow description reply (openflow-1.5.h, struct ofp15_flow_desc), read for its counters only: a third of the work of
  * reading it all. Undefined for a flow that no packet has met.
  */
 export function getFlowCount(reader: Reader): FlowCount | undefined {
