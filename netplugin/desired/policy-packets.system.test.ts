@@ -1,6 +1,12 @@
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { listConnections, type TrackedConnection } from "../../drivers/ovs/conntrack.ts";
+import { connectSwitch } from "../../drivers/ovs/openflow/connection.ts";
+import { connectUnixctl } from "../../drivers/ovs/unixctl.ts";
 import { type FlowLab, startFlowLab } from "../../test/fakes/flow-lab.ts";
 import { ask, keepTalking, type LongTalk, serveEchoes } from "../../test/fakes/talk.ts";
+import { machineOf, worldView } from "../../test/fakes/world.ts";
+import { deniedConnections } from "./policy-connections.ts";
 
 /**
  * Real packets through the policy flows of two nodes: clients c (n1) and c2 (n2), servers s (n1) and s2 (n2), and f (n1) without
@@ -129,6 +135,23 @@ describe.each(["vxlan", "vlan"])("%s", (encap) => {
       await lab.load(world(encap, round % 2 === 0 ? `${RULES}${other}` : RULES));
     }
     await goesOn(talk, talk.numbers.length);
+  });
+
+  it("finds and forgets what a silent sender began and the rules deny by now", async () => {
+    expect(await asked("c", "s", "udp 53")).toEqual(["echo", "echo"]);
+    const [node, view] = [lab.node("n1"), worldView(world(encap, RULES.replace(/.*server:dns.*\n/, "")))];
+    await using control = await connectUnixctl(join(node.runDirectory, "vswitchd.ctl"));
+    await using connection = await connectSwitch(join(node.runDirectory, "contiv-int.mgmt"));
+    const dns = (all: readonly TrackedConnection[]) => all.filter(({ orig }) => orig.dstPort === 53);
+    const before = await listConnections(control, { zone: 11 });
+    const denied = deniedConnections({ view, machine: machineOf("n1", {}) }, before);
+    expect(denied.map(({ orig }) => orig)).toEqual(dns(before).map(({ orig }) => orig));
+    for (const filter of denied) await connection.ctFlush(filter);
+    const after = await listConnections(control, { zone: 11 });
+    expect(dns(after)).toEqual([]);
+    expect(after.filter(({ ipProto }) => ipProto === 6).length).toBe(
+      before.filter(({ ipProto }) => ipProto === 6).length,
+    );
   });
 
   it("takes up a connection that is older than the policies", async () => {

@@ -1,0 +1,80 @@
+import { NetError } from "../../state/errors.ts";
+import type { CtTuple } from "./openflow/ct-flush.ts";
+import type { CallOptions } from "./openflow/limit.ts";
+import type { Unixctl } from "./unixctl.ts";
+
+/** One connection that the datapath tracks. */
+export interface TrackedConnection {
+  readonly zone: number;
+  /** IP protocol number. */
+  readonly ipProto: number;
+  /** The direction of its first packet. */
+  readonly orig: CtTuple & { readonly src: string; readonly dst: string };
+  readonly mark: number;
+}
+
+/** lib/ct-dpif.c, ct_dpif_format_ipproto; others are written as numbers. */
+const PROTOCOL_NUMBERS: Readonly<Record<string, number>> = {
+  icmp: 1,
+  igmp: 2,
+  tcp: 6,
+  udp: 17,
+  dccp: 33,
+  icmpv6: 58,
+  sctp: 132,
+  udplite: 136,
+};
+const LIST_TIMEOUT_MS = 20_000;
+
+/** All connections, or those of one zone. OpenFlow can forget connections but not list them. */
+export async function listConnections(
+  control: Unixctl,
+  options: CallOptions & { readonly zone?: number } = {},
+): Promise<TrackedConnection[]> {
+  const { zone, ...limits } = options;
+  const args = zone === undefined ? [] : [`zone=${zone}`];
+  const text = await control.call("dpctl/dump-conntrack", args, { timeoutMs: LIST_TIMEOUT_MS, ...limits });
+  return text
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map(parseConnection);
+}
+
+/** A line of `ovs-appctl dpctl/dump-conntrack` (lib/ct-dpif.c, ct_dpif_format_entry). */
+export function parseConnection(line: string): TrackedConnection {
+  const match = /^(\w+),orig=\(([^)]*)\),reply=\([^)]*\)(.*)$/.exec(line.trim());
+  if (match === null) throw unreadable(line);
+  const [, protocol = "", tuple = "", rest = ""] = match;
+  const ipProto = PROTOCOL_NUMBERS[protocol] ?? Number(protocol);
+  const fields = new Map(tuple.split(",").map((part) => part.split("=") as [string, string | undefined]));
+  const [src, dst] = [fields.get("src"), fields.get("dst")];
+  if (!Number.isInteger(ipProto) || src === undefined || dst === undefined) throw unreadable(line);
+  return {
+    zone: numberIn(rest, "zone"),
+    ipProto,
+    orig: { src, dst, ...numbersOf(fields) },
+    mark: numberIn(rest, "mark"),
+  };
+}
+
+const TUPLE_NUMBERS = [
+  ["sport", "srcPort"],
+  ["dport", "dstPort"],
+  ["id", "icmpId"],
+  ["type", "icmpType"],
+  ["code", "icmpCode"],
+] as const;
+
+function numbersOf(fields: ReadonlyMap<string, string | undefined>): CtTuple {
+  const found = TUPLE_NUMBERS.flatMap(([text, name]) => (fields.has(text) ? [[name, Number(fields.get(text))]] : []));
+  return Object.fromEntries(found);
+}
+
+/** Zone 0 and mark 0 are not written. */
+function numberIn(text: string, name: string): number {
+  return Number(new RegExp(`(?:^|,)${name}=(0x[0-9a-f]+|\\d+)`).exec(text)?.[1] ?? 0);
+}
+
+function unreadable(line: string): NetError {
+  return new NetError("PROTOCOL", `Cannot read a connection of the datapath: ${line.slice(0, 200)}`);
+}
