@@ -12,12 +12,18 @@ export interface Pod {
   readonly node: number;
   readonly containerId: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** What else the configuration says, besides labels. */
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly bandwidth?: Readonly<Record<string, number>>;
 }
 
 export interface PodPlacement {
   readonly tenant?: string;
   readonly network?: string;
   readonly group?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** `runtimeConfig.bandwidth`: rates in bit/s, bursts in bits. */
+  readonly bandwidth?: Readonly<Record<string, number>>;
 }
 
 const IF_NAME = "eth0";
@@ -71,7 +77,12 @@ export async function preparePod(
   node: number,
   placement: PodPlacement,
 ): Promise<Pod> {
-  const pod: Pod = { name, node, containerId: randomBytes(32).toString("hex"), labels: podLabels(placement) };
+  const { annotations, bandwidth } = placement;
+  const pod: Pod = {
+    ...{ name, node, containerId: randomBytes(32).toString("hex"), labels: podLabels(placement) },
+    ...(annotations === undefined ? {} : { annotations }),
+    ...(bandwidth === undefined ? {} : { bandwidth }),
+  };
   mkdirSync(join(layout.home.directory, "pods"), { recursive: true });
   writeFileSync(podFile(layout, name), JSON.stringify(pod));
   await run(["ip", "netns", "add", podNetns(layout.underlay, name)]);
@@ -122,7 +133,10 @@ export function shimEnvironment(layout: ClusterLayout, pod: Pod, command: string
 /** What a runtime writes to the plugin's standard input, with the pod's labels as CNI's `args.labels`. */
 export function networkConfiguration(pod: Pod): string {
   const labels = Object.entries(pod.labels).map(([key, value]) => ({ key, value }));
-  return JSON.stringify({ cniVersion: "1.0.0", name: "contiv", type: "contiv", args: { labels } });
+  const { annotations, bandwidth } = pod;
+  const args = annotations === undefined ? { labels } : { labels, annotations };
+  const runtimeConfig = bandwidth === undefined ? {} : { runtimeConfig: { bandwidth } };
+  return JSON.stringify({ cniVersion: "1.0.0", name: "contiv", type: "contiv", args, ...runtimeConfig });
 }
 
 function podLabels(placement: PodPlacement): Record<string, string> {

@@ -6,6 +6,8 @@ const TIMEOUT_MS = 15_000;
 export interface RestClient {
   get<T = unknown>(path: string): Promise<T>;
   post<T = unknown>(path: string, body: unknown): Promise<T>;
+  /** A JSON merge patch. */
+  patch<T = unknown>(path: string, body: unknown): Promise<T>;
   delete(path: string): Promise<void>;
 }
 
@@ -13,6 +15,7 @@ export function restClient(baseUrl: string, timeoutMs = TIMEOUT_MS): RestClient 
   return {
     get: (path) => call({ baseUrl, timeoutMs }, "GET", path),
     post: (path, body) => call({ baseUrl, timeoutMs }, "POST", path, body),
+    patch: (path, body) => call({ baseUrl, timeoutMs }, "PATCH", path, body),
     delete: async (path) => {
       await call({ baseUrl, timeoutMs }, "DELETE", path);
     },

@@ -22,12 +22,17 @@ describe("default conflist", () => {
   });
 
   it("declares for us only what a call may then carry", () => {
-    const values: Record<string, unknown> = { ips: ["10.1.1.5"], "io.kubernetes.cri.pod-annotations": { a: "b" } };
+    const values: Record<string, unknown> = {
+      ips: ["10.1.1.5"],
+      bandwidth: { ingressRate: 1_000_000 },
+      "io.kubernetes.cri.pod-annotations": { a: "b" },
+    };
     const [own] = conflist.plugins;
     const runtimeConfig = Object.fromEntries(Object.keys(own?.capabilities ?? {}).map((name) => [name, values[name]]));
     const config = { ...own, cniVersion: conflist.cniVersion, name: conflist.name, runtimeConfig };
     const env = { CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: "/run/netns/pod", CNI_IFNAME: "eth0" };
     const request = parseRequest(parseFrame(encodeFrame(Object.entries(env), JSON.stringify(config))));
     expect(request).toMatchObject({ requestedIps: [{ address: "10.1.1.5" }], podAnnotations: new Map([["a", "b"]]) });
+    expect(request).toMatchObject({ bandwidth: { podIngress: { rateBitPerSecond: 1_000_000 } } });
   });
 });
