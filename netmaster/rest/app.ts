@@ -27,6 +27,9 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** A revision that the leader told is waited for here, so that a client reads its own writes. */
 const OWN_WRITE_TIMEOUT_MS = 2_000;
 
+/** A read is not held up for longer than this by a leader that does not answer. */
+const ASK_LEADER_TIMEOUT_MS = 2_000;
+
 const OPAQUE_TYPE = "application/octet-stream";
 
 const METHODS: readonly Method[] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -177,7 +180,12 @@ async function askLeader(app: App, request: FastifyRequest): Promise<LeaderAnswe
   const { isLeader, leaderUrl } = app.services.leader();
   if (isLeader || leaderUrl === undefined || request.headers[FORWARDED_HEADER] !== undefined) return undefined;
   // The leader may be on its way out, or its answer too long to carry: what this netmaster knows is still right.
-  const asked = forwardToLeader(leaderUrl, forwardedOf(app, request), app.options.forwardTls);
+  const forwarded = forwardedOf(app, request);
+  const signals = [
+    AbortSignal.timeout(ASK_LEADER_TIMEOUT_MS),
+    ...(forwarded.signal === undefined ? [] : [forwarded.signal]),
+  ];
+  const asked = forwardToLeader(leaderUrl, { ...forwarded, signal: AbortSignal.any(signals) }, app.options.forwardTls);
   const answered = await asked.catch(() => undefined);
   return answered === undefined || answered.status >= 500 ? undefined : answered;
 }
