@@ -9,7 +9,7 @@ export default defineConfig({
           name: "unit",
           include: ["**/*.test.ts"],
           exclude: ["**/node_modules/**", "dist/**", "**/*.system.test.ts"],
-          testTimeout: 20_000,
+          testTimeout: 60_000, // properties on two busy cores
         },
       },
       {
