@@ -103,6 +103,8 @@ const BEGINNING = `
   endpoint e2 t1:c n2 10.0.0.3 2001:db8::3
   endpoint e3 t2:a n2 10.0.0.4
   endpoint e4 t2:a n1 10.0.0.5
+  group t1:g9 t1:a
+  group t2:g9 t2:a
 `;
 
 interface State {

@@ -7,7 +7,7 @@ import { EtherType, output, setField } from "./actions.ts";
 import { type FlowContext, type FlowDraft, isRouting, localPorts } from "./context.ts";
 import { Flag, GATEWAY_MAC, hasFlags, Priority, Register, raiseFlags, Table } from "./pipeline.ts";
 import { type Place, placeOf } from "./place.ts";
-import { domainOf, isNamed, localGroupOf, policyScope } from "./policy-scope.ts";
+import { domainOf, hasPolicies, isNamed, localGroupOf, policyScope } from "./policy-scope.ts";
 import { zoneOf } from "./policy-zone.ts";
 
 const IP = [EtherType.ipv4, EtherType.ipv6] as const;
@@ -19,9 +19,12 @@ export interface EndpointPolicy {
   readonly failure: string | undefined;
 }
 
+const NO_POLICY: EndpointPolicy = { drafts: [], failure: undefined };
+
 export function endpointPolicy(context: FlowContext, endpoint: EndpointRecord): EndpointPolicy {
+  if (!hasPolicies(policyScope(context))) return NO_POLICY;
   const network = networkOf(context.view, endpoint.networkId);
-  if (network === undefined) return { drafts: [], failure: undefined };
+  if (network === undefined) return NO_POLICY;
   const place = placeOf(endpoint, network);
   const isLocal = endpoint.nodeName === context.machine.nodeName;
   const members = memberFlows(context, place, isLocal);
