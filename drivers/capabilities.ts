@@ -50,7 +50,8 @@ async function probeKernel(socket: NetlinkSocket) {
   const ifb = await accepts(socket, createLink("ifb", { name: SCRATCH_IFB }));
   const redirect = async () => {
     const toIfindex = await indexOf(socket, SCRATCH_IFB);
-    return accepts(socket, addMatchAll("u32", place, [{ kind: "redirect", toIfindex }]));
+    const besidePolice = { ...place, priority: 2 }; // filters of one priority are of one kind
+    return accepts(socket, addMatchAll("u32", besidePolice, [{ kind: "redirect", toIfindex }]));
   };
   return { tbf, ingressPolicing: basic, ifbRedirect: ifb && (await redirect()) };
 }

@@ -3,8 +3,7 @@ import { writeFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { isErrno } from "../netlink/errno.ts";
-import { createMacvlan, createVeth, deleteLink } from "../netlink/link.ts";
-import { echoedLink } from "../netlink/link-row.ts";
+import { createMacvlan, createVeth, deleteLink, getLink } from "../netlink/link.ts";
 import { inNetns, type NetnsHandle, openNetns } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
 
@@ -79,8 +78,9 @@ export async function removePanel(name: string): Promise<void> {
 async function supportsMacvlan(netlink: SocketPool): Promise<boolean> {
   return netlink.use(async (socket) => {
     await socket.settle([deleteLink({ name: PROBE })]);
-    const lower = echoedLink(await socket.execute([createVeth({ name: PROBE }, { name: PROBE_PEER })]));
-    const macvlan = createMacvlan({ name: PROBE_MACVLAN }, { lowerIfindex: lower?.ifindex ?? 0, mode: "private" });
+    await socket.execute([createVeth({ name: PROBE }, { name: PROBE_PEER })]);
+    const { ifindex: lowerIfindex } = await socket.get(getLink({ name: PROBE }));
+    const macvlan = createMacvlan({ name: PROBE_MACVLAN }, { lowerIfindex, mode: "private" });
     const [outcome] = await socket.settle([macvlan]);
     await socket.settle([deleteLink({ name: PROBE })]);
     if (outcome?.error === undefined) return true;

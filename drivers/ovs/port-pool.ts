@@ -6,6 +6,7 @@ import { createLinkDeleter } from "../netlink/link-deleter.ts";
 import { echoedLink, type LinkRow } from "../netlink/link-row.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import type { SocketPool } from "../netlink/pool.ts";
+import type { Echoed } from "../netlink/socket.ts";
 import { ROLE_KEY } from "./names.ts";
 import type { Panel } from "./panel.ts";
 import type { PortDriver, PortPool, PortSpec, WarmPort } from "./types.ts";
@@ -138,6 +139,14 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
   };
 }
 
+/** The near ends that were made. Kernels before 6.2 do not echo new links: there they are looked up. */
+async function madeEnds({ netlink }: PortPoolOptions, names: readonly string[], echoes: readonly Echoed[]) {
+  const echoed = names.map((name, index) => ({ name, link: echoedLink(echoes, index) }));
+  if (echoed.every(({ link }) => link !== undefined)) return echoed;
+  const found = new Map((await netlink.dump(dumpLinks({ kind: "veth" }))).map((link) => [link.name, link]));
+  return names.map((name) => ({ name, link: found.get(name) }));
+}
+
 async function makePorts(options: PortPoolOptions, count: number): Promise<readonly WarmPort[]> {
   const names = Array.from({ length: count }, () => HOST_PREFIX + randomBytes(ID_BYTES).toString("hex"));
   const netnsFd = options.panel.netns.fd;
@@ -145,8 +154,7 @@ async function makePorts(options: PortPoolOptions, count: number): Promise<reado
   const pairs = names.map((name) =>
     createVeth({ name, up: true, mtuBytes }, { name: peerNameOf(name), netnsFd, mtuBytes }),
   );
-  const echoes = await options.netlink.execute(pairs);
-  const ends = names.map((name, index) => ({ name, link: echoedLink(echoes, index) }));
+  const ends = await madeEnds(options, names, await options.netlink.execute(pairs));
   try {
     await dressEnds(
       options,
