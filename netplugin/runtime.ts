@@ -19,7 +19,7 @@ export interface NodeRuntime {
   /** Sockets in the node's namespace. */
   readonly netlink: SocketPool;
   readonly panel: Panel;
-  readonly holder: Pick<ViewHolder, "applyReply" | "releaseEarly">;
+  readonly holder: Pick<ViewHolder, "applyReply" | "releaseEarly" | "reached">;
   readonly flows: Pick<FlowKeeper, "enforced" | "check" | "withdrawn">;
   readonly limits: { readonly keeper: Pick<LimitKeeper, "enforced"> };
   readonly leases: Pick<LeaseKeeper, "pending" | "release" | "endUnattached">;

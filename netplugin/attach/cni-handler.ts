@@ -141,7 +141,7 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
     runtime.holder.applyReply(reply);
     const outcomes = await Promise.allSettled([
       dressPod({ netlink: runtime.netlink, panel: runtime.panel, port, netns, link: podLink(request, reply) }, signal),
-      runtime.flows.enforced(reply.endpoint.key, signal),
+      enforced(runtime, reply, signal),
       runtime.limits.keeper.enforced(reply.endpoint.key, signal),
     ]);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
@@ -155,6 +155,16 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
     });
     throw error;
   }
+}
+
+/** A pod with a group is answered when the stream has brought all that its policies name, up to the revision of its lease. */
+async function enforced(
+  runtime: NodeRuntime,
+  { endpoint, revision }: EndpointReply,
+  signal: AbortSignal,
+): Promise<void> {
+  if (endpoint.groupName !== "") await runtime.holder.reached(BigInt(revision), signal);
+  await runtime.flows.enforced(endpoint.key, signal);
 }
 
 function attachmentFor(request: AddRequest, reply: EndpointReply): Omit<Attachment, "portName" | "ofport"> {

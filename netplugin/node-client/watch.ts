@@ -47,6 +47,7 @@ async function oneStream(options: WatchOptions, onLive: () => void): Promise<voi
   options.onStream();
   try {
     let rest = "";
+    let held: readonly ViewMessage[] = [];
     incoming.setEncoding("utf8");
     for await (const chunk of incoming as AsyncIterable<string>) {
       idle.reset();
@@ -56,7 +57,9 @@ async function oneStream(options: WatchOptions, onLive: () => void): Promise<voi
       const messages = lines.filter((line) => line !== "").map((line) => parseMessage(JSON.parse(line)));
       if (messages.length === 0) continue;
       onLive();
-      options.onMessages(messages);
+      const { whole, begun } = splitAtBookmark([...held, ...messages]);
+      held = begun;
+      if (whole.length > 0) options.onMessages(whole);
     }
     throw new NetError("UNAVAILABLE", "netmaster has ended the watch stream");
   } finally {
@@ -64,6 +67,15 @@ async function oneStream(options: WatchOptions, onLive: () => void): Promise<voi
     ending.abort();
     incoming.destroy();
   }
+}
+
+/**
+ * Changes that belong to one revision are taken together: between a policy and its rules there must be no view. `begun` waits for
+ * its bookmark; it is never more than one revision's changes, or the list that a stream begins with.
+ */
+function splitAtBookmark(messages: readonly ViewMessage[]) {
+  const last = messages.findLastIndex(({ type }) => type === "bookmark" || type === "synced");
+  return { whole: messages.slice(0, last + 1), begun: messages.slice(last + 1) };
 }
 
 function idleTimer(timeoutMs: number, onIdle: (error: NetError) => void) {

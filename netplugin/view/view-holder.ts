@@ -11,6 +11,8 @@ export interface ViewHolder {
   applyMessages(messages: readonly ViewMessage[]): void;
   applyReply(reply: EndpointReply): void;
   releaseEarly(endpointKey: string, epoch: string): void;
+  /** Resolves when the stream has delivered everything up to this store revision. */
+  reached(revision: bigint, signal: AbortSignal): Promise<void>;
   /** Adds a listener for every step; listeners must not throw. */
   onStep(listener: (changes: Changes) => void): void;
 }
@@ -19,9 +21,30 @@ export function createViewHolder(): ViewHolder {
   let view: NodeView = emptyView();
   const listeners: ((changes: Changes) => void)[] = [];
 
+  const waiters = new Set<() => void>();
+
   function advance(step: ViewStep): void {
     view = step.view;
     for (const listener of listeners) listener(step.changes);
+    for (const look of waiters) look();
+  }
+
+  function reached(revision: bigint, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (view.revision >= revision) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const end = (act: () => void) => {
+        waiters.delete(look);
+        signal.removeEventListener("abort", onAbort);
+        act();
+      };
+      const look = () => {
+        if (view.revision >= revision) end(resolve);
+      };
+      const onAbort = () => end(() => reject(signal.reason));
+      signal.addEventListener("abort", onAbort, { once: true });
+      waiters.add(look);
+    });
   }
 
   return {
@@ -32,6 +55,7 @@ export function createViewHolder(): ViewHolder {
     applyMessages: (messages) => advance(applyBatch(view, messages)),
     applyReply: (reply) => advance(applyEndpointReply(view, reply)),
     releaseEarly: (endpointKey, epoch) => advance(releaseEarly(view, endpointKey, epoch)),
+    reached,
     onStep: (listener) => {
       listeners.push(listener);
     },
