@@ -14,15 +14,16 @@ afterEach(() => {
 
 /** A netmaster that writes these pieces, each as one chunk, and then holds the stream open. */
 async function streamOf(...pieces: readonly string[]): Promise<string> {
-  server = createServer(async (_request, response) => {
+  const serving = createServer(async (_request, response) => {
     response.writeHead(200, { "content-type": "application/x-ndjson" });
     for (const piece of pieces) {
       response.write(piece);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   });
-  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
-  return `http://127.0.0.1:${(server?.address() as AddressInfo).port}`;
+  server = serving;
+  await new Promise<void>((resolve) => serving.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(serving.address() as AddressInfo).port}`;
 }
 
 const gone = (key: string) => `{"type":"delete","kind":"policy","key":"${key}","modRevision":"5"}\n`;
