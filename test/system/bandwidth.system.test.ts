@@ -7,6 +7,9 @@ import { nodeNetns, panelNetns, podNetns } from "../../deploy/cluster/underlay.t
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 import { type Flow, type FlowOptions, measure, serveIperf } from "./throughput.ts";
 
+/** What somebody removed by hand is found by events or by the regular comparison; a busy machine takes its time. */
+const REPAIR_TIMEOUT_MS = 10_000;
+
 /** Bandwidth limits and DSCP with real traffic (scenarios 17 to 22 and 55 of the acceptance list). */
 let world: TestCluster;
 
@@ -246,7 +249,7 @@ describe("a group's netprofile", () => {
       "limits",
       () => inspect(1, "client"),
       (each) => each?.limits !== undefined,
-      1_000,
+      REPAIR_TIMEOUT_MS,
     );
     const port = found?.portName ?? "";
     await onNode(1, "tc", "qdisc", "del", "dev", port, "root");
@@ -254,28 +257,28 @@ describe("a group's netprofile", () => {
       "near end",
       () => nearRate(1, port),
       (rate) => rate === 10e6,
-      2_000,
+      REPAIR_TIMEOUT_MS,
     );
     await inPanel(1, "tc", "qdisc", "replace", "dev", port.replace("cvh", "cvp"), "root", "pfifo");
     await eventually(
       "far end",
       () => farRate(1, port),
       (rate) => rate === 10e6,
-      2_000,
+      REPAIR_TIMEOUT_MS,
     );
     await profile("gold", { bandwidth: "10mbps" });
     await eventually(
       "meter",
       () => meterRates(1),
       (rates) => Object.keys(rates).length === 1,
-      1_000,
+      REPAIR_TIMEOUT_MS,
     );
     await ofctl(1, "del-meters");
     await eventually(
       "meter again",
       () => meterRates(1),
       (rates) => Object.values(rates)[0] === 10_000,
-      5_000,
+      REPAIR_TIMEOUT_MS,
     );
     expect(await world.ping("client", await addressOf("server"), 3)).toBeGreaterThan(0);
   });
