@@ -169,8 +169,9 @@ describe("flows", () => {
 describe("port pool", () => {
   const signal = new AbortController().signal;
 
-  function openPool(driver: OpenOvsDriver, target: number) {
+  function openPool(driver: OpenOvsDriver, target: number, settings: { readonly surplusIdleMs?: number } = {}) {
     return openPortPool({
+      ...settings,
       panel,
       ports: driver.ports,
       netlink: driver.netlink,
@@ -206,6 +207,24 @@ describe("port pool", () => {
     const names = [...driver.ports.read().keys()].filter((name) => name.startsWith("cvh"));
     expect(names).not.toContain(half);
     expect(pool.size).toBe(names.length);
+  });
+
+  it("takes back used ports, passes over those that somebody unplugged, and removes what is left over", async () => {
+    await using driver = await openDriver();
+    await using pool = await openPool(driver, 4, { surplusIdleMs: 300 });
+    await expect.poll(() => pool.size, { timeout: 5_000 }).toBe(4);
+    const used = await Promise.all(Array.from({ length: 6 }, () => pool.take({ signal })));
+    await driver.ports.mark(new Map(used.map(({ name }) => [name, { "contiv-role": "pod" }])));
+    for (const { name } of used) pool.giveBack(await pool.clean(name));
+    expect(driver.ports.read().get(used[0]?.name ?? "")?.externalIds["contiv-role"]).toBe("warm");
+    expect([pool.hasRoom(0), pool.hasRoom(16)]).toEqual([true, false]);
+    const [unplugged] = [...driver.ports.read().keys()].filter((name) => name.startsWith("cvh"));
+    await vsctl("del-port", "contiv-int", unplugged ?? "");
+    await expect.poll(() => driver.ports.read().has(unplugged ?? "")).toBe(false);
+    await expect.poll(() => pool.size, { timeout: 5_000 }).toBe(4);
+    const again = await Promise.all(Array.from({ length: 4 }, () => pool.take({ signal })));
+    expect(again.map((port) => port.name)).not.toContain(unplugged);
+    await expect(pool.clean("cvhgone")).rejects.toThrow("cvhgone");
   });
 
   it("lets a waiting caller go when its signal aborts", async () => {

@@ -20,8 +20,12 @@ export const WARM_ROLE = "warm";
 /** Marks our veths on the machine itself (`ip link` shows the alias). */
 export const LINK_ALIAS = "contiv-ts";
 const BATCH_MAX = 64;
-/** So many times the target may be ready when pods go and leave their ports. */
-const SURPLUS_FACTOR = 2;
+/**
+ * So many times the target may be ready when pods go and leave their ports: others often come at once, and ports that are there cost
+ * little, while making them holds the switch up. What nobody has wanted for a while goes.
+ */
+const SURPLUS_FACTOR = 4;
+const SURPLUS_IDLE_MS = 60_000;
 const RETRY_MS = 500;
 
 export interface PortPoolOptions {
@@ -31,6 +35,8 @@ export interface PortPoolOptions {
   readonly panel: Panel;
   /** Ports to keep ready. */
   readonly target: number;
+  /** How long ports beyond the target wait for a pod; a minute unless given. */
+  readonly surplusIdleMs?: number;
   /** What the ports carry at least: a change later costs the switch a look at all its ports. */
   readonly mtuBytes: number;
   /** Does the switch need finished checksums from the pod (userspace datapath)? */
@@ -55,6 +61,7 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
   const ready: WarmPort[] = await adopt(options);
   const waiters: Waiter[] = [];
   let filling: Promise<void> | undefined;
+  let trimming: NodeJS.Timeout | undefined;
   let closed = false;
 
   async function fill(): Promise<void> {
@@ -78,6 +85,18 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
     const waiter = waiters.shift();
     if (waiter === undefined) ready.push(port);
     else waiter.resolve(port);
+    if (ready.length > options.target) trimLater();
+  }
+
+  function trimLater(): void {
+    clearTimeout(trimming);
+    trimming = setTimeout(() => {
+      const surplus = ready.splice(options.target);
+      removePorts(
+        options,
+        surplus.map(({ name, ifIndex }) => ({ name, ifindex: ifIndex })),
+      ).catch((error: unknown) => options.report(asNetError(error, `remove ${surplus.length} spare ports`)));
+    }, options.surplusIdleMs ?? SURPLUS_IDLE_MS).unref();
   }
 
   /** Somebody may have unplugged a port that waited, and a switch that has started anew gives other numbers. */
@@ -118,6 +137,7 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
   }
 
   refill();
+  if (ready.length > options.target) trimLater();
   return {
     take: async ({ signal }) => {
       signal.throwIfAborted();
@@ -134,6 +154,7 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
     },
     [Symbol.asyncDispose]: async () => {
       closed = true;
+      clearTimeout(trimming);
       await filling;
     },
   };
@@ -229,7 +250,8 @@ interface Half {
 
 async function removePorts(options: PortPoolOptions, halves: readonly Half[]): Promise<void> {
   if (halves.length === 0) return;
-  await options.ports.apply({ put: new Map(), remove: new Set(halves.map(({ name }) => name)) });
+  const failures = await options.ports.apply({ put: new Map(), remove: new Set(halves.map(({ name }) => name)) });
+  for (const failure of failures.values()) options.report(failure); // the links go all the same, and ports without link at the next start
   using deleter = createLinkDeleter({ netns: options.netns });
   await deleter.deleteLinks(halves.flatMap(({ ifindex }) => ifindex ?? []));
 }
