@@ -163,8 +163,6 @@ async function compareRegularly({ runtime, settings, signal }: Service, base: Ti
     base.kick();
     runtime.flows.loop.kick({ full: true });
     runtime.infra.kick();
-    await runtime.limits.compare(runtime.flows.loop.done).catch((error: unknown) => {
-      if (!signal.aborted) runtime.log.warn({ error: asNetError(error, "compare bandwidth limits").message }, "limits");
-    });
+    runtime.limits.compare();
   }
 }

@@ -6,7 +6,7 @@ import { type Attachment, POD_ROLE } from "../attach/attachment.ts";
 import { startTicketLoop, type TicketLoop } from "../reconcile/ticket-loop.ts";
 import type { Changes, NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
-import { type LimitPlan, meterOf, NO_LIMITS, planLimits } from "./limit-plan.ts";
+import { type LimitPlan, meterIdOf, meterOf, NO_LIMITS, planLimits } from "./limit-plan.ts";
 import type { LimitMeans } from "./mechanism.ts";
 import type { MeterKeeper } from "./meters.ts";
 import type { PortLimiter } from "./port-limiter.ts";
@@ -223,7 +223,8 @@ export function startLimitKeeper(options: LimitKeeperOptions): LimitKeeper {
     },
     statuses: () => statuses,
     wantedMeter: (id) => {
-      for (const [key, { ofport }] of attachments()) if (ofport === id) return meterIn(planFor(key), ofport);
+      for (const [key, { ofport }] of attachments())
+        if (ofport !== undefined && meterIdOf(ofport) === id) return meterIn(planFor(key), ofport);
       return undefined;
     },
   };

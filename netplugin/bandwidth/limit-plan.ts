@@ -9,6 +9,7 @@ import type { Netprofile } from "../../state/kinds/netprofile.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
 import { type EgressMechanism, egressMechanism, ingressMechanism, type LimitMeans } from "./mechanism.ts";
+import { MeterUse, meterId } from "./meter-ids.ts";
 
 /** One direction as it is kept on this node. */
 export interface PlannedLimit<M> {
@@ -112,9 +113,9 @@ export function policingOf(limit: PlannedLimit<unknown>): Policing {
   return { rateKbitPerSecond: toKbit(limit.rateBitPerSecond), burstKbit: toKbit(limit.burstBits) };
 }
 
-/** A meter has the number of the OpenFlow port that it limits: there is nothing to allocate or to remember. */
+/** The meter of what comes in through that port. */
 export function meterIdOf(ofport: number): number {
-  return ofport;
+  return meterId(MeterUse.podEgress, ofport);
 }
 
 /** As the switch wants it, for what comes in through that port. */

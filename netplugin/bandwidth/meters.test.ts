@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import type { Meter, MeterMod } from "../../drivers/ovs/openflow/meter.ts";
 import { NetError } from "../../state/errors.ts";
+import { MeterUse, meterId } from "./meter-ids.ts";
 import { createMeterKeeper, metersOf } from "./meters.ts";
 
 const signal = new AbortController().signal;
@@ -32,7 +33,8 @@ function world(wanted: Map<number, Meter>) {
     },
     dumpMeters: async () => [...table.values()],
   });
-  const keeper = createMeterKeeper({ connection, wanted: (id) => wanted.get(id) });
+  const keeper = createMeterKeeper({ connection });
+  for (const use of [MeterUse.podEgress, MeterUse.newConnections]) keeper.provide(use, (id) => wanted.get(id));
   return { keeper, table, told };
 }
 
@@ -64,10 +66,34 @@ describe("meters", () => {
     const wanted = new Map([[1, meter(1)]]);
     const { keeper, table } = world(wanted);
     table.set(7, meter(7));
+    const orphan = meterId(MeterUse.sample, 1); // nobody speaks for this use
+    table.set(orphan, meter(orphan));
     await keeper.refresh(signal);
     await keeper.put([meter(1)], signal);
-    await keeper.removeUnwanted(signal);
+    await keeper.settleAll(new Map(), signal);
     expect([...table.keys()]).toEqual([1]);
+  });
+
+  it("stay while a flow names them, and go with the last one", async () => {
+    const wanted = new Map([[1, meter(1)]]);
+    const { keeper, table } = world(wanted);
+    const [first, second] = [flow(1), flow(1)];
+    await keeper.prepare([first, second], signal);
+    await keeper.settleAll(new Map(Object.entries({ first, second, other: flow() })), signal);
+    wanted.clear();
+    await keeper.settle({ put: new Map(), remove: new Map([["first", first]]) }, signal);
+    expect([...table.keys()]).toEqual([1]); // deleting it would delete the second flow, too
+    await keeper.settle({ put: new Map([["second", flow()]]), remove: new Map() }, signal);
+    expect([...table.keys()]).toEqual([]);
+  });
+
+  it("are not deleted when a flow names them anew", async () => {
+    const wanted = new Map([[1, meter(1)]]);
+    const { keeper, told } = world(wanted);
+    await keeper.prepare([flow(1)], signal);
+    await keeper.settle({ put: new Map([["a", flow(1)]]), remove: new Map() }, signal);
+    await keeper.settle({ put: new Map([["b", flow(1)]]), remove: new Map([["a", flow(1)]]) }, signal);
+    expect(told).toEqual(["meter-add 1"]);
   });
 
   it("are read anew after a refusal, so that the next attempt is right", async () => {

@@ -1,30 +1,45 @@
 import type { SwitchConnection } from "../../drivers/ovs/openflow/connection.ts";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import type { Meter, MeterMod } from "../../drivers/ovs/openflow/meter.ts";
+import { type MeterUse, meterUseOf } from "./meter-ids.ts";
 
 export interface MeterKeeperOptions {
   readonly connection: () => Pick<SwitchConnection, "meterMods" | "dumpMeters">;
-  /** The meter of a number, as it should be now; undefined when there should be none. */
-  readonly wanted: (id: number) => Meter | undefined;
 }
+
+/** The meter of a number, as it should be now; undefined when there should be none. */
+export type WantedMeter = (id: number) => Meter | undefined;
 
 /**
  * The meters of the integration bridge: all are ours. They cannot be part of a bundle, so they are made before the flows that name
  * them and deleted after those have gone (deleting a meter deletes its flows).
  */
 export interface MeterKeeper {
+  /** Who knows what meters of a use should be. A use that nobody speaks for has none. */
+  provide(use: MeterUse, wanted: WantedMeter): void;
   /** Makes the meters that the flows name, before they are installed. */
   prepare(flows: Iterable<Flow>, signal: AbortSignal): Promise<void>;
+  /** These flows have been installed and removed: meters that no flow names and nobody wants any more are deleted. */
+  settle(delta: SettledFlows, signal: AbortSignal): Promise<void>;
+  /** The same when these are all flows that there are. */
+  settleAll(flows: ReadonlyMap<string, Flow>, signal: AbortSignal): Promise<void>;
   /** Makes or changes these meters where they are not as wanted. */
   put(meters: readonly Meter[], signal: AbortSignal): Promise<void>;
   /** Reads what the switch has; until then it is taken to have nothing. */
   refresh(signal: AbortSignal): Promise<void>;
-  /** Deletes what nobody wants. */
-  removeUnwanted(signal: AbortSignal): Promise<void>;
+}
+
+/** By `flowKey`. */
+export interface SettledFlows {
+  readonly put: ReadonlyMap<string, Flow>;
+  readonly remove: ReadonlyMap<string, Flow>;
 }
 
 export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
+  const providers = new Map<number, WantedMeter>();
   let present = new Map<number, Meter>();
+  /** Meters that installed flows name, by `flowKey`: few flows name one. */
+  const named = new Map<string, readonly number[]>();
   let last: Promise<unknown> = Promise.resolve();
 
   /** One after the other: two callers must not both make a meter. Each ends within the connection's deadline. */
@@ -51,8 +66,26 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
     }
   }
 
-  async function removeNow(signal: AbortSignal): Promise<void> {
-    const ids = [...present.keys()].filter((id) => options.wanted(id) === undefined);
+  function wanted(id: number): Meter | undefined {
+    return providers.get(meterUseOf(id))?.(id);
+  }
+
+  /** Notes what the flows under these keys name now, and returns what they named before. */
+  function renamed(keys: Iterable<string>, flows: ReadonlyMap<string, Flow>): readonly number[] {
+    const earlier: number[] = [];
+    for (const key of keys) {
+      earlier.push(...(named.get(key) ?? []));
+      const flow = flows.get(key);
+      const ids = flow === undefined ? [] : metersOf([flow]);
+      if (ids.length > 0) named.set(key, ids);
+      else named.delete(key);
+    }
+    return earlier;
+  }
+
+  async function removeNow(candidates: Iterable<number>, signal: AbortSignal): Promise<void> {
+    const namedIds = new Set([...named.values()].flat());
+    const ids = [...candidates].filter((id) => present.has(id) && wanted(id) === undefined && !namedIds.has(id));
     if (ids.length === 0) return;
     for (const id of ids) present.delete(id);
     const mods: MeterMod[] = ids.map((id) => ({ kind: "meter-delete", id }));
@@ -60,9 +93,21 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
   }
 
   return {
+    provide: (use, source) => {
+      providers.set(use, source);
+    },
     prepare: async (flows, signal) => {
-      const meters = metersOf(flows).flatMap((id) => options.wanted(id) ?? []);
+      const meters = metersOf(flows).flatMap((id) => wanted(id) ?? []);
       if (meters.length > 0) await inTurn(() => putNow(meters, signal));
+    },
+    settle: async ({ put, remove }, signal) => {
+      const earlier = new Set([...renamed(remove.keys(), put), ...renamed(put.keys(), put)]);
+      if (earlier.size > 0) await inTurn(() => removeNow(earlier, signal));
+    },
+    settleAll: async (flows, signal) => {
+      named.clear();
+      renamed(flows.keys(), flows);
+      if (present.size > 0) await inTurn(() => removeNow(present.keys(), signal));
     },
     put: async (meters, signal) => {
       if (meters.length > 0) await inTurn(() => putNow(meters, signal));
@@ -71,7 +116,6 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
       inTurn(async () => {
         present = await readMeters(options, signal);
       }),
-    removeUnwanted: (signal) => inTurn(() => removeNow(signal)),
   };
 }
 

@@ -14,6 +14,7 @@ import type { NodeView } from "../view/node-view.ts";
 import { createReportTurns } from "./inspect.ts";
 import { type LimitKeeper, startLimitKeeper } from "./limit-keeper.ts";
 import type { LimitMeans } from "./mechanism.ts";
+import { MeterUse } from "./meter-ids.ts";
 import { createMeterKeeper, type MeterKeeper } from "./meters.ts";
 import { createPortLimiter } from "./port-limiter.ts";
 import { startTrafficSampler, type TrafficSampler } from "./traffic-sampler.ts";
@@ -41,8 +42,8 @@ export interface NodeLimits {
   /** Undefined until `setCapabilities`: before, nothing is limited and nothing is touched. */
   means(): LimitMeans | undefined;
   setCapabilities(capabilities: Capabilities): void;
-  /** Compares everything with the machine. Meters that no flow names any more go once `enforced` says that flows are up to date. */
-  compare(enforced: (signal: AbortSignal) => Promise<void>): Promise<void>;
+  /** Compares everything with the machine. Meters are compared with the flows. */
+  compare(): void;
   /** Resolves when all has ended, after the signal. */
   readonly ended: Promise<void>;
 }
@@ -54,10 +55,7 @@ const DEFAULT_MTU_BYTES = 1_500;
 export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
   const { driver, panel, view, attachments, signal, log } = options;
   let means: LimitMeans | undefined;
-  const meters = createMeterKeeper({
-    connection: driver.flowConnection.connection,
-    wanted: (id) => keeper.wantedMeter(id),
-  });
+  const meters = createMeterKeeper({ connection: driver.flowConnection.connection });
   const limiter = createPortLimiter({ ports: driver.ports, netlink: driver.netlink, panelNetlink: panel.netlink });
   const keeper = startLimitKeeper({
     limiter,
@@ -71,6 +69,7 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     log,
     signal,
   });
+  meters.provide(MeterUse.podEgress, keeper.wantedMeter);
   const traffic = startTrafficSampler({
     connection: driver.flowConnection.connection,
     limiter,
@@ -96,11 +95,7 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
       means = meansOf(driver, panel, capabilities);
       keeper.loop.kick({ full: true });
     },
-    compare: async (enforced) => {
-      keeper.loop.kick({ full: true });
-      await enforced(signal);
-      await meters.removeUnwanted(signal);
-    },
+    compare: () => keeper.loop.kick({ full: true }),
     ended: Promise.all([keeper.loop.ended, traffic.ended, ...watching]).then(() => {}),
   };
 }

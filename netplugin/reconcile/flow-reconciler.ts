@@ -17,8 +17,8 @@ import { compareFlows, type Drift } from "./flow-sync.ts";
 
 export interface FlowReconcilerOptions {
   readonly driver: FlowDriver;
-  /** Made before the flows that name them. */
-  readonly meters: Pick<MeterKeeper, "prepare" | "refresh">;
+  /** Made before the flows that name them, deleted after them. */
+  readonly meters: Pick<MeterKeeper, "prepare" | "refresh" | "settle" | "settleAll">;
   readonly generation: number;
   readonly log: Logger;
   readonly view: () => NodeView;
@@ -80,6 +80,7 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
     }
     await options.meters.prepare(delta.put.values(), signal);
     await options.driver.apply({ put: delta.put, remove }, { signal });
+    await options.meters.settle({ put: delta.put, remove }, signal);
     return remember(known, { put: delta.put, remove });
   }
 
@@ -92,6 +93,7 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
     driftExpected = false;
     await options.meters.prepare(wanted.values(), signal);
     await options.driver.apply(delta, { signal });
+    await options.meters.settleAll(wanted, signal);
     return wanted;
   }
 
