@@ -26,8 +26,12 @@ function fits(at: bigint, hostBits: number, last: bigint): boolean {
   return at % size === 0n && at + size - 1n <= last;
 }
 
-/** The prefix of an address as a key of a map: numbers for IPv4, which are far quicker than what 128 bits need. */
-export function prefixKey(family: AddressFamily, address: bigint, prefixLength: number): string | number {
-  const prefix = address >> BigInt(BITS[family] - prefixLength);
-  return family === 4 ? Number(prefix) : prefix.toString(36);
+/** The prefix of an address as a key of a map. IPv4 addresses are numbers here: far quicker than what 128 bits need. */
+export function prefixKey(address: number | bigint, prefixLength: number): string | number {
+  if (typeof address === "bigint") return (address >> BigInt(BITS[6] - prefixLength)).toString(36);
+  return prefixLength === 0 ? 0 : address >>> (BITS[4] - prefixLength);
+}
+
+export function prefixKeyOf(family: AddressFamily, address: bigint, prefixLength: number): string | number {
+  return prefixKey(family === 4 ? Number(address) : address, prefixLength);
 }

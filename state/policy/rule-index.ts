@@ -1,12 +1,22 @@
+import type { AddressFamily } from "../address.ts";
 import { mismatchOf, type SidePacket } from "./matching.ts";
-import { prefixesOf, prefixKey } from "./prefix.ts";
+import { prefixesOf, prefixKey, prefixKeyOf } from "./prefix.ts";
 import { compareRules, type ResolvedRule } from "./rule-match.ts";
 
 /** A rule and its place in the order of precedence: the lowest rank that matches decides. */
 interface Ranked {
   readonly rule: ResolvedRule;
   readonly rank: number;
+  /** Says nothing more than peer, protocol and port: where it has been found by all three it matches. */
+  readonly isPlain: boolean;
+  /** Undefined = any, or one that depends on the family. */
+  readonly protocol: number | undefined;
+  /** From the lowest to the highest of its ports; every port when it names none. */
+  readonly firstPort: number;
+  readonly lastPort: number;
 }
+
+const PORT_MAX = 0xffff;
 
 /** Rules of one peer by what they say of protocol and port; each list in ascending rank. */
 interface PortIndex {
@@ -23,9 +33,15 @@ interface PortIndex {
 export interface RuleIndex {
   readonly ruleCount: number;
   readonly byGroup: ReadonlyMap<number, PortIndex>;
-  /** Per length of prefix in use: prefix → rules. */
-  readonly byPrefix: ReadonlyMap<number, ReadonlyMap<string | number, PortIndex>>;
+  readonly byPrefix: Readonly<Record<AddressFamily, readonly PrefixIndex[]>>;
   readonly anyPeer: PortIndex;
+}
+
+/** The rules of one length of prefix. */
+interface PrefixIndex {
+  readonly prefixLength: number;
+  /** By `prefixKey`. */
+  readonly rules: Map<string | number, PortIndex>;
 }
 
 /** Lists of more ports than this are not looked up one by one. */
@@ -36,20 +52,30 @@ const RULES_PER_STEP = 200;
 
 /** Arranges rules; those that match nothing are left out. Yields now and then. */
 export function* indexRules(rules: readonly ResolvedRule[]): Generator<void, RuleIndex> {
-  const byGroup = new Map<number, PortIndex>();
-  const byPrefix = new Map<number, Map<string | number, PortIndex>>();
-  const anyPeer = emptyPortIndex();
+  const places: Places = { byGroup: new Map(), byPrefix: { 4: [], 6: [] }, anyPeer: emptyPortIndex() };
   const inForce = rules.filter((rule) => rule.unresolved === undefined).sort(compareRules);
   for (const [rank, rule] of inForce.entries()) {
-    for (const ports of placesOf(rule, { byGroup, byPrefix, anyPeer })) addToPorts(ports, { rule, rank });
+    const ranked = rankedRule(rule, rank);
+    for (const ports of placesOf(rule, places)) addToPorts(ports, ranked);
     if (rank % RULES_PER_STEP === RULES_PER_STEP - 1) yield;
   }
-  return { ruleCount: rules.length, byGroup, byPrefix, anyPeer };
+  return { ruleCount: rules.length, ...places };
+}
+
+function rankedRule(rule: ResolvedRule, rank: number): Ranked {
+  const protocol = typeof rule.protocol === "number" ? rule.protocol : undefined;
+  const firstPort = rule.ports[0]?.first ?? 0;
+  const lastPort = rule.ports.at(-1)?.last ?? PORT_MAX;
+  return { rule, rank, isPlain: isPlain(rule), protocol, firstPort, lastPort };
+}
+
+function isPlain({ ownAddresses, peerGroupId, peerRanges }: ResolvedRule): boolean {
+  return ownAddresses === undefined && (peerGroupId === undefined || peerRanges === undefined);
 }
 
 interface Places {
   readonly byGroup: Map<number, PortIndex>;
-  readonly byPrefix: Map<number, Map<string | number, PortIndex>>;
+  readonly byPrefix: Readonly<Record<AddressFamily, PrefixIndex[]>>;
   readonly anyPeer: PortIndex;
 }
 
@@ -62,21 +88,18 @@ function placesOf({ peerGroupId, peerRanges }: ResolvedRule, { byGroup, byPrefix
   if (peerRanges === undefined) return [anyPeer];
   return peerRanges.flatMap((range) =>
     prefixesOf(range).map(({ first, prefixLength }) => {
-      const ofLength = entryOf(
-        byPrefix,
-        lengthKey(range.family, prefixLength),
-        () => new Map<string | number, PortIndex>(),
-      );
-      return entryOf(ofLength, prefixKey(range.family, first, prefixLength), emptyPortIndex);
+      const { rules } = indexOfLength(byPrefix[range.family], prefixLength);
+      return entryOf(rules, prefixKeyOf(range.family, first, prefixLength), emptyPortIndex);
     }),
   );
 }
 
-/** Families are told apart by adding 1000 to the lengths of IPv6. */
-const IPV6_LENGTHS = 1_000;
-
-function lengthKey(family: 4 | 6, prefixLength: number): number {
-  return family === 4 ? prefixLength : IPV6_LENGTHS + prefixLength;
+function indexOfLength(indexes: PrefixIndex[], prefixLength: number): PrefixIndex {
+  const present = indexes.find((index) => index.prefixLength === prefixLength);
+  if (present !== undefined) return present;
+  const made: PrefixIndex = { prefixLength, rules: new Map() };
+  indexes.push(made);
+  return made;
 }
 
 function entryOf<K, V>(map: Map<K, V>, key: K, make: () => V): V {
@@ -108,10 +131,11 @@ export function decidingRule(index: RuleIndex, packet: SidePacket): ResolvedRule
   let best = bestOf(index.anyPeer, packet, undefined);
   const ofGroup = packet.peerGroupId === 0 ? undefined : index.byGroup.get(packet.peerGroupId);
   if (ofGroup !== undefined) best = bestOf(ofGroup, packet, best);
-  for (const [key, prefixes] of index.byPrefix) {
-    const prefixLength = key >= IPV6_LENGTHS ? key - IPV6_LENGTHS : key;
-    if (key >= IPV6_LENGTHS !== (packet.family === 6)) continue;
-    const ports = prefixes.get(prefixKey(packet.family, packet.peer, prefixLength));
+  const indexes = index.byPrefix[packet.family];
+  if (indexes.length === 0) return best?.rule;
+  const peer = packet.family === 4 ? Number(packet.peer) : packet.peer;
+  for (const { prefixLength, rules } of indexes) {
+    const ports = rules.get(prefixKey(peer, prefixLength));
     if (ports !== undefined) best = bestOf(ports, packet, best);
   }
   return best?.rule;
@@ -119,14 +143,30 @@ export function decidingRule(index: RuleIndex, packet: SidePacket): ResolvedRule
 
 function bestOf({ single, others }: PortIndex, packet: SidePacket, best: Ranked | undefined): Ranked | undefined {
   const { port, protocol } = packet;
-  const ofPort = port === undefined ? undefined : single.get(portKey(protocol, port));
-  const found = ofPort === undefined ? best : firstMatch(ofPort, packet, best);
+  const ofPort = port === undefined || single.size === 0 ? undefined : single.get(portKey(protocol, port));
+  const found = ofPort === undefined ? best : firstOfPort(ofPort, packet, best);
   return firstMatch(others, packet, found);
+}
+
+/** The rules have been found by peer, protocol and port. */
+function firstOfPort(list: readonly Ranked[], packet: SidePacket, best: Ranked | undefined): Ranked | undefined {
+  for (const ranked of list) {
+    if (best !== undefined && ranked.rank >= best.rank) return best;
+    if (ranked.isPlain || mismatchOf(ranked.rule, packet) === undefined) return ranked;
+  }
+  return best;
+}
+
+/** Told by its numbers alone, most rules of a list cannot match: what they say in full stays untouched. */
+function isElsewhere({ protocol, firstPort, lastPort }: Ranked, packet: SidePacket): boolean {
+  if (protocol !== undefined && protocol !== packet.protocol) return true;
+  return packet.port !== undefined && (packet.port < firstPort || packet.port > lastPort);
 }
 
 function firstMatch(list: readonly Ranked[], packet: SidePacket, best: Ranked | undefined): Ranked | undefined {
   for (const ranked of list) {
     if (best !== undefined && ranked.rank >= best.rank) return best;
+    if (isElsewhere(ranked, packet)) continue;
     if (mismatchOf(ranked.rule, packet) === undefined) return ranked;
   }
   return best;
