@@ -13,6 +13,8 @@ export interface Metrics {
   readonly heartbeatFailures: Counter;
   readonly limitRepairs: Counter;
   readonly announcements: Counter<"outcome">;
+  readonly connectionsFlushed: Counter<"reason">;
+  readonly connectionFailures: Counter;
 }
 
 export interface MetricSources {
@@ -77,6 +79,16 @@ export function createMetrics(sources: MetricSources): Metrics {
       labelNames: ["outcome"],
       registers,
     }),
+    connectionsFlushed: new Counter({
+      name: "contiv_netplugin_connections_flushed_total",
+      help: "Tracked connections forgotten because rules deny them by now (denied) or their endpoint has left (departed)",
+      labelNames: ["reason"],
+      registers,
+    }),
+    connectionFailures: counter(
+      "connection_failures_total",
+      "Looks at tracked connections that failed and were tried again",
+    ),
     limitRepairs: counter("limit_repairs_total", "Ports whose bandwidth limits were not as set and were repaired"),
     heartbeatFailures: counter("heartbeat_failures_total", "Heartbeats that reached no netmaster"),
   };

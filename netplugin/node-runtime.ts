@@ -70,7 +70,10 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     holder,
     attachments: machine.attachments,
     closePort: ports.close,
-    enforced: flows.loop.done,
+    enforced: async (caller) => {
+      await flows.loop.done(caller);
+      await flows.connections.settled(caller);
+    },
   });
   const infra = openInfra(options, { holder, machine, leases, report });
   let registered = false;
@@ -98,7 +101,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     [Symbol.asyncDispose]: async () => {
       await ports[Symbol.asyncDispose]();
       await pool[Symbol.asyncDispose]();
-      await flows.loop.ended;
+      await flows.ended;
       await infra.ended;
       await limits.ended;
       panel[Symbol.dispose]();

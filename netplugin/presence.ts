@@ -128,5 +128,10 @@ export function conditionsOf({ runtime }: Pick<PresenceOptions, "runtime">): Nod
     const message = `${failures.size} objects cannot be enforced here, first ${object}: ${reason}`;
     conditions.push({ type: "enforcement", status: "degraded", message });
   }
+  const unseen = runtime.flows.connections.failure();
+  if (unseen !== undefined) {
+    const message = `connections that are not allowed any more may go on while their sender is silent: ${unseen}`;
+    conditions.push({ type: "connections", status: "degraded", message });
+  }
   return [...conditions, ...runtime.infra.conditions(), ...bandwidthConditions(runtime.limits)];
 }

@@ -2,6 +2,7 @@ import { NetError } from "../../state/errors.ts";
 import type { CtTuple } from "./openflow/ct-flush.ts";
 import type { CallOptions } from "./openflow/limit.ts";
 import type { Unixctl } from "./unixctl.ts";
+import { unixctlLines } from "./unixctl-lines.ts";
 
 /** One connection that the datapath tracks. */
 export interface TrackedConnection {
@@ -40,6 +41,28 @@ export async function listConnections(
     .map(parseConnection);
 }
 
+export interface ConnectionQuery {
+  /** Of ovs-vswitchd (control-socket.ts). */
+  readonly socketPath: string;
+  readonly datapathType: "system" | "netdev";
+  /** All of them when absent. */
+  readonly zone?: number | undefined;
+}
+
+/** The datapath's connections, some at a time: there may be hundreds of thousands, and the event loop must not stand still meanwhile. */
+export async function* streamConnections(
+  { socketPath, datapathType, zone }: ConnectionQuery,
+  options: CallOptions = {},
+): AsyncGenerator<readonly TrackedConnection[]> {
+  const datapath = `${datapathType}@ovs-${datapathType}`;
+  const args = zone === undefined ? [datapath] : [datapath, `zone=${zone}`];
+  const command = { socketPath, command: "dpctl/dump-conntrack", args };
+  const limits = { timeoutMs: LIST_TIMEOUT_MS, ...options };
+  for await (const lines of unixctlLines(command, { ...limits, timeoutMs: limits.timeoutMs ?? LIST_TIMEOUT_MS })) {
+    yield lines.map(parseConnection);
+  }
+}
+
 /** A line of `ovs-appctl dpctl/dump-conntrack` (lib/ct-dpif.c, ct_dpif_format_entry). */
 export function parseConnection(line: string): TrackedConnection {
   const match = /^(\w+),orig=\(([^)]*)\),reply=\([^)]*\)(.*)$/.exec(line.trim());
@@ -50,10 +73,10 @@ export function parseConnection(line: string): TrackedConnection {
   const [src, dst] = [fields.get("src"), fields.get("dst")];
   if (!Number.isInteger(ipProto) || src === undefined || dst === undefined) throw unreadable(line);
   return {
-    zone: numberIn(rest, "zone"),
+    zone: numberIn(rest, ZONE),
     ipProto,
     orig: { src, dst, ...numbersOf(fields) },
-    mark: numberIn(rest, "mark"),
+    mark: numberIn(rest, MARK),
   };
 }
 
@@ -70,9 +93,12 @@ function numbersOf(fields: ReadonlyMap<string, string | undefined>): CtTuple {
   return Object.fromEntries(found);
 }
 
+const ZONE = /(?:^|,)zone=(\d+)/;
+const MARK = /(?:^|,)mark=(0x[0-9a-f]+|\d+)/;
+
 /** Zone 0 and mark 0 are not written. */
-function numberIn(text: string, name: string): number {
-  return Number(new RegExp(`(?:^|,)${name}=(0x[0-9a-f]+|\\d+)`).exec(text)?.[1] ?? 0);
+function numberIn(text: string, pattern: RegExp): number {
+  return Number(pattern.exec(text)?.[1] ?? 0);
 }
 
 function unreadable(line: string): NetError {

@@ -3,10 +3,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { listConnections, type TrackedConnection } from "../../drivers/ovs/conntrack.ts";
 import { connectSwitch } from "../../drivers/ovs/openflow/connection.ts";
 import { connectUnixctl } from "../../drivers/ovs/unixctl.ts";
+import { atOnce } from "../../state/policy/steps.ts";
 import { type FlowLab, startFlowLab } from "../../test/fakes/flow-lab.ts";
 import { ask, keepTalking, type LongTalk, serveEchoes } from "../../test/fakes/talk.ts";
 import { machineOf, worldView } from "../../test/fakes/world.ts";
-import { deniedConnections } from "./policy-connections.ts";
+import { connectionJudge } from "./policy-connections.ts";
 
 /**
  * Real packets through the policy flows of two nodes: clients c (n1) and c2 (n2), servers s (n1) and s2 (n2), and f (n1) without
@@ -145,9 +146,11 @@ describe.each(["vxlan", "vlan"])("%s", (encap) => {
     expect(await asked("c", "s", "udp 53")).toEqual(["echo", "echo"]);
     const dns = (all: readonly TrackedConnection[]) => all.filter(({ orig }) => orig.dstPort === 53);
     const before = await listConnections(control, { zone: 11 });
-    const denied = deniedConnections({ view, machine: machineOf("n1", {}) }, before);
+    const inquiry = { all: true, rules: [], moved: new Set(""), departed: new Set(""), isUrgent: true };
+    const judge = connectionJudge({ view, machine: machineOf("n1", {}) }, inquiry);
+    const denied = atOnce(judge.judge(before)).map(({ filter }) => filter);
     expect(denied.map(({ orig }) => orig)).toEqual(dns(before).map(({ orig }) => orig));
-    for (const filter of denied) await connection.ctFlush(filter);
+    await connection.ctFlush(denied);
     const after = await listConnections(control, { zone: 11 });
     expect(dns(after)).toEqual([]);
     expect(after.filter(({ ipProto }) => ipProto === 6).length).toBe(

@@ -1,4 +1,6 @@
 import type { Logger } from "pino";
+import { streamConnections } from "../../drivers/ovs/conntrack.ts";
+import { findControlSocket } from "../../drivers/ovs/control-socket.ts";
 import type { OpenOvsDriver } from "../../drivers/ovs/driver.ts";
 import { NetError } from "../../state/errors.ts";
 import type { Attachment } from "../attach/attachment.ts";
@@ -9,6 +11,7 @@ import type { NodeSettings } from "../settings.ts";
 import { objectId } from "../view/messages.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
 import { createAnnouncer } from "./announce.ts";
+import { type ConnectionKeeper, startConnectionKeeper } from "./connection-keeper.ts";
 import { createFlowReconciler, type FlowReconciler } from "./flow-reconciler.ts";
 import { startTicketLoop, type TicketLoop } from "./ticket-loop.ts";
 import { createTunnelWarmer } from "./tunnel-warmer.ts";
@@ -28,12 +31,15 @@ export interface FlowKeeperOptions {
 export interface FlowKeeper {
   readonly reconciler: FlowReconciler;
   readonly loop: TicketLoop;
+  readonly connections: Pick<ConnectionKeeper, "settled" | "failure">;
   /** Waits until the endpoint's flows are in the switch, behind a barrier; one that cannot be enforced is an error. */
   enforced(endpointKey: string, signal: AbortSignal): Promise<void>;
   /** Throws when the endpoint's flows are not in the switch. */
   check(attachment: Attachment): void;
-  /** Waits until what has left the view has left the switch. With the switch away there is nothing to wait for. */
+  /** Waits until what has left the view has left the switch, its connections too. With the switch away there is nothing to wait for. */
   withdrawn(signal: AbortSignal): Promise<void>;
+  /** Resolves when all has ended, after the signal. */
+  readonly ended: Promise<void>;
 }
 
 export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
@@ -41,10 +47,12 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
   const reconciler = openReconciler(options);
   const announcer = openAnnouncer(options, reconciler);
   const warmer = openWarmer(options);
+  const connections = openConnectionKeeper(options);
   const loop = startTicketLoop({
     work: async (full, signal) => {
       const end = options.metrics().flowRounds.startTimer({ kind: full ? "full" : "change" });
-      await reconciler.reconcile(full, signal);
+      const step = await reconciler.reconcile(full, signal);
+      if (step !== undefined) connections.look(step, step.changes);
       announcer.look();
       warmer.look();
       end();
@@ -69,6 +77,7 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
   return {
     reconciler,
     loop,
+    connections,
     enforced: async (endpointKey, signal) => {
       await loop.done(signal);
       const id = objectId("endpoint", endpointKey);
@@ -81,8 +90,11 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
       throw new NetError("UNAVAILABLE", "The pod's flows are not in the switch (yet)");
     },
     withdrawn: async (signal) => {
-      if (holder.view().complete && driver.connected) await loop.done(signal);
+      if (!holder.view().complete || !driver.connected) return;
+      await loop.done(signal);
+      await connections.settled(signal);
     },
+    ended: Promise.all([loop.ended, connections.ended]).then(() => {}),
   };
 }
 
@@ -132,5 +144,25 @@ function openWarmer({ driver, holder, machine, log, signal }: FlowKeeperOptions)
     send: (packet, caller) => driver.flowConnection.connection().packetOut(packet, { signal: caller }),
     signal,
     report: (error) => log.debug({ code: error.code, error: error.message }, "tunnel"),
+  });
+}
+
+function openConnectionKeeper({ driver, settings, metrics, log, signal }: FlowKeeperOptions): ConnectionKeeper {
+  const { datapathType } = driver;
+  return startConnectionKeeper({
+    list: async function* (zone, caller) {
+      const socketPath = await findControlSocket(settings.ovsRunDirectory);
+      yield* streamConnections({ socketPath, datapathType, zone }, { signal: caller });
+    },
+    forget: (filters, caller) => driver.flowConnection.connection().ctFlush(filters, { signal: caller }),
+    onForgotten: (reason, count) => {
+      metrics().connectionsFlushed.inc({ reason }, count);
+      log.info({ reason, count }, "connections forgotten");
+    },
+    signal,
+    report: (error) => {
+      metrics().connectionFailures.inc();
+      log.warn({ code: error.code, error: error.message }, "cannot look at connections; trying again");
+    },
   });
 }

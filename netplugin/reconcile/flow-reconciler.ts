@@ -27,12 +27,19 @@ export interface FlowReconcilerOptions {
   readonly onDrift: (drift: Drift) => void;
 }
 
+/** What the switch enforces, and what differs from the last time that this was known. */
+export interface EnforcedStep {
+  readonly view: NodeView;
+  readonly machine: Machine;
+  readonly changes: Changes;
+}
+
 /** Keeps the switch's flows equal to what the view asks for. */
 export interface FlowReconciler {
   /** Objects that differ since the last round. */
   touch(changes: Changes): void;
-  /** One round; `full` compares everything with what the switch really has. */
-  reconcile(full: boolean, signal: AbortSignal): Promise<void>;
+  /** One round; `full` compares everything with what the switch really has. Says what the switch enforces now, if that is known. */
+  reconcile(full: boolean, signal: AbortSignal): Promise<EnforcedStep | undefined>;
   /** The switch has started anew: what is missing now is no drift. */
   expectLoss(): void;
   readonly flowCount: number;
@@ -57,16 +64,19 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
   let installed: ReadonlyMap<string, Flow> | undefined;
   let driftExpected = true;
   let enforcedRevision = 0n;
+  /** Since the last round that has succeeded. */
+  let unenforced: Changes = NO_CHANGES;
 
-  async function advance(): Promise<FlowSetStep & { readonly view: NodeView }> {
-    const view = options.view();
+  async function advance(): Promise<FlowSetStep & Pick<EnforcedStep, "view" | "machine">> {
+    const [view, machine] = [options.view(), options.machine()];
     const changes = touched;
     touched = NO_CHANGES;
-    const slices = updateFlowSetInSlices(set, { view, changes, machine: options.machine() });
+    unenforced = mergeChanges(unenforced, changes);
+    const slices = updateFlowSetInSlices(set, { view, changes, machine });
     for (let slice = slices.next(); ; slice = slices.next()) {
       if (slice.done === true) {
         set = slice.value.set;
-        return { ...slice.value, view };
+        return { ...slice.value, view, machine };
       }
       await nextTurn();
     }
@@ -121,12 +131,15 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
       touched = mergeChanges(touched, changes);
     },
     reconcile: async (full, signal) => {
-      if (!options.view().complete) return; // what is in the switch stays: before the first complete view nothing is known
-      const { delta, view } = await advance();
+      if (!options.view().complete) return undefined; // what is in the switch stays: nothing is known yet
+      const { delta, view, machine } = await advance();
       const known = installed;
       installed = undefined; // unknown, should the bundle fail
       installed = full || known === undefined ? await applyAll(signal) : await applyStep(delta, known, signal);
       enforcedRevision = view.revision;
+      const changes = unenforced;
+      unenforced = NO_CHANGES;
+      return { view, machine, changes };
     },
     expectLoss: () => {
       driftExpected = true;

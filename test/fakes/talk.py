@@ -3,6 +3,8 @@
 talk.py serve PORT...             echoes TCP and UDP on these ports until killed; says "ready"
 talk.py ask tcp|udp HOST PORT [SIZE]   sends SIZE bytes once; says "echo", "refused" or "silent"
 talk.py keep HOST PORT            one TCP connection, a number every 10 ms; says each number that comes back
+talk.py pour PORT...              answers each UDP datagram with numbers, one every 10 ms, without end; says "ready"
+talk.py drink HOST PORT           one UDP datagram, then silence; says each number that comes
 """
 import select
 import socket
@@ -82,11 +84,42 @@ def keep(host, port):
                         print(line.decode(), flush=True)
 
 
+def pour(ports):
+    sockets = []
+    for port in ports:
+        datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagram.bind(("", port))
+        sockets.append(datagram)
+    print("ready", flush=True)
+    drinkers, number = set(), 0
+    while True:
+        for readable in select.select(sockets, [], [], KEEP_INTERVAL_S)[0]:
+            drinkers.add((readable, readable.recvfrom(65535)[1]))
+        number += 1
+        for datagram, address in drinkers:
+            try:
+                datagram.sendto(b"%d\n" % number, address)
+            except OSError:
+                pass  # the drinker has gone
+
+
+def drink(host, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+        datagram.connect((host, port))
+        datagram.send(b"please")
+        while True:
+            print(datagram.recv(65535).decode().strip(), flush=True)
+
+
 command, *rest = sys.argv[1:]
 if command == "serve":
     serve([int(port) for port in rest])
 elif command == "ask":
     protocol, host, port, *size = rest
     print(ask(protocol, host, int(port), int(size[0]) if size else 5))
+elif command == "pour":
+    pour([int(port) for port in rest])
+elif command == "drink":
+    drink(rest[0], int(rest[1]))
 else:
     keep(rest[0], int(rest[1]))

@@ -3,7 +3,7 @@ import { type BundleOptions, runBundle, runMods } from "./bundle.ts";
 import { putBytes, type Writer } from "./bytes.ts";
 import { type Channel, createChannel, endChannel, post, takeXids } from "./channel.ts";
 import { type CtFilter, putCtFlush } from "./ct-flush.ts";
-import { barrier, multipart, request, tell } from "./exchange.ts";
+import { barrier, multipart, request, tell, tellAll } from "./exchange.ts";
 import type { Flow, FlowFilter, FlowMod, FlowStats, Port } from "./flow.ts";
 import type { FlowCount } from "./flow-count.ts";
 import type { Group, GroupMod, GroupStats } from "./group.ts";
@@ -59,8 +59,8 @@ export interface SwitchConnection extends AsyncDisposable {
   meterFeatures(options?: CallOptions): Promise<MeterFeatures>;
   portDesc(port?: Port, options?: CallOptions): Promise<PortDescription[]>;
   portStats(port?: Port, options?: CallOptions): Promise<PortStats[]>;
-  /** Forgets conntrack entries: all when the filter is empty. */
-  ctFlush(filter: CtFilter, options?: CallOptions): Promise<void>;
+  /** Forgets conntrack entries that a filter describes: all when it is empty. One barrier for any number of filters. */
+  ctFlush(filters: CtFilter | readonly CtFilter[], options?: CallOptions): Promise<void>;
   /** Resolves once the switch has acted on it. */
   packetOut(packet: PacketOut, options?: CallOptions): Promise<void>;
   /** Lets a paused packet go on through the pipeline. */
@@ -150,9 +150,10 @@ function connectionOf(channel: Channel): SwitchConnection {
     portDesc: (port, options) => multipart(channel, portsPart(port), within(`list ports of ${name}`, options)),
     portStats: (port, options) =>
       multipart(channel, portStatsPart(port), within(`read port counters of ${name}`, options)),
-    ctFlush: (filter, options) => {
+    ctFlush: (filters, options) => {
       const limit = within(`flush connections of ${name}`, options);
-      return tell(channel, OFPT.experimenter, (out) => putCtFlush(out, filter), limit);
+      const puts = [filters].flat().map((filter) => (out: Writer) => putCtFlush(out, filter));
+      return tellAll(channel, OFPT.experimenter, puts, limit);
     },
     packetOut: (packet, options) => {
       const limit = within(`send a packet through ${name}`, options);

@@ -150,8 +150,17 @@ export function throwFirst(errors: Burst["errors"], doing: string, describe: (in
 }
 
 /** Sends one message that has no answer of its own, and waits until the switch has acted on it. */
-export async function tell(channel: Channel, type: number, putBody: PutBody, limit: Limit): Promise<void> {
-  using burst = await sendBurst(channel, 1, (writer, _index, xid) => putMessage(writer, type, xid, putBody), limit);
+export function tell(channel: Channel, type: number, putBody: PutBody, limit: Limit): Promise<void> {
+  return tellAll(channel, type, [putBody], limit);
+}
+
+/** The same for several messages of a type; the first refused one is thrown. */
+export async function tellAll(channel: Channel, type: number, puts: readonly PutBody[], limit: Limit): Promise<void> {
+  const put: PutNumbered = (writer, index, xid) => {
+    const putBody = puts[index];
+    if (putBody !== undefined) putMessage(writer, type, xid, putBody);
+  };
+  using burst = await sendBurst(channel, puts.length, put, limit);
   await barrier(channel, limit);
   for (const error of burst.errors.values()) throw rejected(limit.doing, error);
 }

@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ovsRunDirectory } from "../../deploy/cluster/components.ts";
+import { podNetns } from "../../deploy/cluster/underlay.ts";
+import { drinkNumbers, type LongTalk, pourNumbers } from "../fakes/talk.ts";
+import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
+
+/**
+ * Connections whose permission has gone, on one node. `server` (group `server`) takes UDP 9000 to 9002, each by a rule of its own;
+ * `client` (group `client`) takes nothing, so what it gets are replies.
+ */
+let world: TestCluster;
+
+const TENANT = "flow";
+const PORTS = [9_000, 9_001, 9_002];
+/** What the issue asks for. */
+const END_WITHIN_MS = 1_000;
+const cleanups: AsyncDisposable[] = [];
+
+beforeAll(async () => {
+  world = await startTestCluster({ nodes: 1 });
+  const { rest } = world;
+  await rest.post(`/api/v1/tenants/${TENANT}/`, { tenantName: TENANT });
+  const network = { tenantName: TENANT, networkName: "n", encap: "vxlan", subnet: "10.83.0.0/24" };
+  await rest.post(`/api/v1/networks/${TENANT}:n/`, network);
+  for (const name of ["client", "server"]) {
+    await rest.post(`/api/v1/policys/${TENANT}:${name}/`, { tenantName: TENANT, policyName: name });
+    await rule(name, "closed", { action: "deny" });
+    const group = { tenantName: TENANT, groupName: name, networkName: "n", policies: [name] };
+    await rest.post(`/api/v1/endpointGroups/${TENANT}:${name}/`, group);
+  }
+  for (const port of PORTS) await rule("server", `udp${port}`, { protocol: "udp", port, priority: 10 });
+  for (const pod of ["client", "server"]) {
+    await world.addPod(pod, 1, { tenant: TENANT, network: "n", group: pod });
+  }
+  cleanups.push(await pourNumbers(netnsOf("server"), PORTS));
+});
+
+afterAll(async () => {
+  for (const cleanup of cleanups) await cleanup[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
+
+const netnsOf = (pod: string) => podNetns(world.cluster.layout.underlay, pod);
+const addressOf = async (pod: string) => (await world.addresses(pod))[0]?.split("/")[0] ?? "";
+const rulePath = (policy: string, ruleId: string) => `/api/v1/rules/${TENANT}:${policy}:${ruleId}/`;
+
+async function rule(policyName: string, ruleId: string, members: object): Promise<void> {
+  const common = { tenantName: TENANT, policyName, ruleId, direction: "in", action: "allow" };
+  await world.rest.post(rulePath(policyName, ruleId), { ...common, ...members });
+}
+
+async function drink(port: number): Promise<LongTalk> {
+  const talk = await drinkNumbers(netnsOf("client"), await addressOf("server"), port);
+  cleanups.push(talk);
+  return talk;
+}
+
+async function metric(name: string): Promise<number> {
+  const { stdout } = await world.onNode(1, ["curl", "-s", "http://127.0.0.1:9090/metrics"]);
+  return Number(new RegExp(`^${name.replace(/[{}]/g, "\\$&")} (\\S+)$`, "m").exec(stdout)?.[1] ?? Number.NaN);
+}
+
+function appctl(...args: readonly string[]) {
+  return world.onNode(1, ["ovs-appctl", "-t", `${ovsRunDirectory(world.cluster.layout, 1)}/ovs-vswitchd.ctl`, ...args]);
+}
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Waits until nothing has come for a while; says when the last number came. */
+async function lastNumberMs({ numbers }: LongTalk, quietMs: number): Promise<number> {
+  const endMs = performance.now() + 30_000;
+  let [count, changedMs] = [numbers.length, performance.now()];
+  while (performance.now() < changedMs + quietMs) {
+    if (performance.now() > endMs) throw new Error("The numbers do not end");
+    await pause(5);
+    if (numbers.length !== count) [count, changedMs] = [numbers.length, performance.now()];
+  }
+  return changedMs;
+}
+
+describe("a connection of which only replies are under way", () => {
+  it("ends within a second when its rule goes, and others lose nothing", async () => {
+    const [doomed, other] = [await drink(9_000), await drink(9_001)];
+    const heardBefore = doomed.numbers.length;
+    await eventually(
+      "numbers come",
+      async () => doomed.numbers.length,
+      (count) => count > heardBefore + 20,
+    );
+    await world.rest.delete(rulePath("server", "udp9000"));
+    const goneMs = performance.now();
+    const heard = other.numbers.length;
+    const endedAfterMs = (await lastNumberMs(doomed, 1_000)) - goneMs;
+    process.stdout.write(`rule gone → last reply: ${Math.round(endedAfterMs)} ms\n`);
+    expect(endedAfterMs).toBeLessThan(END_WITHIN_MS);
+    expect(other.numbers.length).toBeGreaterThan(heard + 50);
+    const steps = other.numbers.slice(1).map((number, index) => number - (other.numbers[index] ?? 0));
+    expect(new Set(steps)).toEqual(new Set([1]));
+    expect(await metric('contiv_netplugin_connections_flushed_total{reason="denied"}')).toBe(1);
+  });
+
+  it("goes on when an unrelated rule goes", async () => {
+    const talk = await drink(9_002);
+    const flushed = await metric('contiv_netplugin_connections_flushed_total{reason="denied"}');
+    await world.rest.delete(rulePath("server", "udp9001"));
+    await eventually(
+      "the other connection has been forgotten",
+      () => metric('contiv_netplugin_connections_flushed_total{reason="denied"}'),
+      (count) => count > flushed,
+    );
+    const heard = talk.numbers.length;
+    await eventually(
+      "numbers come",
+      async () => talk.numbers.length,
+      (count) => count > heard + 50,
+    );
+  });
+
+  it("leaves nothing behind when an end of it leaves", async () => {
+    const address = await addressOf("client");
+    expect((await appctl("dpctl/dump-conntrack")).stdout).toContain(`orig=(src=${address},`);
+    await world.removePod("client");
+    const { stdout } = await appctl("dpctl/dump-conntrack");
+    expect(stdout).not.toContain(`orig=(src=${address},`); // what the server goes on to send begins anew
+  });
+});
