@@ -55,6 +55,7 @@ function renderEnd({ place, address, network, endpoint, isAssumed }: End): Rende
 }
 
 /** A group can have ten thousand rules. */
-function renderSide({ allowed, endpoint, group, summary, decidedBy, rules }: SideExplanation): StreamedObject {
-  return new StreamedObject({ allowed, summary, endpoint, group, decidedBy, rules: new StreamedList(rules) });
+function renderSide({ rules, ...side }: SideExplanation): StreamedObject {
+  const { allowed, summary, endpoint, group, decidedBy, loggedBy } = side;
+  return new StreamedObject({ allowed, summary, endpoint, group, decidedBy, loggedBy, rules: new StreamedList(rules) });
 }

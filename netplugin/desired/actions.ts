@@ -26,6 +26,9 @@ export const ArpOp = { request: 1, reply: 2 } as const;
 /** Broadcast and multicast: the group bit (IEEE 802.3 §3.2.3). */
 export const GROUP_MAC = "01:00:00:00:00:00/01:00:00:00:00:00";
 
+/** Everything else. */
+export const UNICAST_MAC = "00:00:00:00:00:00/01:00:00:00:00:00";
+
 export const EtherType = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
 
 /** Neighbour solicitations; ND options can be matched only where the code is 0 too. */

@@ -22,6 +22,7 @@ import {
 } from "./context.ts";
 import { Flag, GATEWAY_MAC, hasFlags, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
 import { policyBaseFlows } from "./policy-base.ts";
+import { sampleFlows } from "./policy-log.ts";
 import { hasPolicies, policyScope } from "./policy-scope.ts";
 
 /** ND option types (RFC 4861 §4.6). */
@@ -43,6 +44,7 @@ export function baseFlows(context: FlowContext): OwnedFlows {
     ...ndAnswers(),
     ...routerGuards(context),
     ...(hasPolicies(policyScope(context)) ? policyBaseFlows() : []),
+    ...sampleFlows(context),
     outputFlow(),
   ];
   return { flows: own(context, BASE_OWNER, drafts), failure: undefined };

@@ -1,5 +1,6 @@
 import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { Maskable } from "../../drivers/ovs/openflow/flow.ts";
+import type { Rule } from "../../state/kinds/rule.ts";
 
 /** Tables of the integration bridge; docs/pipeline.md is their map. 30 to 75 are the policy engine's: what no policy concerns passes from 30 to 80. */
 export const Table = {
@@ -14,8 +15,10 @@ export const Table = {
   conntrack: 30,
   connection: 31,
   destinationGroup: 40,
+  outLog: 45,
   outRules: 50,
   receiver: 55,
+  inLog: 58,
   inRules: 60,
   commit: 70,
   denied: 75,
@@ -45,6 +48,9 @@ export const Register = {
   zone: "reg12",
   /** Of a first fragment: bit 31, protocol (bits 16 to 23) and destination port (0 to 15), see `firstFragment`. */
   fragment: "reg13",
+  /** What the log rules of the sender and of the receiver say of the packet: `LogMark`. */
+  outLog: "reg14",
+  inLog: "reg15",
 } as const;
 
 /** Bits of `Register.flags`: where the packet came from (exactly one of the first four), and what has happened to it. */
@@ -76,6 +82,7 @@ export const Priority = {
   rules: { neighbourDiscovery: 3_000, lowest: 1_000 },
   receiver: { endpoint: 100 },
   commit: {
+    logged: 400,
     delivering: 300,
     groupFragment: 210,
     group: 200,
@@ -86,7 +93,7 @@ export const Priority = {
     other: 70,
     fragment: 60,
   },
-  denied: { established: 100 },
+  denied: { logged: 200, established: 100 },
   route: { gatewayEcho: 300, linkLocal: 200, endpoint: 100, unroutable: 10 },
   /** The group flow (broadcast and multicast) is below endpoints only for order's sake: their MACs are unicast. */
   switch: { endpoint: 100, group: 50, routedUnknown: 30, unknown: 20 },
@@ -123,8 +130,17 @@ export function parseCookie(cookie: bigint): CookieParts | undefined {
   return { generation: Number((cookie >> COOKIE_GENERATION_SHIFT) & 0xffffn), ownerId: Number(cookie & 0xffffffffn) };
 }
 
+/** Bits of `Register.outLog` and `Register.inLog`; below them the rule's number without its kind (`ownerIdOf`). */
+export const LogMark = {
+  /** A log rule matches: the packet is to be told of. */
+  logged: 0x80000000,
+  /** The rules of this side are asked on this node. */
+  asked: 0x40000000,
+  rule: 0x0fffffff,
+} as const;
+
 /** Priority of a rule's flows: higher rule priorities first, deny before allow among equals. */
-export function rulePriority(priority: number, action: "allow" | "deny"): number {
+export function rulePriority(priority: number, action: Rule["action"]): number {
   return Priority.rules.lowest + priority * 2 + (action === "deny" ? 1 : 0);
 }
 

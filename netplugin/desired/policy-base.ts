@@ -3,6 +3,7 @@ import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import { IpProtocol, NEIGHBOUR_DISCOVERY_TYPES } from "../../state/policy/protocol.ts";
 import { EtherType, GROUP_MAC, setField } from "./actions.ts";
 import type { FlowDraft } from "./context.ts";
+import { unlogged } from "./policy-log.ts";
 import {
   ConnectionMark,
   Flag,
@@ -87,13 +88,13 @@ function fragments(): FlowDraft[] {
 function ways(): FlowDraft[] {
   const pairs = [
     [Table.connection, Table.destinationGroup],
-    [Table.destinationGroup, Table.outRules],
+    [Table.destinationGroup, Table.outLog],
     [Table.outRules, Table.receiver],
     [Table.receiver, Table.commit],
     [Table.inRules, Table.commit],
     [Table.commit, Table.route],
   ] as const;
-  return pairs.map(([table, goto]) => ({ table, priority: Priority.miss, match: {}, goto }));
+  return [...pairs.map(([table, goto]) => ({ table, priority: Priority.miss, match: {}, goto })), ...unlogged()];
 }
 
 const PORT_OF_CONNECTION: Action = {

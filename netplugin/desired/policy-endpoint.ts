@@ -76,7 +76,7 @@ function membership({ view, place, side, groupId }: Membership): FlowDraft[] {
     priority: isSource ? Priority.sourceGroup.member : Priority.destinationGroup.member,
     match,
     actions: [setField(isSource ? Register.sourceGroupId : Register.destinationGroupId, groupId)],
-    goto: isSource ? Table.neighbour : Table.outRules,
+    goto: isSource ? Table.neighbour : Table.outLog,
   }));
 }
 
@@ -132,7 +132,7 @@ function judgedFlows(context: FlowContext, place: Place, ruleset: number): FlowD
     ...receivers.map((match) => ({
       ...{ table: Table.receiver, priority: Priority.receiver.endpoint, match },
       actions: [setField(Register.ruleset, ruleset)],
-      goto: Table.inRules,
+      goto: Table.inLog,
     })),
   ];
 }
@@ -156,6 +156,6 @@ function deliver(ofport: number, ruleset: number): Action[] {
   return [
     setField(Register.outputPort, ofport),
     setField(Register.ruleset, ruleset),
-    { kind: "resubmit", table: Table.inRules },
+    { kind: "resubmit", table: Table.inLog },
   ];
 }

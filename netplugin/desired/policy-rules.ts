@@ -4,6 +4,7 @@ import { objectId } from "../view/messages.ts";
 import { policyWorldOf } from "../view/policy-world.ts";
 import { type FlowContext, type FlowDraft, NO_FLOWS, type OwnedFlows, own } from "./context.ts";
 import { Register, rulePriority, Table } from "./pipeline.ts";
+import { loggingOutcome, whyNotLogging } from "./policy-log.ts";
 import { ruleMatches } from "./policy-matches.ts";
 import { policyScope } from "./policy-scope.ts";
 
@@ -14,7 +15,9 @@ export function ruleFlows(context: FlowContext, record: RuleRecord): OwnedFlows 
   if (rulesets.length === 0) return NO_FLOWS;
   const rule = resolveRule(policyWorldOf(context.view), record);
   if (rule.unresolved !== undefined) return { flows: [], failure: `It matches nothing, because ${rule.unresolved}` };
-  const outcome = outcomeOf(rule);
+  const failure = rule.action === "log" ? whyNotLogging(context.machine) : undefined;
+  if (failure !== undefined) return { flows: [], failure };
+  const outcome = rule.action === "log" ? loggingOutcome(rule) : outcomeOf(rule);
   const matches = ruleMatches(rule);
   const drafts = rulesets.flatMap((ruleset) =>
     matches.map((match) => ({ ...outcome, match: { [Register.ruleset]: ruleset, ...match } })),

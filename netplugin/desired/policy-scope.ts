@@ -3,7 +3,7 @@ import { groupFault, policyKeysOf } from "../../state/policy/group-rules.ts";
 import { parseRule } from "../../state/policy/rule-match.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { policyWorldOf } from "../view/policy-world.ts";
-import { endpointsOfNode, networkOf, recordOf, rulesNamingGroup, settingsOf } from "../view/query.ts";
+import { endpointsOfNode, hasLogRules, networkOf, recordOf, rulesNamingGroup, settingsOf } from "../view/query.ts";
 import type { FlowContext } from "./context.ts";
 
 /** A group that has endpoints on this node, and policies (or a fault: then its endpoints are closed). */
@@ -26,6 +26,8 @@ export interface PolicyScope {
   readonly groups: ReadonlyMap<string, LocalGroup>;
   /** Policy → rulesets that hold it → domains (`domainOf`) in which endpoints of this node have it. */
   readonly uses: ReadonlyMap<string, ReadonlyMap<number, ReadonlySet<string>>>;
+  /** Does any of these policies have log rules? */
+  readonly isLogged: boolean;
   /** Answers of `isNamed`. */
   readonly named: Map<string, boolean>;
 }
@@ -71,7 +73,8 @@ function findScope(view: NodeView, nodeName: string): PolicyScope {
     const ruleset = fault === undefined ? (lowest.get(policyKeys.join(" ")) ?? 0) : 0;
     groups.set(ref, { policyKeys, fault, ruleset, endpoints });
   }
-  return { groups, uses: findUses(view, groups), named: new Map() };
+  const uses = findUses(view, groups);
+  return { groups, uses, isLogged: [...uses.keys()].some((key) => hasLogRules(view, key)), named: new Map() };
 }
 
 function findGroups(view: NodeView, nodeName: string): Map<string, Found> {

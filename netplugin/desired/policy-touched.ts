@@ -31,7 +31,8 @@ interface PolicyStep {
 export function touchPolicies(step: Step, changes: Changes): void {
   const scopes = [policyScope(step.before), policyScope(step.after)] as const;
   if (!scopes.some(hasPolicies)) return;
-  if (hasPolicies(scopes[0]) !== hasPolicies(scopes[1])) addOwner(step.owners, { kind: "base", key: "" });
+  const isOtherBase = hasPolicies(scopes[0]) !== hasPolicies(scopes[1]) || scopes[0].isLogged !== scopes[1].isLogged;
+  if (isOtherBase) addOwner(step.owners, { kind: "base", key: "" });
   const views = [step.before.view, step.after.view] as const;
   const policies: PolicyStep = { step, views, scopes, peers: new Set() };
   touchChanged(policies, changes);

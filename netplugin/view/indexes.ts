@@ -16,6 +16,7 @@ export type IndexName =
   | "networkById"
   | "networksByTenant"
   | "rulesByPolicy"
+  | "logRulesByPolicy"
   | "rulesByPeerGroup"
   | "rulesByPeerNetwork";
 
@@ -28,6 +29,7 @@ export const INDEX_NAMES: readonly IndexName[] = [
   "networkById",
   "networksByTenant",
   "rulesByPolicy",
+  "logRulesByPolicy",
   "rulesByPeerGroup",
   "rulesByPeerNetwork",
 ];
@@ -91,6 +93,9 @@ function ruleEntries({ key, config }: RuleRecord): IndexEntry[] {
   const group = direction === "in" ? config.fromEndpointGroup : config.toEndpointGroup;
   const network = direction === "in" ? config.fromNetwork : config.toNetwork;
   const entries: IndexEntry[] = [{ index: "rulesByPolicy", entry: indexPrefix(ofTenant(policyName)) + key }];
+  if (config.action === "log") {
+    entries.push({ index: "logRulesByPolicy", entry: indexPrefix(ofTenant(policyName)) + key });
+  }
   if (group !== "") entries.push({ index: "rulesByPeerGroup", entry: indexPrefix(ofTenant(group), direction) + key });
   if (network !== "") entries.push({ index: "rulesByPeerNetwork", entry: indexPrefix(ofTenant(network)) + key });
   return entries;

@@ -71,6 +71,15 @@ export function rulesOfPolicy(view: NodeView, policyKey: string): Generator<Rule
   return indexed(view, { index: "rulesByPolicy", kind: "rule", prefix: indexPrefix(policyKey) });
 }
 
+export function hasLogRules(view: NodeView, policyKey: string): boolean {
+  return !indexed(view, { index: "logRulesByPolicy", kind: "rule", prefix: indexPrefix(policyKey) }).next().done;
+}
+
+/** Log rules of all policies. */
+export function logRules(view: NodeView): Generator<RuleRecord> {
+  return indexed(view, { index: "logRulesByPolicy", kind: "rule", prefix: "" });
+}
+
 /** Rules of one direction that name the group as their peer, whether or not it exists. */
 export function rulesNamingGroup(view: NodeView, groupKey: string, direction: "in" | "out"): Generator<RuleRecord> {
   return indexed(view, { index: "rulesByPeerGroup", kind: "rule", prefix: indexPrefix(groupKey, direction) });

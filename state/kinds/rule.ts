@@ -12,14 +12,15 @@ const RuleAddress = checkedText(64, (text) => text === "" || parseRuleAddress(te
 
 /**
  * What the admin says of a policy rule (contract §6.5). `port` 0 and empty strings mean "any". Beyond the contract: `portEnd` makes
- * `port` the first of a range, `ports` lists several ports instead of one.
+ * `port` the first of a range, `ports` lists several ports instead of one; action `log` decides nothing, what it matches is told in the
+ * node's log.
  */
 export const Rule = z.object({
   tenantName: Name,
   policyName: Name,
   ruleId: Name,
   direction: z.enum(["in", "out"]),
-  action: z.enum(["allow", "deny"]),
+  action: z.enum(["allow", "deny", "log"]),
   priority: z.int().min(0).max(100).default(1),
   protocol: z
     .string()

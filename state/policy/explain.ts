@@ -14,7 +14,7 @@ export interface RuleNote {
   readonly rule: string;
   /** The rule in words. */
   readonly says: string;
-  readonly outcome: "decides" | "outranked" | "no-match";
+  readonly outcome: "decides" | "logs" | "outranked" | "no-match";
   /** Why, as a sentence without its full stop. */
   readonly why: string;
 }
@@ -27,6 +27,8 @@ export interface SideExplanation {
   readonly summary: string;
   /** Key of the deciding rule. */
   readonly decidedBy: string | undefined;
+  /** Key of the log rule that matches. */
+  readonly loggedBy: string | undefined;
   /** Every rule of the group in that direction, in the order of precedence. */
   readonly rules: readonly RuleNote[];
 }
@@ -69,10 +71,11 @@ interface Judged {
 function* explainSide(world: PolicyWorld, side: Side, { judged, direction }: Judged): Generator<void, SideExplanation> {
   const { ground, endpoint, group } = judged;
   const decidedBy = ground.kind === "rule" ? ground.rule.key : undefined;
+  const loggedBy = judged.loggedBy?.key;
   const rules = (side.rules?.rules.all ?? []).filter((rule) => rule.direction === direction).sort(compareRules);
   const notes: RuleNote[] = [];
   for (const rule of rules) {
-    notes.push(noteOf(world, rule, { packet: side.packet, decidedBy, ground: ground.kind }));
+    notes.push(noteOf(world, rule, { packet: side.packet, decidedBy, loggedBy, ground: ground.kind }));
     if (notes.length % RULES_PER_STEP === 0) yield;
   }
   return {
@@ -81,6 +84,7 @@ function* explainSide(world: PolicyWorld, side: Side, { judged, direction }: Jud
     group: group?.key,
     summary: sideSummary(judged, direction),
     decidedBy,
+    loggedBy,
     rules: notes,
   };
 }
@@ -110,17 +114,21 @@ function sideSummary({ ground, endpoint, group, allowed }: SideVerdict, directio
 interface Circumstances {
   readonly packet: SidePacket;
   readonly decidedBy: string | undefined;
+  readonly loggedBy: string | undefined;
   readonly ground: string;
 }
 
-function noteOf(world: PolicyWorld, rule: ResolvedRule, { packet, decidedBy, ground }: Circumstances): RuleNote {
-  const note = { rule: rule.record.key, says: ruleInWords(rule) };
-  if (decidedBy === rule.record.key) return { ...note, outcome: "decides", why: "it is the first that matches" };
+function noteOf(world: PolicyWorld, rule: ResolvedRule, circumstances: Circumstances): RuleNote {
+  const { packet, decidedBy, loggedBy, ground } = circumstances;
+  const { key } = rule.record;
+  const note = { rule: key, says: ruleInWords(rule) };
+  if (decidedBy === key) return { ...note, outcome: "decides", why: "it is the first that matches" };
+  if (loggedBy === key) return { ...note, outcome: "logs", why: "it is the first log rule that matches" };
   const mismatch = mismatchOf(rule, packet);
   if (mismatch !== undefined)
     return { ...note, outcome: "no-match", why: mismatchInWords(world, rule, { mismatch, packet }) };
-  const why =
-    decidedBy === undefined ? `rules are not asked (${ground})` : `it matches, but rule ${decidedBy} goes before it`;
+  const first = rule.action === "log" ? loggedBy : decidedBy;
+  const why = first === undefined ? `rules are not asked (${ground})` : `it matches, but rule ${first} goes before it`;
   return { ...note, outcome: "outranked", why };
 }
 

@@ -10,6 +10,8 @@ export interface PolicyRules {
   readonly policyCount: number;
   readonly in: RuleIndex;
   readonly out: RuleIndex;
+  /** Rules that decide nothing: what they match is told in the node's log. */
+  readonly logs: { readonly in: RuleIndex; readonly out: RuleIndex };
   /** All rules of both directions, those that match nothing included. */
   readonly all: readonly ResolvedRule[];
 }
@@ -96,14 +98,23 @@ function* policyRules(world: PolicyWorld, policyKeys: readonly string[]): Genera
       if (all.length % RULES_PER_STEP === 0) yield;
     }
   }
+  const logs = all.filter(({ action }) => action === "log");
+  const deciding = logs.length === 0 ? all : all.filter(({ action }) => action !== "log");
   const made = {
     policyCount: policyKeys.length,
-    in: yield* indexRules(all.filter(({ direction }) => direction === "in")),
-    out: yield* indexRules(all.filter(({ direction }) => direction === "out")),
+    ...(yield* indexBoth(deciding)),
+    logs: yield* indexBoth(logs),
     all,
   };
   byPolicies.set(id, made);
   return made;
+}
+
+function* indexBoth(rules: readonly ResolvedRule[]): Generator<void, PolicyRules["logs"]> {
+  return {
+    in: yield* indexRules(rules.filter(({ direction }) => direction === "in")),
+    out: yield* indexRules(rules.filter(({ direction }) => direction === "out")),
+  };
 }
 
 /** Keys of the policies of a group, each once, ascending: two groups with equal lists are enforced alike. */

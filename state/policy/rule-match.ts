@@ -161,9 +161,12 @@ function peerRanges(
   return ipv6 === undefined ? [ipv4.subnet] : [ipv4.subnet, ipv6.subnet];
 }
 
-/** Order of precedence: the rule that comes first decides. */
+/** Among equal priorities. A log rule has no part in the decision. */
+const ACTION_RANKS: Readonly<Record<Rule["action"], number>> = { deny: 0, allow: 1, log: 2 };
+
+/** Order of precedence: the rule that comes first decides. Of the log rules, likewise, the first that matches logs. */
 export function compareRules(left: ParsedRule, right: ParsedRule): number {
   if (left.priority !== right.priority) return right.priority - left.priority;
-  if (left.action !== right.action) return left.action === "deny" ? -1 : 1;
+  if (left.action !== right.action) return ACTION_RANKS[left.action] - ACTION_RANKS[right.action];
   return left.record.key < right.record.key ? -1 : 1;
 }

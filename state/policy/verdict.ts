@@ -7,7 +7,7 @@ import { endpointOf } from "./endpoint-lookup.ts";
 import { type GroupRules, groupRules } from "./group-rules.ts";
 import type { SidePacket } from "./matching.ts";
 import { IpProtocol, NEIGHBOUR_DISCOVERY_TYPES } from "./protocol.ts";
-import { decidingRule } from "./rule-index.ts";
+import { decidingRule, type RuleIndex } from "./rule-index.ts";
 import type { PolicyPacket, PolicyWorld } from "./world.ts";
 
 /** On what a side's verdict rests. */
@@ -30,6 +30,8 @@ export interface SideVerdict {
   readonly ground: Ground;
   readonly endpoint: EndpointRecord | undefined;
   readonly group: EndpointGroupRecord | undefined;
+  /** The log rule that matches; that of the destination sees only what the source lets pass. */
+  readonly loggedBy: RuleRecord | undefined;
 }
 
 /** Both ends must allow: the out-rules of the source's group, the in-rules of the destination's. */
@@ -116,7 +118,7 @@ export function isNeighbourDiscovery({ family, protocol, icmpType }: PolicyPacke
 }
 
 function passDiscovery({ endpoint, rules }: Side): SideVerdict {
-  return { allowed: true, ground: { kind: "neighbour-discovery" }, endpoint, group: rules?.group };
+  return { allowed: true, ground: { kind: "neighbour-discovery" }, endpoint, group: rules?.group, loggedBy: undefined };
 }
 
 const NO_ENDPOINT: Ground = { kind: "no-endpoint" };
@@ -125,12 +127,19 @@ const NO_POLICY: Ground = { kind: "no-policy" };
 const NO_RULE_MATCHES: Ground = { kind: "no-rule-matches" };
 
 function judgeSide({ endpoint, rules, packet }: Side, direction: "in" | "out"): SideVerdict {
-  if (endpoint === undefined) return { allowed: true, ground: NO_ENDPOINT, endpoint, group: undefined };
-  if (rules === undefined) return { allowed: true, ground: NO_GROUP, endpoint, group: undefined };
-  const { group, fault } = rules;
-  if (fault !== undefined) return { allowed: false, ground: { kind: "unresolved", reason: fault }, endpoint, group };
-  if (rules.rules.policyCount === 0) return { allowed: true, ground: NO_POLICY, endpoint, group };
+  const unlogged = { endpoint, group: rules?.group, loggedBy: undefined };
+  if (endpoint === undefined) return { allowed: true, ground: NO_ENDPOINT, ...unlogged };
+  if (rules === undefined) return { allowed: true, ground: NO_GROUP, ...unlogged };
+  const { fault } = rules;
+  if (fault !== undefined) return { allowed: false, ground: { kind: "unresolved", reason: fault }, ...unlogged };
+  if (rules.rules.policyCount === 0) return { allowed: true, ground: NO_POLICY, ...unlogged };
+  const judged = { ...unlogged, loggedBy: loggingRule(rules.rules.logs[direction], packet) };
   const rule = decidingRule(rules.rules[direction], packet);
-  if (rule === undefined) return { allowed: true, ground: NO_RULE_MATCHES, endpoint, group };
-  return { allowed: rule.action === "allow", ground: { kind: "rule", rule: rule.record }, endpoint, group };
+  if (rule === undefined) return { allowed: true, ground: NO_RULE_MATCHES, ...judged };
+  return { allowed: rule.action === "allow", ground: { kind: "rule", rule: rule.record }, ...judged };
+}
+
+/** There are few of them, mostly none. */
+function loggingRule(logs: RuleIndex, packet: SidePacket): RuleRecord | undefined {
+  return logs.ruleCount === 0 ? undefined : decidingRule(logs, packet)?.record;
 }
