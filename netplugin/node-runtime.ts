@@ -8,7 +8,10 @@ import { openPanel, type Panel } from "../drivers/ovs/panel.ts";
 import { openPortPool, peerNameOf } from "../drivers/ovs/port-pool.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
+import { MeterUse } from "./bandwidth/meter-ids.ts";
 import { type NodeLimits, openNodeLimits } from "./bandwidth/node-limits.ts";
+import { sampleMeter } from "./connection-log/sample-meters.ts";
+import { isLogging } from "./desired/policy-log.ts";
 import { type Infra, startInfra } from "./infra/infra.ts";
 import { watchInfraLinks } from "./infra/watch-links.ts";
 import { createMachineView, type MachineView } from "./machine-view.ts";
@@ -62,6 +65,9 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const vtepIp = () => settings.vtepIp ?? addressOfUplink(driver) ?? "";
   const machine = createMachineView({ driver, nodeName: settings.nodeName, vtepIp, limitMeans: () => limits.means() });
   const limits = openLimits(options, { holder, machine, panel, report, flows: () => flows });
+  limits.meters.provide(MeterUse.sample, (id) =>
+    isLogging({ view: holder.view(), machine: machine.machine() }) ? sampleMeter(id) : undefined,
+  );
   const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });
   const ports = openCloser(options, { machine, panel, pool, report });
   const leases = createLeaseKeeper({

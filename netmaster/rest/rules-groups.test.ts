@@ -144,7 +144,7 @@ describe("rule (§6.5, scenario 63)", () => {
     [{}, "ok"],
     [{ direction: "both" }, "400 invalid-field direction"],
     [{ direction: "" }, "400 missing-field direction"],
-    [{ action: "log" }, "400 invalid-field action"],
+    [{ action: "drop" }, "400 invalid-field action"],
     [{ priority: 0 }, "ok"],
     [{ priority: 100 }, "ok"],
     [{ priority: 101 }, "400 invalid-field priority"],

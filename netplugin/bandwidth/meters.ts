@@ -127,7 +127,12 @@ async function readMeters({ connection }: MeterKeeperOptions, signal: AbortSigna
 /** Numbers of the meters that flows name. */
 export function metersOf(flows: Iterable<Flow>): readonly number[] {
   const ids = new Set<number>();
-  for (const { actions } of flows) for (const action of actions) if (action.kind === "meter") ids.add(action.meter);
+  for (const { actions } of flows) {
+    for (const action of actions) {
+      if (action.kind === "meter") ids.add(action.meter);
+      if (action.kind === "controller" && action.meter !== undefined) ids.add(action.meter);
+    }
+  }
   return [...ids];
 }
 

@@ -3,7 +3,6 @@ import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import { IpProtocol, NEIGHBOUR_DISCOVERY_TYPES } from "../../state/policy/protocol.ts";
 import { EtherType, GROUP_MAC, setField } from "./actions.ts";
 import type { FlowDraft } from "./context.ts";
-import { unlogged } from "./policy-log.ts";
 import {
   ConnectionMark,
   Flag,
@@ -14,6 +13,7 @@ import {
   Register,
   Table,
 } from "./pipeline.ts";
+import { unlogged } from "./policy-log.ts";
 
 const IP = [EtherType.ipv4, EtherType.ipv6] as const;
 /** RFC 9293 §3.1, as Open vSwitch numbers them. */

@@ -65,6 +65,24 @@ describe("explain", () => {
     });
   });
 
+  it("says what log rules do, apart from what is decided", () => {
+    const { allowed, destination } = explained([
+      { id: "web:a", action: "log", protocol: "tcp", priority: 50 },
+      { id: "web:b", action: "log", priority: 9 },
+      { id: "web:c", action: "log", protocol: "udp", priority: 9 },
+      { id: "web:d", priority: 9 },
+    ]);
+    expect(allowed).toBe(false);
+    expect(destination).toMatchObject({ decidedBy: "t1:web:d", loggedBy: "t1:web:a" });
+    expect(destination.rules.map(({ rule, outcome, why }) => `${rule} ${outcome}: ${why}`)).toEqual([
+      "t1:web:a logs: it is the first log rule that matches",
+      "t1:web:d decides: it is the first that matches",
+      "t1:web:b outranked: it matches, but rule t1:web:a goes before it",
+      "t1:web:c no-match: it is for udp, and the packet is tcp",
+    ]);
+    expect(destination.rules[0]?.says).toBe("log tcp from anyone, priority 50");
+  });
+
   it("says each rule in words", () => {
     const { destination } = explained([
       { id: "web:a", protocol: "tcp", port: 80, fromEndpointGroup: "client", fromIpAddress: "10.1.1.2-9", priority: 3 },

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { packet as anyPacket, policyObjects } from "../../test/fakes/policy-arbitrary.ts";
+import { packet as anyPacket, loggedObjects, policyObjects } from "../../test/fakes/policy-arbitrary.ts";
 import { type FakeRule, type PolicyObjects, policyWorld } from "../../test/fakes/policy-world.ts";
+import type { RuleRecord } from "../kinds/rule.ts";
 import { mismatchOf } from "./matching.ts";
 import { compareRules } from "./rule-match.ts";
 import { isNeighbourDiscovery, type Side, sidesOf, verdict } from "./verdict.ts";
@@ -237,11 +238,47 @@ describe("verdict", () => {
   });
 });
 
+describe("log rules", () => {
+  const rules: readonly FakeRule[] = [
+    { id: "web:all", action: "log", priority: 100 },
+    { id: "web:ssh", action: "log", protocol: "tcp", port: 22, priority: 100 },
+    { id: "web:deny", protocol: "tcp", port: 22, priority: 1 },
+    { id: "client:out", direction: "out", action: "log", toEndpointGroup: "web" },
+  ];
+
+  it("decide nothing, whatever their priority", () => {
+    const [logged, unlogged] = [world(rules), world(rules.filter(({ action }) => action !== "log"))];
+    for (const port of [22, 80]) {
+      expect(verdict(logged, tcp("client", "web", port)).allowed).toBe(port === 80);
+      expect(decides(logged, tcp("client", "web", port))).toBe(decides(unlogged, tcp("client", "web", port)));
+    }
+  });
+
+  it("are named for each side, also beside a rule that decides; of equal ones the first by name", () => {
+    const { source, destination } = verdict(world(rules), tcp("client", "web", 22));
+    expect([source.loggedBy?.key, destination.loggedBy?.key]).toEqual(["t1:client:out", "t1:web:all"]);
+    expect(verdict(world(rules), tcp("free", "web", 80)).source.loggedBy).toBeUndefined();
+    expect(verdict(world(rules), tcp("client", "free", 80)).source.loggedBy).toBeUndefined();
+  });
+
+  it("match nothing when what they name does not exist, and log no neighbour discovery", () => {
+    const ghost = world([{ id: "web:r", action: "log", fromEndpointGroup: "ghost" }]);
+    expect(verdict(ghost, tcp("client", "web", 1)).destination.loggedBy).toBeUndefined();
+    const solicitation = { networkKey: "t1:blue", family: 6, protocol: 58, icmpType: 135 } as const;
+    const packet = { ...solicitation, source: "2001:db8:1::2", destination: "2001:db8:1::1" };
+    expect(verdict(world(rules), packet).destination.loggedBy).toBeUndefined();
+  });
+});
+
 /** The definition without any index: all rules in their order, the first that matches. */
-function judgeSlowly({ rules, packet }: Side, direction: "in" | "out"): boolean {
-  if (rules === undefined) return true;
-  const ordered = rules.rules.all.filter((rule) => rule.direction === direction).sort(compareRules);
-  return ordered.find((rule) => mismatchOf(rule, packet) === undefined)?.action !== "deny";
+function firstOf({ rules, packet }: Side, direction: "in" | "out", actions: readonly string[]): RuleRecord | undefined {
+  const ordered = (rules?.rules.all ?? []).filter((rule) => rule.direction === direction).sort(compareRules);
+  const candidates = ordered.filter(({ action }) => actions.includes(action));
+  return candidates.find((rule) => mismatchOf(rule, packet) === undefined)?.record;
+}
+
+function judgeSlowly(side: Side, direction: "in" | "out"): boolean {
+  return firstOf(side, direction, ["allow", "deny"])?.config.action !== "deny";
 }
 
 describe("index of rules", () => {
@@ -257,5 +294,23 @@ describe("index of rules", () => {
       }),
       { numRuns: 400 },
     );
+  });
+
+  it("names the log rules that going through all rules finds", () => {
+    let loggedCount = 0;
+    fc.assert(
+      fc.property(loggedObjects, fc.array(anyPacket, { minLength: 1, maxLength: 20 }), (objects, packets) => {
+        const given = policyWorld(objects);
+        for (const packet of packets.filter((each) => !isNeighbourDiscovery(each))) {
+          const { source, destination } = sidesOf(given, packet);
+          const judged = verdict(given, packet);
+          const slowly = [firstOf(source, "out", ["log"]), firstOf(destination, "in", ["log"])];
+          loggedCount += slowly.filter((rule) => rule !== undefined).length;
+          expect([packet, judged.source.loggedBy, judged.destination.loggedBy]).toEqual([packet, ...slowly]);
+        }
+      }),
+      { numRuns: 400 },
+    );
+    expect(loggedCount).toBeGreaterThan(100);
   });
 });

@@ -14,7 +14,15 @@ export interface FlowSimulator {
   load(flows: Iterable<Flow>): void;
   /** What becomes of a packet: one entry per copy that leaves. */
   send(packet: SimulatedPacket): Sent[];
+  /** What the controller has been sent since it was asked the last time. */
+  takeSamples(): readonly Sample[];
   readonly conntrack: SimulatedConntrack;
+}
+
+/** A packet that an action sends to the controller. */
+export interface Sample {
+  readonly note: Uint8Array;
+  readonly fields: ReadonlyMap<string, bigint>;
 }
 
 /** A packet: every field has one value. */
@@ -46,6 +54,7 @@ interface Walk {
   readonly conntrack: SimulatedConntrack;
   readonly packet: SimulatedPacket;
   readonly sent: Sent[];
+  readonly samples: Sample[];
   fields: Map<string, bigint>;
   depth: number;
   ctCount: number;
@@ -59,15 +68,25 @@ const DEPTH_MAX = 500;
 export function simulateFlows(flows: Iterable<Flow>): FlowSimulator {
   const conntrack = simulateConntrack();
   let tables = compileTables(flows);
+  let samples: Sample[] = [];
   return {
     conntrack,
     load: (next) => {
       tables = compileTables(next);
     },
     send: (packet) => {
-      const walk: Walk = { tables, conntrack, packet, sent: [], fields: fieldsOf(packet.fields), depth: 0, ctCount: 0 };
+      const sent: Sent[] = [];
+      const walk: Walk = {
+        ...{ tables, conntrack, packet, sent, samples, depth: 0, ctCount: 0 },
+        fields: fieldsOf(packet.fields),
+      };
       enter(walk, 0);
-      return walk.sent;
+      return sent;
+    },
+    takeSamples: () => {
+      const taken = samples;
+      samples = [];
+      return taken;
     },
   };
 }
@@ -176,6 +195,9 @@ function act(walk: Walk, action: Action): void {
       break;
     case "ct":
       track(walk, action);
+      break;
+    case "controller":
+      walk.samples.push({ note: action.userdata ?? new Uint8Array(), fields: new Map(fields) });
       break;
     default:
       throw new Error(`The simulator does not know the action "${action.kind}"`);

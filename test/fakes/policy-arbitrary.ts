@@ -80,7 +80,11 @@ const ruleBody = fc.record({
   tenantName: fc.constantFrom("t1", "t1", "t1", "t2"),
   policy: fc.constantFrom(...POLICIES),
   direction: fc.constantFrom("in" as const, "out" as const),
-  action: fc.constantFrom("allow" as const, "deny" as const, "deny" as const),
+  action: fc.oneof(
+    { weight: 1, arbitrary: fc.constant("allow" as const) },
+    { weight: 4, arbitrary: fc.constant("deny" as const) },
+    { weight: 1, arbitrary: fc.constant("log" as const) },
+  ),
   priority: fc.constantFrom(0, 1, 50, 100),
   peer,
   what: protocolAndPorts,
@@ -109,6 +113,12 @@ export const policyObjects: fc.Arbitrary<PolicyObjects> = fc.record({
   endpoints: fc.constant(ENDPOINTS),
   rules,
 });
+
+/** The same with many log rules. */
+export const loggedObjects: fc.Arbitrary<PolicyObjects> = policyObjects.map(({ rules: some, ...objects }) => ({
+  ...objects,
+  rules: some.map((rule, index) => (index % 2 === 0 ? { ...rule, action: "log" as const } : rule)),
+}));
 
 const OUTSIDE_IPV4 = ["192.0.2.7", "10.1.1.200", "10.1.2.99"];
 const OUTSIDE_IPV6 = ["2001:db8:ffff::1", "2001:db8:1::99"];

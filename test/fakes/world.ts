@@ -1,3 +1,4 @@
+import { NO_MEANS } from "../../netplugin/bandwidth/mechanism.ts";
 import type { Machine } from "../../netplugin/desired/machine.ts";
 import { applyBatch } from "../../netplugin/view/apply.ts";
 import { parseMessage } from "../../netplugin/view/messages.ts";
@@ -191,7 +192,7 @@ function numberOf(numbers: Map<string, number>, name: string, first: number): nu
   return number;
 }
 
-/** A machine with a tunnel (port 1), the default uplink (port 2) and the given endpoints plugged in. */
+/** A machine with meters, a tunnel (port 1), the default uplink (port 2) and the given endpoints plugged in. */
 export function machineOf(
   nodeName: string,
   ports: Readonly<Record<string, number>>,
@@ -204,6 +205,7 @@ export function machineOf(
     tunnelOfport: 1,
     uplinks: new Map([["default", 2]]),
     ports: new Map(Object.entries(ports)),
+    limitMeans: { ...NO_MEANS, meters: true },
     ...more,
   };
 }
