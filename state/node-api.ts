@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { StatedLimits } from "./bandwidth/limits.ts";
-import { BANDWIDTH_REPORTS_MAX, BandwidthReport } from "./bandwidth/report.ts";
+import { BANDWIDTH_REPORTS_MAX, BandwidthReport, CeilingReport } from "./bandwidth/report.ts";
 import { Epoch } from "./ids.ts";
 import { EndpointRecord } from "./kinds/endpoint.ts";
 import { NodeCondition } from "./kinds/node.ts";
@@ -84,6 +84,8 @@ export const Heartbeat = z.object({
   receipt: Receipt.optional(),
   /** What was measured of the node's endpoints, of some at a time. */
   bandwidth: z.array(BandwidthReport).max(BANDWIDTH_REPORTS_MAX).optional(),
+  /** What was measured of its groups and tenants that have a ceiling. */
+  ceilings: z.array(CeilingReport).max(BANDWIDTH_REPORTS_MAX).optional(),
   hits: HitReport.optional(),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;

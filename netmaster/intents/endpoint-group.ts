@@ -1,4 +1,5 @@
 import { contains, formatRange } from "../../state/address.ts";
+import { keepCeilings } from "../../state/bandwidth/ceiling.ts";
 import type { GroupId } from "../../state/ids.ts";
 import { numberClaimKey } from "../../state/keys.ts";
 import type { EndpointGroup, EndpointGroupRecord } from "../../state/kinds/endpoint-group.ts";
@@ -11,11 +12,23 @@ import { nextId } from "./ids.ts";
 import { type Changed, changed, claimOf, type Removed, removed } from "./plan.ts";
 import { requireNetwork, requireTenant, scopedKey } from "./references.ts";
 
-/** Creates a group, or changes its policies, netprofile and contract groups (contract §6.3). */
+/**
+ * Creates a group, or changes its policies, netprofile and contract groups (contract §6.3). Ceilings that the request does not name stay: who
+ * speaks version 1 does not know of them.
+ */
 export function upsertEndpointGroup(view: ClusterView, config: EndpointGroup): Plan<Changed> {
   const key = scopedKey(config.tenantName, config.groupName);
   const existing = view.records("endpointGroup").get(key);
-  return existing === undefined ? createGroup(view, key, config) : updateGroup(view, existing, config);
+  if (existing === undefined) return createGroup(view, key, config);
+  return updateGroup(view, existing, keepCeilings(config, existing.config));
+}
+
+/** Changes a group to what the merged request says: a ceiling that it does not name is none. */
+export function patchEndpointGroup(view: ClusterView, config: EndpointGroup): Plan<Changed> {
+  const key = scopedKey(config.tenantName, config.groupName);
+  const existing = view.records("endpointGroup").get(key);
+  if (existing === undefined) throw notFound("endpoint group", key);
+  return updateGroup(view, existing, config);
 }
 
 function createGroup(view: ClusterView, key: string, config: EndpointGroup): Plan<Changed> {

@@ -64,6 +64,8 @@ export interface ConfigSpec<K extends ConfigKind, S extends z.ZodObject> {
   readonly schema: S;
   keyOf(config: z.infer<S>): string;
   upsert(view: ClusterView, config: z.infer<S>, context: IntentContext): Plan<Changed>;
+  /** Takes the merged object of a PATCH, where that may change more or less than an upsert. */
+  patch?(view: ClusterView, config: z.infer<S>, context: IntentContext): Plan<Changed>;
   remove(view: ClusterView, key: string, context: IntentContext): Plan<Removed>;
   links(view: ClusterView, record: RecordOf<K>): Links;
   oper?(view: ClusterView, record: RecordOf<K>, env: InspectEnv): Rendered;
@@ -122,7 +124,7 @@ function upsertOf<K extends ConfigKind, S extends z.ZodObject>(spec: ConfigSpec<
       const message = `key: the URL says "${key}", and the body's members make "${ownKey}"`;
       throw new NetError("INVALID", message, { reason: "key-mismatch", field: "key" });
     }
-    return spec.upsert(view, config, context);
+    return isPatch && spec.patch !== undefined ? spec.patch(view, config, context) : spec.upsert(view, config, context);
   };
 }
 

@@ -20,7 +20,7 @@ import { nodeObject, nodeOper } from "../inspect/node.ts";
 import { globalOper, networkOper, tenantOper } from "../inspect/oper.ts";
 import { StreamedObject } from "../inspect/streamed.ts";
 import { deleteAppProfile, upsertAppProfile } from "../intents/app-profile.ts";
-import { deleteEndpointGroup, upsertEndpointGroup } from "../intents/endpoint-group.ts";
+import { deleteEndpointGroup, patchEndpointGroup, upsertEndpointGroup } from "../intents/endpoint-group.ts";
 import { deleteGlobal, GlobalChange, upsertGlobal } from "../intents/global.ts";
 import { deleteNetprofile, upsertNetprofile } from "../intents/netprofile.ts";
 import { deleteNetwork, upsertNetwork } from "../intents/network.ts";
@@ -28,7 +28,7 @@ import { deleteNode } from "../intents/node.ts";
 import { deletePolicy, upsertPolicy } from "../intents/policy.ts";
 import { scopedKey } from "../intents/references.ts";
 import { deleteRule, upsertRule } from "../intents/rule.ts";
-import { deleteTenant, upsertTenant } from "../intents/tenant.ts";
+import { deleteTenant, patchTenant, upsertTenant } from "../intents/tenant.ts";
 import { type Collection, configCollection } from "./collection.ts";
 
 const TENANTS = configCollection({
@@ -38,6 +38,7 @@ const TENANTS = configCollection({
   schema: Tenant,
   keyOf: (config) => config.tenantName,
   upsert: upsertTenant,
+  patch: patchTenant,
   remove: deleteTenant,
   links: (view, { key }) => tenantLinks(view, key),
   oper: tenantOper,
@@ -62,6 +63,7 @@ const ENDPOINT_GROUPS = configCollection({
   schema: EndpointGroup,
   keyOf: (config) => scopedKey(config.tenantName, config.groupName),
   upsert: upsertEndpointGroup,
+  patch: patchEndpointGroup,
   remove: deleteEndpointGroup,
   links: (view, { key, config }) => groupLinks(view, key, config),
   oper: inspectedGroup,

@@ -6,7 +6,8 @@ import { type Attachment, POD_ROLE } from "../attach/attachment.ts";
 import { startTicketLoop, type TicketLoop } from "../reconcile/ticket-loop.ts";
 import type { Changes, NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
-import { type LimitPlan, meterIdOf, meterOf, NO_LIMITS, planLimits } from "./limit-plan.ts";
+import { ceilingNotes } from "./ceilings.ts";
+import { type LimitPlan, meterIdOf, metersOfPlan, NO_LIMITS, planLimits } from "./limit-plan.ts";
 import type { LimitMeans } from "./mechanism.ts";
 import type { MeterKeeper } from "./meters.ts";
 import type { PortLimiter } from "./port-limiter.ts";
@@ -53,8 +54,9 @@ export interface LimitKeeper {
   enforced(endpointKey: string, signal: AbortSignal): Promise<void>;
   /** Limits of the endpoints that have some, by endpoint key. */
   statuses(): ReadonlyMap<string, LimitStatus>;
-  /** The meter of that number, as it should be. */
+  /** The meter of that number, as it should be: of one pod's sending, or of a ceiling. */
   wantedMeter(id: number): Meter | undefined;
+  wantedCeiling(id: number): Meter | undefined;
 }
 
 const RETRY_MS = 2_000;
@@ -142,8 +144,9 @@ export function startLimitKeeper(options: LimitKeeperOptions): LimitKeeper {
 
   /** The meters of all with one message sequence; each port for itself. */
   async function bringAll(targets: readonly Target[], signal: AbortSignal): Promise<void> {
-    const meters = targets.flatMap(({ attachment, plan }) => meterIn(plan, attachment.ofport) ?? []);
-    const metered = await options.meters.put(meters, signal).then(
+    const meters = targets.flatMap(({ attachment, plan }) => metersOfPlan(plan, attachment.ofport));
+    const byId = new Map(meters.map((meter) => [meter.id, meter])); // pods of one group name the same ceilings
+    const metered = await options.meters.put([...byId.values()], signal).then(
       () => undefined,
       (error: unknown) => asNetError(error, "set meters").message,
     );
@@ -153,7 +156,7 @@ export function startLimitKeeper(options: LimitKeeperOptions): LimitKeeper {
   async function bring({ attachment, plan, state }: Target, { metered, signal }: BringContext): Promise<void> {
     const { endpointKey, portName, ofport } = attachment;
     const before = carried.get(portName) ?? BARE_PORT;
-    let failure = plan.podEgress?.mechanism === "meter" ? metered : undefined;
+    let failure = metersOfPlan(plan, ofport).length > 0 ? metered : undefined;
     if (!samePortState(before, state)) {
       try {
         await options.limiter.change({ portName, before, after: state }, signal);
@@ -199,7 +202,7 @@ export function startLimitKeeper(options: LimitKeeperOptions): LimitKeeper {
     onView: (changes) => {
       for (const { kind, key } of changes.values()) {
         if (kind === "endpoint") touch(key);
-        else if (kind === "endpointGroup" || kind === "netprofile") isEveryDirty = true;
+        else if (kind === "endpointGroup" || kind === "netprofile" || kind === "tenant") isEveryDirty = true;
       }
       if (isEveryDirty || dirty.size > 0) loop.kick();
     },
@@ -224,7 +227,15 @@ export function startLimitKeeper(options: LimitKeeperOptions): LimitKeeper {
     statuses: () => statuses,
     wantedMeter: (id) => {
       for (const [key, { ofport }] of attachments())
-        if (ofport !== undefined && meterIdOf(ofport) === id) return meterIn(planFor(key), ofport);
+        if (ofport !== undefined && meterIdOf(ofport) === id)
+          return metersOfPlan(planFor(key), ofport).find((meter) => meter.id === id);
+      return undefined;
+    },
+    wantedCeiling: (id) => {
+      for (const key of attachments().keys()) {
+        const meter = metersOfPlan(planFor(key), undefined).find((each) => each.id === id);
+        if (meter !== undefined) return meter;
+      }
       return undefined;
     },
   };
@@ -246,14 +257,10 @@ function podKeys(attachments: ReadonlyMap<string, Attachment>): readonly string[
   return [...attachments].filter(([, { role }]) => role === POD_ROLE).map(([key]) => key);
 }
 
-function meterIn({ podEgress }: LimitPlan, ofport: number | undefined): Meter | undefined {
-  if (podEgress?.mechanism !== "meter" || ofport === undefined) return undefined;
-  return meterOf(podEgress, ofport);
-}
-
 /** Everything about an endpoint's limits that is not as the admin wrote it. */
 export function complaintOf({ plan, failure }: Pick<LimitStatus, "plan" | "failure">): string | undefined {
-  const notes = [...(plan.podIngress?.notes ?? []), ...(plan.podEgress?.notes ?? [])];
+  const own = [...(plan.podIngress?.notes ?? []), ...(plan.podEgress?.notes ?? [])];
+  const notes = [...own, ...plan.ceilings.flatMap(ceilingNotes)];
   const all = [...(failure === undefined ? [] : [failure]), ...plan.shortfalls, ...notes];
   return all.length === 0 ? undefined : all.join("; ");
 }

@@ -8,6 +8,7 @@ import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { Netprofile } from "../../state/kinds/netprofile.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
+import { ceilingShortfall, type PlannedCeiling, planCeilings } from "./ceilings.ts";
 import { type EgressMechanism, egressMechanism, ingressMechanism, type LimitMeans } from "./mechanism.ts";
 import { MeterUse, meterId } from "./meter-ids.ts";
 
@@ -24,6 +25,8 @@ export interface PlannedLimit<M> {
 export interface LimitPlan {
   readonly podIngress: PlannedLimit<"tbf"> | undefined;
   readonly podEgress: PlannedLimit<EgressMechanism> | undefined;
+  /** Of its group and its tenant, also those that this node cannot keep. */
+  readonly ceilings: readonly PlannedCeiling[];
   /** Of what the pod sends; 0 leaves packets as they are. */
   readonly dscp: number;
   readonly isStrict: boolean;
@@ -33,6 +36,7 @@ export interface LimitPlan {
 export const NO_LIMITS: LimitPlan = {
   podIngress: undefined,
   podEgress: undefined,
+  ceilings: [],
   dscp: 0,
   isStrict: false,
   shortfalls: [],
@@ -52,8 +56,11 @@ const LIMITERS: Readonly<Record<EgressMechanism, Limiter>> = {
 /** The limits of an endpoint, as this node will keep them. */
 export function planLimits(view: NodeView, endpoint: EndpointRecord, means: LimitMeans): LimitPlan {
   const profile = netprofileOf(view, endpoint);
-  if (profile === undefined && endpoint.limits === undefined) return NO_LIMITS;
-  return planOf(effectiveLimits(endpoint.limits, profile), means);
+  const ceilings = planCeilings(view, endpoint, means);
+  if (profile === undefined && endpoint.limits === undefined && ceilings.length === 0) return NO_LIMITS;
+  const plan = planOf(effectiveLimits(endpoint.limits, profile), means);
+  if (ceilings.length === 0) return plan;
+  return { ...plan, ceilings, shortfalls: [...plan.shortfalls, ...ceilings.flatMap(ceilingShortfall)] };
 }
 
 /** The netprofile of the endpoint's group. */
@@ -72,6 +79,7 @@ export function planOf(limits: EffectiveLimits, means: LimitMeans): LimitPlan {
     podIngress: podIngress && planned(podIngress, inward?.mechanism, { limiter: "tbf", frameBytes }),
     podEgress:
       podEgress && planned(podEgress, outward?.mechanism, { limiter: limiterOf(outward?.mechanism), frameBytes }),
+    ceilings: [],
     dscp,
     isStrict,
     shortfalls: [inward?.shortfall, outward?.shortfall].filter((text) => text !== undefined),
@@ -118,10 +126,18 @@ export function meterIdOf(ofport: number): number {
   return meterId(MeterUse.podEgress, ofport);
 }
 
-/** As the switch wants it, for what comes in through that port. */
-export function meterOf(limit: PlannedLimit<unknown>, ofport: number): Meter {
+/** The meters that keep a plan, as the switch wants them, for what comes in through that port and what goes out. */
+export function metersOfPlan({ podEgress, ceilings }: LimitPlan, ofport: number | undefined): readonly Meter[] {
+  const own = podEgress?.mechanism === "meter" && ofport !== undefined ? [meterOf(podEgress, meterIdOf(ofport))] : [];
+  return [
+    ...own,
+    ...ceilings.flatMap((ceiling) => (ceiling.meterId === undefined ? [] : meterOf(ceiling, ceiling.meterId))),
+  ];
+}
+
+export function meterOf(limit: Pick<PlannedLimit<unknown>, "rateBitPerSecond" | "burstBits">, id: number): Meter {
   const band = { kind: "drop", rate: toKbit(limit.rateBitPerSecond), burst: toKbit(limit.burstBits) } as const;
-  return { id: meterIdOf(ofport), rateUnit: "kbit/s", hasBurst: true, keepsStats: true, bands: [band] };
+  return { id, rateUnit: "kbit/s", hasBurst: true, keepsStats: true, bands: [band] };
 }
 
 function toKbit(bits: number): number {

@@ -1,3 +1,4 @@
+import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { SwitchConnection } from "../../drivers/ovs/openflow/connection.ts";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import type { Meter, MeterMod } from "../../drivers/ovs/openflow/meter.ts";
@@ -127,13 +128,16 @@ async function readMeters({ connection }: MeterKeeperOptions, signal: AbortSigna
 /** Numbers of the meters that flows name. */
 export function metersOf(flows: Iterable<Flow>): readonly number[] {
   const ids = new Set<number>();
-  for (const { actions } of flows) {
-    for (const action of actions) {
-      if (action.kind === "meter") ids.add(action.meter);
-      if (action.kind === "controller" && action.meter !== undefined) ids.add(action.meter);
-    }
-  }
+  for (const { actions } of flows) addMeters(actions, ids);
   return [...ids];
+}
+
+function addMeters(actions: readonly Action[], ids: Set<number>): void {
+  for (const action of actions) {
+    if (action.kind === "meter") ids.add(action.meter);
+    if (action.kind === "controller" && action.meter !== undefined) ids.add(action.meter);
+    if (action.kind === "clone") addMeters(action.actions, ids);
+  }
 }
 
 export function isSameMeter(left: Meter, right: Meter): boolean {

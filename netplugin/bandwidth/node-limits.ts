@@ -70,6 +70,7 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     signal,
   });
   meters.provide(MeterUse.podEgress, keeper.wantedMeter);
+  meters.provide(MeterUse.ceiling, keeper.wantedCeiling);
   const traffic = startTrafficSampler({
     connection: driver.flowConnection.connection,
     limiter,

@@ -7,7 +7,7 @@ import type { BandwidthReport, DirectionTraffic } from "../../state/bandwidth/re
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { type Attachment, POD_ROLE } from "../attach/attachment.ts";
 import { complaintOf, type LimitStatus } from "./limit-keeper.ts";
-import { meterIdOf } from "./limit-plan.ts";
+import { meterIdOf, metersOfPlan } from "./limit-plan.ts";
 import type { PortLimiter, PortQueues } from "./port-limiter.ts";
 import { addSample, ratesOf, type TrafficSample } from "./traffic-window.ts";
 
@@ -161,9 +161,6 @@ function queueMembers(queue: QueueStatistics | undefined): Pick<DirectionTraffic
 function isMeterMissing(statuses: ReadonlyMap<string, LimitStatus>, meters: ReadonlyMap<number, MeterStats>): boolean {
   return [...statuses.values()].some(
     ({ plan, ofport, failure }) =>
-      plan.podEgress?.mechanism === "meter" &&
-      ofport !== undefined &&
-      failure === undefined &&
-      !meters.has(meterIdOf(ofport)),
+      failure === undefined && metersOfPlan(plan, ofport).some(({ id }) => !meters.has(id)),
   );
 }

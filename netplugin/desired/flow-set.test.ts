@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
 import { machineOf, worldMessages, worldView } from "../../test/fakes/world.ts";
+import { NO_MEANS } from "../bandwidth/mechanism.ts";
 import { applyBatch } from "../view/apply.ts";
 import { type Changes, mergeChanges, NO_CHANGES, type NodeView } from "../view/node-view.ts";
 import { desiredFlows, type FlowSet, flowCount, newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
@@ -31,7 +32,17 @@ const lineArb = fc.oneof(
   },
   { weight: 3, arbitrary: networkArb() },
   { weight: 8, arbitrary: endpointArb() },
+  { weight: 3, arbitrary: ceilingArb() },
 );
+
+function ceilingArb(): fc.Arbitrary<string> {
+  return fc
+    .record({
+      object: fc.constantFrom("tenant t1", "tenant t2", "group t1:g9 t1:a", "group t2:g9 t2:a"),
+      ceilings: fc.constantFrom("", "ingressCeiling 1g", "egressCeiling 1g", "ingressCeiling 2g egressCeiling 1g"),
+    })
+    .map(({ object, ceilings }) => `${object} ${ceilings}`);
+}
 
 function networkArb(): fc.Arbitrary<string> {
   return fc
@@ -107,6 +118,8 @@ const BEGINNING = `
   group t2:g9 t2:a
 `;
 
+const limitMeans = { ...NO_MEANS, meters: true };
+
 interface State {
   view: NodeView;
   machine: Machine;
@@ -169,7 +182,12 @@ describe("a flow set", () => {
     fc.assert(
       fc.property(historyArb, (history) => {
         const view = worldView(BEGINNING);
-        const state: State = { view, machine: machineOf("n1", { e0: 20 }), set: newFlowSet(), changes: NO_CHANGES };
+        const state: State = {
+          view,
+          machine: machineOf("n1", { e0: 20 }, { limitMeans }),
+          set: newFlowSet(),
+          changes: NO_CHANGES,
+        };
         const onSwitch = new Map<string, Flow>();
         updateAndCompare(state, onSwitch);
         for (const [step, skips] of history) {

@@ -18,6 +18,7 @@ import {
   type OwnedFlows,
   own,
 } from "./context.ts";
+import { deliveryFlows } from "./flows-ceiling.ts";
 import { localSwitchFlow, routeFlows, type Tunnel, tunnelSwitchFlow } from "./flows-forward.ts";
 import { endpointAnswers, knownSourceFlows, ownAddressFlow } from "./flows-neighbour.ts";
 import { podFlows } from "./flows-pod.ts";
@@ -43,7 +44,7 @@ function localFlows(context: FlowContext, endpoint: EndpointRecord, network: Net
   if (ofport === undefined) return fails("It has no port on this node (yet)");
   const limits = planLimits(context.view, endpoint, context.machine.limitMeans ?? NO_MEANS);
   const place = { ...placeOf(endpoint, network), ofport, limits };
-  const drafts = [...podFlows(place), ...routes(context, place), localSwitchFlow(place)];
+  const drafts = [...podFlows(place), ...routes(context, place), localSwitchFlow(place), ...deliveryFlows(place)];
   if (isProxying(context)) drafts.push(ownAddressFlow(place), ...endpointAnswers(place, true));
   return { flows: own(context, objectId("endpoint", endpoint.key), drafts), failure: undefined };
 }

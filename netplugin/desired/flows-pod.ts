@@ -3,6 +3,7 @@ import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import { meterIdOf } from "../bandwidth/limit-plan.ts";
 import { ADVERTISEMENT, ArpOp, EtherType, Icmpv6, SOLICITATION, setField } from "./actions.ts";
 import type { FlowDraft } from "./context.ts";
+import { ceilingMeters } from "./flows-ceiling.ts";
 import { Flag, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
 import type { LocalPlace } from "./place.ts";
 
@@ -39,9 +40,10 @@ function classification(place: LocalPlace): FlowDraft {
   };
 }
 
-/** What exceeds the pod's limit is dropped before anything else is done with it. */
+/** What exceeds the pod's limit, or a ceiling over it, is dropped before anything else is done with it. */
 function metering({ limits, ofport }: LocalPlace): Action[] {
-  return limits.podEgress?.mechanism === "meter" ? [{ kind: "meter", meter: meterIdOf(ofport) }] : [];
+  const own: Action[] = limits.podEgress?.mechanism === "meter" ? [{ kind: "meter", meter: meterIdOf(ofport) }] : [];
+  return [...own, ...ceilingMeters(limits, "podEgress")];
 }
 
 /** IPv4 and IPv6 packets of a pod leave with its netprofile's DSCP. */

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
 import { machineOf, worldView } from "../../test/fakes/world.ts";
+import { NO_MEANS } from "../bandwidth/mechanism.ts";
 import { NO_CHANGES } from "../view/node-view.ts";
 import { desiredFlows, newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
 import { Register, Table } from "./pipeline.ts";
@@ -17,7 +18,7 @@ function fences(text: string, language: string): string[] {
 
 function flowsIn(mode: string) {
   const view = worldView(WORLD.replace(/^mode .*/, `mode ${mode}`));
-  const machine = machineOf("n1", { web1: 11, db1: 12 });
+  const machine = machineOf("n1", { web1: 11, db1: 12 }, { limitMeans: { ...NO_MEANS, meters: true } });
   const { set } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
   return [...desiredFlows(set).values()].map((flow) => ({
     flow,

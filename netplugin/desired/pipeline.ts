@@ -97,6 +97,7 @@ export const Priority = {
   route: { gatewayEcho: 300, linkLocal: 200, endpoint: 100, unroutable: 10 },
   /** The group flow (broadcast and multicast) is below endpoints only for order's sake: their MACs are unicast. */
   switch: { endpoint: 100, group: 50, routedUnknown: 30, unknown: 20 },
+  output: { ceiling: 100 },
 } as const;
 
 /** The gateway's MAC address towards pods, the same on every node (Contiv's). */

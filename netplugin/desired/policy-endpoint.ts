@@ -2,9 +2,12 @@ import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
+import { planLimits } from "../bandwidth/limit-plan.ts";
+import { NO_MEANS } from "../bandwidth/mechanism.ts";
 import { networkOf, recordOf } from "../view/query.ts";
 import { EtherType, output, setField } from "./actions.ts";
-import { type FlowContext, type FlowDraft, isRouting, localPorts } from "./context.ts";
+import { type FlowContext, type FlowDraft, isRouting, type LocalPort, localPorts } from "./context.ts";
+import { ceilingMeters } from "./flows-ceiling.ts";
 import { Flag, GATEWAY_MAC, hasFlags, Priority, Register, raiseFlags, Table } from "./pipeline.ts";
 import { type Place, placeOf } from "./place.ts";
 import { domainOf, hasPolicies, isNamed, localGroupOf, policyScope } from "./policy-scope.ts";
@@ -146,10 +149,17 @@ export function floodToPods(context: FlowContext, networkId: number): Action[] {
   const judged: Action[] = [];
   for (const { endpoint, ofport } of localPorts(context, networkId)) {
     const group = localGroupOf(scope, endpoint);
-    if (group === undefined) plain.push(output(ofport));
+    if (group === undefined) plain.push(...copyTo(context, { endpoint, ofport }));
     else if (group.fault === undefined) judged.push(...deliver(ofport, group.ruleset));
   }
   return judged.length === 0 ? plain : [...plain, raiseFlags(Flag.delivering), ...judged];
+}
+
+/** What is under a ceiling passes its meters at the output. */
+function copyTo({ view, machine }: FlowContext, { endpoint, ofport }: LocalPort): Action[] {
+  const limits = planLimits(view, endpoint, machine.limitMeans ?? NO_MEANS);
+  if (ceilingMeters(limits, "podIngress").length === 0) return [output(ofport)];
+  return [setField(Register.outputPort, ofport), { kind: "resubmit", table: Table.output }];
 }
 
 function deliver(ofport: number, ruleset: number): Action[] {

@@ -1,6 +1,7 @@
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { recordsOf, settingsOf } from "../view/query.ts";
+import { fittedNumbers } from "./fitted-numbers.ts";
 
 /** Zones are 16 bits; 0 is left to whoever names none. */
 const ZONE_MAX = 0xffff;
@@ -23,27 +24,12 @@ function zoneNumberOf(view: NodeView, { networkId, tenantId }: NetworkRecord): n
 
 const largeZonesByView = new WeakMap<NodeView, ReadonlyMap<number, number>>();
 
-/** Zones of the numbers above 65535, the lowest number first. */
+/** Zones of the numbers above 65535. More than 65535 networks on one node would share zones. */
 export function largeZones(view: NodeView): ReadonlyMap<number, number> {
   const known = largeZonesByView.get(view);
   if (known !== undefined) return known;
-  const numbers = new Set([...recordsOf(view, "network")].map((network) => zoneNumberOf(view, network)));
-  const taken = new Set([...numbers].filter((number) => number <= ZONE_MAX));
-  const zones = new Map<number, number>();
-  for (const number of [...numbers].filter((each) => each > ZONE_MAX).sort((left, right) => left - right)) {
-    const zone = firstFree(taken, (number % ZONE_MAX) + 1);
-    taken.add(zone);
-    zones.set(number, zone);
-  }
+  const numbers = [...recordsOf(view, "network")].map((network) => zoneNumberOf(view, network));
+  const zones = fittedNumbers(numbers, ZONE_MAX);
   largeZonesByView.set(view, zones);
   return zones;
-}
-
-/** More than 65535 networks on one node would share zones; none can be free then. */
-function firstFree(taken: ReadonlySet<number>, from: number): number {
-  for (let step = 0; step < ZONE_MAX; step += 1) {
-    const zone = ((from - 1 + step) % ZONE_MAX) + 1;
-    if (!taken.has(zone)) return zone;
-  }
-  return 0;
 }

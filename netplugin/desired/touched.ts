@@ -11,7 +11,7 @@ import {
   recordOf,
 } from "../view/query.ts";
 import { type FlowContext, isLive, isRouting, isTenantLive } from "./context.ts";
-import { limitedAnew } from "./limits-touched.ts";
+import { ceilingedAnew, limitedAnew } from "./limits-touched.ts";
 import type { Machine } from "./machine.ts";
 import { addOwner, allOwners, type Owners } from "./owners.ts";
 import { touchPolicies } from "./policy-touched.ts";
@@ -36,6 +36,10 @@ export function touchedOwners(before: FlowContext, after: FlowContext, changes: 
   const step: Step = { before, after, owners: new Map() };
   for (const ref of changes.values()) touchObject(step, ref);
   for (const key of limitedAnew(before, after, changes)) addOwner(step.owners, { kind: "endpoint", key });
+  for (const { key, networkId } of ceilingedAnew(before, after, changes)) {
+    addOwner(step.owners, { kind: "endpoint", key });
+    touchNetworkOwner(step, networkId); // its floods
+  }
   for (const key of changedPorts(before.machine.ports, after.machine.ports)) touchEndpoint(step, key);
   touchPolicies(step, changes);
   return step.owners;

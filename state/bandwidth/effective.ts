@@ -1,6 +1,12 @@
 import type { Netprofile } from "../kinds/netprofile.ts";
-import { LIMIT_SOURCES, type LimitSource, type PodLimits, type RateLimit, type StatedLimits } from "./limits.ts";
-import { parseBandwidth } from "./notation.ts";
+import {
+  LIMIT_SOURCES,
+  type LimitSource,
+  type PodLimits,
+  type RateLimit,
+  rateLimitOf,
+  type StatedLimits,
+} from "./limits.ts";
 
 export interface EffectiveLimit extends RateLimit {
   readonly source: LimitSource;
@@ -19,8 +25,6 @@ export interface EffectiveLimits {
   /** A node that cannot honour it refuses the pod. */
   readonly isStrict: boolean;
 }
-
-const BITS_PER_KILOBYTE = 8_000;
 
 /** The limits of an endpoint: for each direction that of the strongest source that speaks of it (LIMIT_SOURCES). */
 export function effectiveLimits(stated: StatedLimits | undefined, profile: Netprofile | undefined): EffectiveLimits {
@@ -51,15 +55,7 @@ function strongest(
 /** A netprofile's own limits: `bandwidth` and `burst` for both directions, unless a direction has its own. */
 export function profileLimits(profile: Netprofile): PodLimits {
   const { bandwidth, burst } = profile;
-  const podIngress = limitOf(profile.ingressBandwidth || bandwidth, profile.ingressBurst || burst);
-  const podEgress = limitOf(profile.egressBandwidth || bandwidth, profile.egressBurst || burst);
+  const podIngress = rateLimitOf(profile.ingressBandwidth || bandwidth, profile.ingressBurst || burst);
+  const podEgress = rateLimitOf(profile.egressBandwidth || bandwidth, profile.egressBurst || burst);
   return { ...(podIngress && { podIngress }), ...(podEgress && { podEgress }) };
-}
-
-function limitOf(bandwidthText: string, burstKilobytes: number): RateLimit | undefined {
-  const rateBitPerSecond = parseBandwidth(bandwidthText);
-  if (rateBitPerSecond === undefined) return undefined;
-  return burstKilobytes === 0
-    ? { rateBitPerSecond }
-    : { rateBitPerSecond, burstBits: burstKilobytes * BITS_PER_KILOBYTE };
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { RATE_MAX_BIT_PER_SECOND, RATE_MIN_BIT_PER_SECOND } from "./notation.ts";
+import { parseBandwidth, RATE_MAX_BIT_PER_SECOND, RATE_MIN_BIT_PER_SECOND } from "./notation.ts";
 
 /** Largest burst that anything here can hold, in bits: the runtimes' "no idea" 4 294 967 295 included. */
 const BURST_STATED_MAX_BITS = Number.MAX_SAFE_INTEGER;
@@ -11,6 +11,17 @@ export const RateLimit = z.object({
   burstBits: z.int().min(1).max(BURST_STATED_MAX_BITS).optional(),
 });
 export type RateLimit = Readonly<z.infer<typeof RateLimit>>;
+
+export const BITS_PER_KILOBYTE = 8_000;
+
+/** A limit in an admin's words: `bandwidth` as BandwidthText, burst in kilobytes. Undefined when it says nothing. */
+export function rateLimitOf(bandwidth: string, burstKilobytes: number): RateLimit | undefined {
+  const rateBitPerSecond = parseBandwidth(bandwidth);
+  if (rateBitPerSecond === undefined) return undefined;
+  return burstKilobytes === 0
+    ? { rateBitPerSecond }
+    : { rateBitPerSecond, burstBits: burstKilobytes * BITS_PER_KILOBYTE };
+}
 
 /** Limits of one source, seen from the pod: ingress is what it receives, egress what it sends. */
 export const PodLimits = z.object({ podIngress: RateLimit.optional(), podEgress: RateLimit.optional() });

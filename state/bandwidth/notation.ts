@@ -16,6 +16,16 @@ export const BandwidthText = z
   .regex(BANDWIDTH_PATTERN)
   .refine((text) => (parseBandwidth(text) ?? 0) <= RATE_MAX_BIT_PER_SECOND, "must be at most 1000000gbps (1 Pbit/s)");
 
+/** 4 Gbit in kilobytes of 1000 bytes: the largest burst that a port can have. */
+const BURST_MAX_KILOBYTES = 500_000;
+
+/** Burst of one direction in kilobytes of 1000; 0: left to this system. */
+export const BurstKilobytes = z
+  .int()
+  .min(0)
+  .max(BURST_MAX_KILOBYTES)
+  .refine((kilobytes) => kilobytes !== 1, "must not be 1: one kilobyte is less than a frame");
+
 /** Bits per second of a BandwidthText; undefined where it says nothing: no limit. */
 export function parseBandwidth(text: string): number | undefined {
   const [, digits, unit] = NUMBER_AND_UNIT.exec(text) ?? [];

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { CEILING_KINDS } from "./ceiling.ts";
 
 const Count = z.number().nonnegative();
 
@@ -28,5 +29,24 @@ export const BandwidthReport = z.object({
 });
 export type BandwidthReport = Readonly<z.infer<typeof BandwidthReport>>;
 
-/** Most endpoints of one heartbeat; of more, the next heartbeats tell the others in turn. */
+/** What all pods of a group or tenant on the node received or sent together, and how their ceiling is kept there. */
+export const CeilingTraffic = DirectionTraffic.extend({
+  rateBitPerSecond: Count,
+  burstBits: Count,
+  droppedBytes: Count.optional(),
+});
+export type CeilingTraffic = Readonly<z.infer<typeof CeilingTraffic>>;
+
+/** What a node measured of the ceilings of one group or tenant. A direction without a ceiling is absent. */
+export const CeilingReport = z.object({
+  kind: z.enum(CEILING_KINDS),
+  key: z.string().max(512),
+  overMs: Count,
+  podIngress: CeilingTraffic.optional(),
+  podEgress: CeilingTraffic.optional(),
+  complaint: z.string().max(500).optional(),
+});
+export type CeilingReport = Readonly<z.infer<typeof CeilingReport>>;
+
+/** Most endpoints, and most ceilings, of one heartbeat; of more, the next heartbeats tell the others in turn. */
 export const BANDWIDTH_REPORTS_MAX = 300;

@@ -1,10 +1,11 @@
 import { z } from "zod";
+import { CEILING_MEMBERS } from "../bandwidth/ceiling.ts";
 import { GroupId } from "../ids.ts";
 import { ConfiguredTag, Name } from "../names.ts";
 import { parsePool } from "../network-subnet.ts";
 import { checkedText } from "../text-check.ts";
 
-/** What the admin says of an endpoint group (contract §6.3). */
+/** What the admin says of an endpoint group (contract §6.3); the ceilings are this release's own. */
 export const EndpointGroup = z.object({
   groupName: Name,
   tenantName: Name,
@@ -14,6 +15,7 @@ export const EndpointGroup = z.object({
   netProfile: z.string().max(64).default(""),
   extContractsGrps: z.array(Name).max(1_000).default([]),
   cfgdTag: ConfiguredTag,
+  ...CEILING_MEMBERS,
 });
 export type EndpointGroup = z.infer<typeof EndpointGroup>;
 

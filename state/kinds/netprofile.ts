@@ -1,14 +1,6 @@
 import { z } from "zod";
-import { BandwidthText } from "../bandwidth/notation.ts";
+import { BandwidthText, BurstKilobytes } from "../bandwidth/notation.ts";
 import { Name } from "../names.ts";
-
-/** 4 Gbit in kilobytes of 1000 bytes: the largest burst that a port can have. */
-const BURST_MAX_KILOBYTES = 500_000;
-
-const isNotOneKilobyte = (kilobytes: number) => kilobytes !== 1;
-const ONE_KILOBYTE_TEXT = "must not be 1: one kilobyte is less than a frame";
-
-const DirectionBurst = z.int().min(0).max(BURST_MAX_KILOBYTES).refine(isNotOneKilobyte, ONE_KILOBYTE_TEXT).default(0);
 
 /**
  * What the admin says of a netprofile (contract §6.6). `burst` is in kilobytes, DSCP 0 leaves packets as they are. The members
@@ -24,13 +16,13 @@ export const Netprofile = z.object({
   tenantName: Name,
   bandwidth: BandwidthText.default(""),
   DSCP: z.int().min(0).max(63).default(0),
-  burst: z.int().min(0).max(10_486).refine(isNotOneKilobyte, ONE_KILOBYTE_TEXT).default(0),
+  burst: BurstKilobytes.max(10_486).default(0),
   /** Of what the pod receives, in place of `bandwidth` and `burst`. */
   ingressBandwidth: BandwidthText.default(""),
-  ingressBurst: DirectionBurst,
+  ingressBurst: BurstKilobytes.default(0),
   /** Of what the pod sends. */
   egressBandwidth: BandwidthText.default(""),
-  egressBurst: DirectionBurst,
+  egressBurst: BurstKilobytes.default(0),
   /** Drop or queue what the pod sends beyond its limit; empty: the node's choice. */
   egressMode: z.enum(["", "police", "shape"]).default(""),
   /** Refuse pods on nodes that cannot honour this profile, instead of warning. */

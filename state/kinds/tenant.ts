@@ -1,9 +1,10 @@
 import { z } from "zod";
+import { CEILING_MEMBERS } from "../bandwidth/ceiling.ts";
 import { TenantId } from "../ids.ts";
 import { Name, OptionalName } from "../names.ts";
 
-/** What the admin says of a tenant (contract §6.1). */
-export const Tenant = z.object({ tenantName: Name, defaultNetwork: OptionalName });
+/** What the admin says of a tenant (contract §6.1); the ceilings are this release's own. */
+export const Tenant = z.object({ tenantName: Name, defaultNetwork: OptionalName, ...CEILING_MEMBERS });
 export type Tenant = z.infer<typeof Tenant>;
 
 /** What the store keeps of a tenant. */

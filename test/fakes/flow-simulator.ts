@@ -38,6 +38,8 @@ export interface Sent {
   readonly port: number;
   /** How often it went through conntrack, which keeps fragments back until a packet is complete. */
   readonly ctCount: number;
+  /** Meters that it passed, in order; none of them drops here. */
+  readonly meters: readonly number[];
   readonly fields: ReadonlyMap<string, bigint>;
 }
 
@@ -58,6 +60,7 @@ interface Walk {
   fields: Map<string, bigint>;
   depth: number;
   ctCount: number;
+  meters: readonly number[];
 }
 
 /** OFPP_IN_PORT (openflow-1.1.h). */
@@ -77,7 +80,7 @@ export function simulateFlows(flows: Iterable<Flow>): FlowSimulator {
     send: (packet) => {
       const sent: Sent[] = [];
       const walk: Walk = {
-        ...{ tables, conntrack, packet, sent, samples, depth: 0, ctCount: 0 },
+        ...{ tables, conntrack, packet, sent, samples, depth: 0, ctCount: 0, meters: [] },
         fields: fieldsOf(packet.fields),
       };
       enter(walk, 0);
@@ -193,6 +196,12 @@ function act(walk: Walk, action: Action): void {
     case "resubmit":
       enter(walk, action.table ?? 0);
       break;
+    case "meter":
+      walk.meters = [...walk.meters, action.meter];
+      break;
+    case "clone":
+      onCopy(walk, action.actions);
+      break;
     case "ct":
       track(walk, action);
       break;
@@ -204,10 +213,19 @@ function act(walk: Walk, action: Action): void {
   }
 }
 
-function emit({ sent, fields, ctCount }: Walk, port: bigint): void {
+/** What the list does to the copy, and what drops it, is nothing to the packet itself. */
+function onCopy(walk: Walk, actions: readonly Action[]): void {
+  const { fields, meters } = walk;
+  walk.fields = new Map(fields);
+  for (const action of actions) act(walk, action);
+  walk.fields = fields;
+  walk.meters = meters;
+}
+
+function emit({ sent, fields, ctCount, meters }: Walk, port: bigint): void {
   const inPort = read(fields, "inPort");
   if (port === inPort) return;
-  sent.push({ port: Number(port === IN_PORT ? inPort : port), ctCount, fields: new Map(fields) });
+  sent.push({ port: Number(port === IN_PORT ? inPort : port), ctCount, meters, fields: new Map(fields) });
 }
 
 function spanOf({ field, startBit = 0, bitCount }: Bits): { readonly shift: bigint; readonly mask: bigint } {

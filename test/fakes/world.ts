@@ -14,7 +14,8 @@ import type { NodeName } from "../../state/names.ts";
  *   node n1 192.0.2.1
  *   network t1:blue vxlan 100 10.1.1.0/24 gateway 10.1.1.254 ipv6 2001:db8:1::/64 gateway6 2001:db8:1::ff physical lab type infra
  *   endpoint a t1:blue n1 10.1.1.1 2001:db8:1::1 group 7
- *   group t1:g7 t1:blue web,common
+ *   group t1:g7 t1:blue web,common ingressCeiling 10mbps
+ *   tenant t1 egressCeiling 1gbps
  *   policy t1:web
  *   rule t1:web:r1 in deny protocol tcp ports 80,443 priority 10 fromEndpointGroup g8
  *
@@ -52,7 +53,14 @@ const FIRST_NETWORK_ID = 11;
 
 function putOf(words: readonly string[], modRevision: number, numbers: Numbers): WorldPut {
   const [kind = "", ...rest] = words;
-  const objects = { network: networkOf, endpoint: endpointOf, group: groupOf, policy: policyOf, rule: ruleOf };
+  const objects = {
+    tenant: tenantOf,
+    network: networkOf,
+    endpoint: endpointOf,
+    group: groupOf,
+    policy: policyOf,
+    rule: ruleOf,
+  };
   const make = { mode: modeOf, node: nodeOf, ...objects }[kind];
   if (make === undefined) throw new Error(`World: "${words.join(" ")}" begins with no known word`);
   const { kind: objectKind, object } = make(rest, numbers);
@@ -148,13 +156,26 @@ function endpointOf(words: readonly string[], numbers: Numbers): Made {
   return { kind: "endpoint", object };
 }
 
-function groupOf([key = "", networkKey = "", policies = ""]: readonly string[]): Made {
+/** Policies end where options begin: with an even number of words behind them. */
+function groupOf([key = "", networkKey = "", ...more]: readonly string[]): Made {
   const [tenantName, groupName = ""] = key.split(":");
+  const [policies = "", options] = more.length % 2 === 0 ? ["", more] : [more[0], more.slice(1)];
   const config = {
     ...{ tenantName, groupName, networkName: networkKey.split(":")[1] },
     policies: policies.split(",").filter((name) => name !== ""),
+    ...ceilingsOf(options),
   };
   return { kind: "endpointGroup", object: { key, groupId: Number(groupName.slice(1)), config } as Made["object"] };
+}
+
+function tenantOf([key = "", ...options]: readonly string[], numbers: Numbers): Made {
+  const config = { tenantName: key, ...ceilingsOf(options) };
+  return { kind: "tenant", object: { key, tenantId: numberOf(numbers.tenants, key, 1), config } as Made["object"] };
+}
+
+function ceilingsOf(options: readonly string[] | undefined): object {
+  const members = [...optionsOf(options ?? [])];
+  return Object.fromEntries(members.map(([name, text]) => [name, name.endsWith("Burst") ? Number(text) : text]));
 }
 
 function policyOf([key = ""]: readonly string[]): Made {
