@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { NetError } from "../../state/errors.ts";
 import {
   type ClusterLayout,
   etcdName,
@@ -17,6 +18,7 @@ import {
   vswitchdName,
 } from "./components.ts";
 import { daemonPid, stopDaemon } from "./daemon.ts";
+import { writeJson } from "./json-file.ts";
 import { createAuthority } from "./pki.ts";
 import { listPods, removePod } from "./pods.ts";
 import { ensureControl, ensureNode, removeNamespaces, type Underlay } from "./underlay.ts";
@@ -60,16 +62,14 @@ export function layoutOf(options: ClusterOptions): ClusterLayout {
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const layout = layoutOf(options);
   const progress = options.progress ?? (() => {});
+  refuseFewerNodes(options);
   mkdirSync(options.directory, { recursive: true, mode: 0o700 });
+  writeJson(join(options.directory, STATE_FILE), { nodes: options.nodes, restPort: options.restPort });
   progress("network namespaces and underlay");
   await ensureControl(layout.underlay);
   const nodes = Array.from({ length: options.nodes }, (_, index) => index + 1);
   for (const node of nodes) await ensureNode(layout.underlay, node);
   await createAuthority(pkiDirectory(layout));
-  writeFileSync(
-    join(options.directory, STATE_FILE),
-    JSON.stringify({ nodes: options.nodes, restPort: options.restPort }),
-  );
   progress("etcd");
   for (let member = 1; member <= layout.etcdMembers; member++) await startEtcd(layout, member);
   await etcdReady(layout);
@@ -78,6 +78,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   progress(`Open vSwitch and netplugin on ${nodes.length} nodes`);
   await Promise.all(nodes.map((node) => startNode(layout, node)));
   return { layout, nodes, restUrl: `http://127.0.0.1:${options.restPort}` };
+}
+
+/** What is written down is what `down` ends: a smaller number would leave nodes behind. */
+function refuseFewerNodes({ directory, nodes }: ClusterOptions): void {
+  const saved = savedCluster(directory);
+  if (saved === undefined || saved.nodes <= nodes) return;
+  throw new NetError(
+    "CONFLICT",
+    `This cluster has ${saved.nodes} nodes and cannot shrink to ${nodes}; first: deploy/sandbox down`,
+  );
 }
 
 async function startNetmasters(layout: ClusterLayout): Promise<void> {

@@ -1,8 +1,9 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { NetError } from "../../state/errors.ts";
+import { writeJson } from "./json-file.ts";
 
 export interface DaemonSpec {
   /** Short unique name: names the log and the pid file. */
@@ -46,10 +47,7 @@ export function startDaemon(home: DaemonHome, spec: DaemonSpec): number {
     const child = spawnDaemon(home, spec, log);
     if (child.pid === undefined) throw new NetError("REJECTED", `Cannot start ${spec.name}: ${spec.argv.join(" ")}`);
     child.unref();
-    writeFileSync(
-      pidPath(home, spec.name),
-      JSON.stringify({ pid: child.pid, startTicks: startTicks(child.pid) ?? "" }),
-    );
+    writeJson(pidPath(home, spec.name), { pid: child.pid, startTicks: startTicks(child.pid) ?? "" });
     return child.pid;
   } finally {
     closeSync(log);

@@ -1,7 +1,7 @@
 import { NetError } from "../../state/errors.ts";
 import type { Cluster } from "./cluster.ts";
 import { inNetns, run } from "./exec.ts";
-import { addPod, listPods } from "./pods.ts";
+import { addPod, listPods, removePod } from "./pods.ts";
 import { type RestClient, restClient } from "./rest-client.ts";
 import { podNetns } from "./underlay.ts";
 
@@ -34,12 +34,7 @@ export async function attachDemo(cluster: Cluster): Promise<void> {
   for (const network of NETWORKS) {
     await ensure(rest, `/api/v1/networks/${TENANT}:${network.networkName}/`, { tenantName: TENANT, ...network });
   }
-  const present = new Set(listPods(cluster.layout).map((pod) => pod.name));
-  for (const pod of demoPods(cluster.nodes)) {
-    if (!present.has(pod.name)) {
-      await addPod(cluster.layout, pod.name, pod.node, { tenant: TENANT, network: pod.network });
-    }
-  }
+  for (const pod of demoPods(cluster.nodes)) await ensurePod(cluster, pod);
   await showTheyTalk(cluster, "web-1", "web-2");
   await showTheyTalk(cluster, "db-1", "db-2");
 }
@@ -51,6 +46,16 @@ async function ensure(rest: RestClient, path: string, body: unknown): Promise<vo
     if (!(error instanceof NetError && error.code === "NOT_FOUND")) throw error;
     await rest.post(path, body);
   }
+}
+
+/** A pod that is written down but has no addresses (the machine was restarted, say) is attached anew. */
+async function ensurePod(cluster: Cluster, { name, node, network }: DemoPod): Promise<void> {
+  if (listPods(cluster.layout).some((pod) => pod.name === name)) {
+    const addresses = await podAddresses(cluster, name).catch(() => []);
+    if (addresses.length > 0) return;
+    await removePod(cluster.layout, name);
+  }
+  await addPod(cluster.layout, name, node, { tenant: TENANT, network });
 }
 
 async function showTheyTalk(cluster: Cluster, from: string, to: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./exec.ts";
 
@@ -19,8 +19,8 @@ export async function createAuthority(directory: string): Promise<void> {
   await newKey(join(directory, "ca.key"));
   const extensions = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"];
   const subject = ["-subj", "/CN=contiv-ts sandbox authority", "-days", DAYS];
-  await run([
-    ...["openssl", "req", "-x509", "-new", "-key", join(directory, "ca.key"), "-out", join(directory, "ca.crt")],
+  await made(join(directory, "ca.crt"), [
+    ...["openssl", "req", "-x509", "-new", "-key", join(directory, "ca.key")],
     ...subject,
     ...extensions,
   ]);
@@ -35,23 +35,17 @@ export async function issue(directory: string, commonName: string, addresses: re
   const names = [`DNS:${commonName}`, ...addresses.map((address) => `IP:${address}`)].join(",");
   writeFileSync(path("ext"), `subjectAltName=${names}\nextendedKeyUsage=serverAuth,clientAuth\n`);
   await run(["openssl", "req", "-new", "-key", identity.keyFile, "-out", path("csr"), "-subj", `/CN=${commonName}`]);
-  await run([
-    ...[
-      "openssl",
-      "x509",
-      "-req",
-      "-in",
-      path("csr"),
-      "-out",
-      identity.certFile,
-      "-days",
-      DAYS,
-      "-extfile",
-      path("ext"),
-    ],
+  await made(identity.certFile, [
+    ...["openssl", "x509", "-req", "-in", path("csr"), "-days", DAYS, "-extfile", path("ext")],
     ...["-CA", identity.caFile, "-CAkey", join(directory, "ca.key"), "-set_serial", newSerial()],
   ]);
   return identity;
+}
+
+/** A certificate that exists is whole, whoever is killed meanwhile. */
+async function made(certFile: string, argv: readonly string[]): Promise<void> {
+  await run([...argv, "-out", `${certFile}.new`]);
+  renameSync(`${certFile}.new`, certFile);
 }
 
 /** Random, because several nodes may ask at the same time. 19 bytes: positive, and within RFC 5280 §4.1.2.2. */

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { NetError } from "../../state/errors.ts";
 import { type ClusterLayout, cniSocketPath, projectRoot } from "./components.ts";
 import { inNetns, type RunResult, run } from "./exec.ts";
+import { writeJson } from "./json-file.ts";
 import { netnsExists, nodeNetns, podNetns } from "./underlay.ts";
 
 /** What `pod add` was asked for; written down before the attachment so that `pod rm` always finds it. */
@@ -39,6 +40,7 @@ export function listPods(layout: ClusterLayout): readonly Pod[] {
   const directory = join(layout.home.directory, "pods");
   if (!existsSync(directory)) return [];
   return readdirSync(directory)
+    .filter((file) => file.endsWith(".json"))
     .sort()
     .map((file) => JSON.parse(readFileSync(join(directory, file), "utf8")) as Pod);
 }
@@ -84,7 +86,7 @@ export async function preparePod(
     ...(bandwidth === undefined ? {} : { bandwidth }),
   };
   mkdirSync(join(layout.home.directory, "pods"), { recursive: true });
-  writeFileSync(podFile(layout, name), JSON.stringify(pod));
+  writeJson(podFile(layout, name), pod);
   await run(["ip", "netns", "add", podNetns(layout.underlay, name)]);
   await run(["ip", "-n", podNetns(layout.underlay, name), "link", "set", "lo", "up"]);
   return pod;

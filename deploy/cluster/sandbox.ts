@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { NetError } from "../../state/errors.ts";
 import { type ClusterOptions, layoutOf, savedCluster, startCluster, stopCluster } from "./cluster.ts";
@@ -12,8 +12,9 @@ import { printStatus } from "./status.ts";
 import { netnsExists, nodeNetns, podNetns } from "./underlay.ts";
 
 const DIRECTORY = process.env.CONTIV_SANDBOX_DIR ?? "/var/lib/contiv-sandbox";
-const UNDERLAY = { prefix: "contiv-sandbox", subnet: "192.168.213" };
-const REST_PORT = 9999;
+/** Two sandboxes may live beside each other in folders of different names, with different REST ports. */
+const UNDERLAY = { prefix: basename(DIRECTORY), subnet: "192.168.213" };
+const REST_PORT = Number(process.env.CONTIV_SANDBOX_REST_PORT ?? 9999);
 const MAX_NODES = 8;
 
 function optionsFor(nodes: number): ClusterOptions {

@@ -45,29 +45,32 @@ export function netnsExists(name: string): boolean {
   return existsSync(`/run/netns/${name}`);
 }
 
-/** Makes what is missing of the control namespace and its bridge. */
+/** Makes the control namespace and its bridge; one that was left half made is made anew. */
 export async function ensureControl(underlay: Underlay): Promise<void> {
   const netns = controlNetns(underlay);
-  if (netnsExists(netns)) return;
+  if (netnsExists(netns)) {
+    if ((await linksOf(netns)).some(({ ifname, flags }) => ifname === BRIDGE && flags.includes("UP"))) return;
+    await deleteNetns(netns);
+  }
   await run(["ip", "netns", "add", netns]);
   await ipBatch(netns, [
     "link set lo up",
     `link add ${BRIDGE} type bridge`,
-    `link set ${BRIDGE} up`,
     `address add ${controlAddress(underlay)}/24 dev ${BRIDGE}`,
+    `link set ${BRIDGE} up`, // the last step: says that the namespace is complete
   ]);
 }
 
-/** Makes what is missing of one node's namespace and plugs its NIC into the underlay. */
+/** Makes one node's namespace and plugs its NIC into the underlay; one that was left half made is made anew. */
 export async function ensureNode(underlay: Underlay, node: number): Promise<void> {
   const netns = nodeNetns(underlay, node);
-  if (netnsExists(netns)) return;
-  await run(["ip", "netns", "add", netns]);
   const control = controlNetns(underlay);
-  await ipBatch(control, [
-    `link add port${node} type veth peer name ${NODE_NIC} netns ${netns}`,
-    `link set port${node} master ${BRIDGE} up`,
-  ]);
+  const port = (await linksOf(control)).find(({ ifname }) => ifname === `port${node}`);
+  if (netnsExists(netns) && port?.master === BRIDGE) return;
+  if (port !== undefined) await ipBatch(control, [`link delete port${node}`]);
+  if (netnsExists(netns)) await deleteNetns(netns);
+  await run(["ip", "netns", "add", netns]);
+  await ipBatch(control, [`link add port${node} type veth peer name ${NODE_NIC} netns ${netns}`]);
   // Frames between namespaces never reach a wire that would fill in checksums; the userspace datapath needs them filled in.
   await run(inNetns(netns, ["ethtool", "-K", NODE_NIC, "tx", "off"]));
   await run(inNetns(control, ["ethtool", "-K", BRIDGE, "tx", "off"]));
@@ -76,6 +79,8 @@ export async function ensureNode(underlay: Underlay, node: number): Promise<void
     `link set ${NODE_NIC} up`,
     `address add ${nodeAddress(underlay, node)}/24 dev ${NODE_NIC}`,
   ]);
+  // The last step: the port's master says that the node is complete.
+  await ipBatch(control, [`link set port${node} up`, `link set port${node} master ${BRIDGE}`]);
 }
 
 /** Pulls or plugs the node's cable. */
@@ -83,13 +88,47 @@ export async function setCable(underlay: Underlay, node: number, plugged: boolea
   await ipBatch(controlNetns(underlay), [`link set port${node} ${plugged ? "up" : "down"}`]);
 }
 
-/** Removes every namespace of this cluster; what lives inside goes with it. */
+/** Removes every namespace of this cluster and ends what still runs in them, a forgotten `pod exec` for instance. */
 export async function removeNamespaces(underlay: Underlay): Promise<void> {
   const { stdout } = await run(["ip", "-json", "netns", "list"]);
   const listed = JSON.parse(stdout.trim() === "" ? "[]" : stdout) as { name: string }[];
   for (const { name } of listed) {
-    if (name.startsWith(`${underlay.prefix}-`)) await run(["ip", "netns", "delete", name]);
+    if (!name.startsWith(`${underlay.prefix}-`)) continue;
+    await endProcesses(name);
+    await deleteNetns(name);
   }
+}
+
+/** A process keeps its namespace, links included, alive after the name is gone. */
+async function endProcesses(netns: string): Promise<void> {
+  const { stdout } = await run(["ip", "netns", "pids", netns], { allowFailure: true });
+  for (const line of stdout.split("\n")) {
+    const pid = Number(line);
+    if (pid > 0 && pid !== process.pid) kill(pid);
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // it has ended by itself
+  }
+}
+
+async function deleteNetns(name: string): Promise<void> {
+  await run(["ip", "netns", "delete", name]);
+}
+
+interface Link {
+  readonly ifname: string;
+  readonly flags: readonly string[];
+  readonly master?: string;
+}
+
+async function linksOf(netns: string): Promise<readonly Link[]> {
+  const { stdout } = await run(["ip", "-n", netns, "-json", "link", "show"]);
+  return JSON.parse(stdout) as Link[];
 }
 
 async function ipBatch(netns: string, lines: readonly string[]): Promise<void> {

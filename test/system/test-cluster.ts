@@ -123,7 +123,7 @@ export function answered(result: RunResult): number {
 }
 
 /** The first of `count` adjacent ports of the loopback that nobody listens on. */
-async function freePorts(count: number): Promise<number> {
+export async function freePorts(count: number): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt++) {
     const first = await freePort();
     const all = await Promise.all(Array.from({ length: count }, (_, index) => isFree(first + index)));
