@@ -1,13 +1,20 @@
 import { z } from "zod";
+import { EndpointBandwidth } from "../../state/bandwidth/endpoint-config.ts";
+import type { Kind } from "../../state/records.ts";
 import { compareText } from "../../state/sorted-map.ts";
 import { type ParameterName, QUESTION_PARAMETERS } from "../explain/question.ts";
 import { API_PREFIX } from "./api-prefix.ts";
 import type { Collection } from "./collection.ts";
-import { COLLECTIONS } from "./collections.ts";
+import { COLLECTIONS, LATER_COLLECTIONS } from "./collections.ts";
 import { PROPOSAL_MEMBERS } from "./proposal.ts";
 
 const PROBLEM = { $ref: "#/components/schemas/Problem" };
 const KEY_PARAMETER = { name: "key", in: "path", required: true, schema: { type: "string" } };
+/** Preconditions (RFC 9110 §13.1). */
+const IF_MATCH = { name: "If-Match", in: "header", schema: { type: "string" } };
+const IF_NONE_MATCH = { name: "If-None-Match", in: "header", schema: { type: "string", const: "*" } };
+const LATER = "Always empty: not supported by this release";
+const EMPTY = { type: "array", maxItems: 0 };
 const QUERY = {
   limit: { name: "limit", in: "query", schema: { type: "integer", minimum: 1, maximum: 10_000 } },
   continue: { name: "continue", in: "query", schema: { type: "string" } },
@@ -21,22 +28,32 @@ export function openApiDocument(version: string): object {
   const writable = COLLECTIONS.flatMap(({ kind, writes }) =>
     writes === undefined ? [] : [{ kind, schema: writes.schema }],
   );
-  const schemas = Object.fromEntries(writable.map(({ kind, schema }) => [kind, objectSchema(schema)]));
+  const schemas = Object.fromEntries(writable.map(({ kind, schema }) => [kind, objectSchema(kind, schema)]));
   return {
     openapi: "3.1.0",
     info: { title: "contiv-ts", version, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
-    paths: { ...Object.fromEntries(COLLECTIONS.flatMap(collectionPaths)), [`${API_PREFIX}/explain`]: explainPath() },
+    paths: Object.fromEntries([
+      ...COLLECTIONS.flatMap(collectionPaths),
+      ...LATER_COLLECTIONS.map((name) => [`${API_PREFIX}/${name}/`, { get: readOperation(LATER, EMPTY, []) }]),
+      [`${API_PREFIX}/endpoints/{key}/bandwidth/`, bandwidthPath()],
+      [`${API_PREFIX}/explain`, explainPath()],
+    ]),
     components: { schemas: { ...schemas, Problem: problemSchema() } },
   };
 }
 
 /** The request's members, in the order in which replies show them, and what the server adds. */
-function objectSchema(schema: z.ZodObject): object {
-  const { $schema: _, properties = {}, ...rest } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+function objectSchema(kind: Kind, schema: z.ZodObject): object {
+  const { properties = {}, ...rest } = shownSchema(schema);
   const sorted = Object.entries(properties).sort(([left], [right]) => compareText(left, right));
   const readOnly = { type: "object", readOnly: true };
-  const added = { "link-sets": readOnly, links: readOnly };
+  const added = kind === "global" ? {} : { "link-sets": readOnly, ...(kind === "tenant" ? {} : { links: readOnly }) };
   return { ...rest, properties: { key: { type: "string", readOnly: true }, ...Object.fromEntries(sorted), ...added } };
+}
+
+function shownSchema(schema: z.ZodObject): z.core.JSONSchema.BaseSchema {
+  const { $schema: _, ...shown } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+  return shown;
 }
 
 function collectionPaths(collection: Collection): readonly (readonly [string, object])[] {
@@ -44,6 +61,7 @@ function collectionPaths(collection: Collection): readonly (readonly [string, ob
   const object = writes === undefined ? { type: "object" } : { $ref: `#/components/schemas/${kind}` };
   const list = { type: "array", items: object };
   const change = writes && writeOperation(object);
+  const limits = kind === "endpoint" ? { patch: patchOperation(object, shownSchema(EndpointBandwidth)) } : {};
   return [
     [`${API_PREFIX}/${name}/`, { get: readOperation(`All ${name}`, list, ["limit", "continue", "watch", "revision"]) }],
     [
@@ -51,10 +69,8 @@ function collectionPaths(collection: Collection): readonly (readonly [string, ob
       {
         parameters: [KEY_PARAMETER],
         get: readOperation(`One of ${name}`, object, ["watch", "revision"]),
-        ...(change === undefined ? {} : { post: change, put: change, patch: patchOperation(object) }),
-        ...(remove === undefined
-          ? {}
-          : { delete: readOperation(`Deletes one of ${name}`, { type: "string" }, ["dryRun"]) }),
+        ...(change === undefined ? limits : { post: change, put: change, patch: patchOperation(object) }),
+        ...(remove === undefined ? {} : { delete: deleteOperation(name) }),
       },
     ],
     [
@@ -94,22 +110,42 @@ function inspectSchema(object: object): object {
 }
 
 function readOperation(summary: string, schema: object, query: readonly (keyof typeof QUERY)[]): object {
-  return { summary, parameters: query.map((name) => QUERY[name]), responses: responses(schema) };
+  const lines = query.includes("watch") ? { "application/x-ndjson": { schema: watchSchema(schema) } } : {};
+  return { summary, parameters: query.map((name) => QUERY[name]), responses: responses(schema, lines) };
+}
+
+/** One line of a watch. */
+function watchSchema(shown: object): object {
+  const [text, items] = [{ type: "string" }, "items" in shown ? shown.items : shown];
+  const type = { enum: ["put", "delete", "synced", "bookmark", "error"] };
+  const properties = { type, key: text, modRevision: text, revision: text, object: items, code: text, detail: text };
+  return { type: "object", required: ["type"], properties };
+}
+
+function bandwidthPath(): object {
+  return { parameters: [KEY_PARAMETER], get: readOperation("Limits and measured rates", { type: "object" }, []) };
+}
+
+function deleteOperation(name: string): object {
+  const parameters = [QUERY.dryRun, IF_MATCH];
+  return { summary: `Deletes one of ${name}`, parameters, responses: responses({ type: "string" }) };
 }
 
 function writeOperation(object: object): object {
   const requestBody = { required: true, content: { "application/json": { schema: object } } };
-  return { summary: "Creates or replaces", parameters: [QUERY.dryRun], requestBody, responses: responses(object) };
+  const parameters = [QUERY.dryRun, IF_MATCH, IF_NONE_MATCH];
+  return { summary: "Creates or replaces", parameters, requestBody, responses: responses(object) };
 }
 
-function patchOperation(object: object): object {
-  const requestBody = { required: true, content: { "application/merge-patch+json": { schema: { type: "object" } } } };
-  return { summary: "Changes single members", parameters: [QUERY.dryRun], requestBody, responses: responses(object) };
+function patchOperation(object: object, schema: object = { type: "object" }): object {
+  const requestBody = { required: true, content: { "application/merge-patch+json": { schema } } };
+  const parameters = [QUERY.dryRun, IF_MATCH];
+  return { summary: "Changes single members", parameters, requestBody, responses: responses(object) };
 }
 
-function responses(schema: object): object {
+function responses(schema: object, others: object = {}): object {
   return {
-    200: { description: "Done", content: { "application/json": { schema } } },
+    200: { description: "Done", content: { "application/json": { schema }, ...others } },
     default: { description: "Error", content: { "application/problem+json": { schema: PROBLEM } } },
   };
 }

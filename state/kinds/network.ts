@@ -26,6 +26,8 @@ export const Network = z.object({
   physicalNetwork: PhysicalNetwork,
   mtuBytes: z
     .int()
+    .min(0)
+    .max(9_216)
     .refine((mtu) => mtu === 0 || (mtu >= 1280 && mtu <= 9216), "must be 0 (derive) or 1280-9216 bytes")
     .default(0),
 });
