@@ -49,3 +49,15 @@ export function asNetError(thrown: unknown, doing: string, code: ErrorCode = "IN
   const text = thrown instanceof Error ? thrown.message : String(thrown);
   return new NetError(code, `Cannot ${doing}: ${text}`, { cause: thrown });
 }
+
+/** The same error for a caller who calls our members otherwise (`names`: ours → theirs), in `field` and where the message begins. */
+export function inWordsOf(names: Readonly<Record<string, string>>, error: NetError): NetError {
+  const { code, field, reason, blockers, cause, message } = error;
+  const name = field === undefined ? undefined : names[field];
+  if (field === undefined || name === undefined) return error;
+  return new NetError(code, message.startsWith(field) ? `${name}${message.slice(field.length)}` : message, {
+    ...{ cause, field: name },
+    ...(reason === undefined ? {} : { reason }),
+    ...(blockers === undefined ? {} : { blockers }),
+  });
+}

@@ -33,7 +33,7 @@ export function policyHits(view: ClusterView, { hits }: NodeReports, policyKey: 
       sum = addHits(sum, found);
       rules[key] = shownHits(found);
     }
-    return sum === undefined ? {} : { ...shownHits(sum), rules };
+    return sum && { ...shownHits(sum), rules };
   });
 }
 
@@ -48,6 +48,6 @@ export function groupTraffic(view: ClusterView, { hits }: NodeReports, groupKey:
       const found = hits.ofEndpoint(key);
       if (found !== undefined) sum = addTraffic(sum, found);
     }
-    return sum === undefined ? {} : shownTraffic(sum);
+    return sum && shownTraffic(sum);
   });
 }

@@ -28,7 +28,7 @@ export class StreamedText {
   }
 }
 
-/** A value that takes long to find: `find` yields now and then. */
+/** A value that takes long to find: `find` yields now and then; a member that turns out undefined is left out. */
 export class StreamedValue {
   readonly find: () => Generator<void, Rendered>;
   constructor(find: () => Generator<void, Rendered>) {
@@ -41,7 +41,7 @@ export function* jsonChunks(value: Rendered): Generator<string> {
   if (value instanceof StreamedList) yield* listChunks(value);
   else if (value instanceof StreamedObject) yield* objectChunks(value);
   else if (value instanceof StreamedText) yield* textChunks(value);
-  else if (value instanceof StreamedValue) yield* valueChunks(value);
+  else if (value instanceof StreamedValue) yield* jsonChunks(yield* foundValue(value));
   else yield JSON.stringify(value) ?? "null";
 }
 
@@ -58,19 +58,20 @@ function* listChunks({ items }: StreamedList): Generator<string> {
 function* objectChunks({ members }: StreamedObject): Generator<string> {
   let before = "{";
   for (const [name, value] of Object.entries(members)) {
-    if (value === undefined) continue;
+    const found = value instanceof StreamedValue ? yield* foundValue(value) : value;
+    if (found === undefined) continue;
     yield `${before}${JSON.stringify(name)}:`;
-    yield* jsonChunks(value);
+    yield* jsonChunks(found);
     before = ",";
   }
   yield before === "{" ? "{}" : "}";
 }
 
-function* valueChunks({ find }: StreamedValue): Generator<string> {
+function* foundValue({ find }: StreamedValue): Generator<string, Rendered> {
   const steps = find();
   let step = steps.next();
   for (; step.done !== true; step = steps.next()) yield "";
-  yield* jsonChunks(step.value);
+  return step.value;
 }
 
 function* textChunks({ parts }: StreamedText): Generator<string> {

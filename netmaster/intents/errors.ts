@@ -49,8 +49,13 @@ export function firstOf<T>(items: Iterable<T>, count: number): readonly T[] {
   return found;
 }
 
+/** A key that a client made up, without the control characters that would end the text or disturb a terminal. */
+export function printable(key: string): string {
+  return key.replaceAll(/\p{Cc}/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 export function notFound(what: string, key: string): NetError {
-  return new NetError("NOT_FOUND", `${what} ${key} does not exist`, { reason: "not-found" });
+  return new NetError("NOT_FOUND", `${what} ${printable(key)} does not exist`, { reason: "not-found" });
 }
 
 /** A reference in the request's body to something that is not there. */

@@ -1,6 +1,7 @@
 import { NetError } from "../../state/errors.ts";
 import type { Kind } from "../../state/records.ts";
 import type { ClusterView, Intent } from "../view/types.ts";
+import { printable } from "./errors.ts";
 
 /** What a client demands of the present object (RFC 9110 §13.1). */
 export interface Precondition {
@@ -33,7 +34,7 @@ function checkPrecondition(view: ClusterView, { kind, key }: Addressed, { ifMatc
     throw failed(`${key} exists already, and If-None-Match: * was sent`);
   }
   if (ifMatch === undefined) return;
-  if (revision === undefined) throw failed(`${key} does not exist, and If-Match was sent`);
+  if (revision === undefined) throw failed(`${printable(key)} does not exist, and If-Match was sent`);
   if (ifMatch !== "any" && !ifMatch.includes(revision)) {
     throw failed(`${key} was changed by someone else; read it again and repeat the change`);
   }

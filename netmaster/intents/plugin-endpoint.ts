@@ -1,10 +1,11 @@
 import { z } from "zod";
+import { inWordsOf, NetError } from "../../state/errors.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import { Name, NodeName, OptionalName } from "../../state/names.ts";
 import type { ClusterView, IntentContext, Plan } from "../view/types.ts";
 import { bareKey } from "./bare-address.ts";
 import { type Lease, leaseEndpoint, removeEndpoints } from "./endpoint.ts";
-import { conflict, invalid } from "./errors.ts";
+import { conflict, unknownReference } from "./errors.ts";
 import { plan } from "./plan.ts";
 
 const Text = z
@@ -46,10 +47,24 @@ export function createPluginEndpoint(
 ): Plan<EndpointRecord> {
   const key = keyOf(request);
   const existing = view.records("endpoint").get(key);
-  if (existing === undefined) return takeOverBare(view, leaseEndpoint(view, leaseOf(view, request, key), context));
+  if (existing === undefined) return takeOverBare(view, leased(view, leaseOf(view, request, key), context));
   if (existing.nodeName === request.ConfigEP.Host) return plan(existing);
   const message = `ConfigEP.Host: endpoint ${key} is on host ${existing.nodeName}; delete it there first`;
   throw conflict("endpoint-elsewhere", message, "ConfigEP.Host");
+}
+
+/** What the caller calls the members of a lease. */
+const MEMBERS = {
+  ...{ tenantName: "TenantName", networkName: "NetworkName", groupName: "ServiceName" },
+  ...{ requestedIpv4: "ConfigEP.IPAddress", requestedIpv6: "ConfigEP.IPv6Address" },
+};
+
+function leased(view: ClusterView, lease: Lease, context: IntentContext): Plan<EndpointRecord> {
+  try {
+    return leaseEndpoint(view, lease, context);
+  } catch (error) {
+    throw error instanceof NetError ? inWordsOf(MEMBERS, error) : error;
+  }
 }
 
 function leaseOf(view: ClusterView, request: PluginCreate, key: string): Lease {
@@ -119,7 +134,7 @@ export function updatePluginEndpoint(view: ClusterView, request: PluginUpdate): 
   const { Tenant: TenantName, Network: NetworkName, EndpointID } = request;
   const key = keyOf({ TenantName, NetworkName, EndpointID });
   const endpoint = view.records("endpoint").get(key);
-  if (endpoint === undefined) throw invalid("EndpointID", `: endpoint ${key} does not exist`);
+  if (endpoint === undefined) throw unknownReference("EndpointID", "endpoint", key);
   const reply = { IPAddress: endpoint.ipv4 };
   if (request.Event === "die") return plan(reply);
   const podName = request.EPCommonName === "" ? endpoint.podName : request.EPCommonName;

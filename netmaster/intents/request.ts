@@ -84,7 +84,7 @@ function fieldError(field: string, issue: z.core.$ZodIssue, value: unknown): Net
 function describe(issue: z.core.$ZodIssue, value: unknown): string {
   switch (issue.code) {
     case "invalid_type":
-      return `must be ${TYPE_NAMES[issue.expected === "int" ? "integer" : issue.expected] ?? issue.expected}, not ${typeName(value)}`;
+      return `must be ${TYPE_NAMES[issue.expected === "int" ? "integer" : issue.expected] ?? issue.expected}, not ${typeOrNumber(value)}`;
     case "too_big":
       return isText(value)
         ? `is longer than ${issue.maximum} characters`
@@ -100,8 +100,18 @@ function describe(issue: z.core.$ZodIssue, value: unknown): string {
     case "invalid_union":
       return `has the wrong format: ${shown(value)}`;
     default:
-      return `${issue.message}, not ${shown(value)}`;
+      return withValue(issue.message, shown(value));
   }
+}
+
+/** A schema's own reason; one that says what must be gets what is. */
+function withValue(reason: string, value: string): string {
+  if (reason.startsWith("must be ")) return `${reason}, not ${value}`;
+  return reason.startsWith("must ") ? reason : `${reason}: ${value}`;
+}
+
+function typeOrNumber(value: unknown): string {
+  return typeof value === "number" && !Number.isInteger(value) ? shown(value) : typeName(value);
 }
 
 function formatHint(issue: z.core.$ZodIssueInvalidStringFormat): string {

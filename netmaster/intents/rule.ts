@@ -47,7 +47,8 @@ function checkFields(rule: Rule): void {
 function checkPorts({ port, portEnd, ports, protocol }: Rule): void {
   const field = port === 0 ? "ports" : "port";
   if ((port !== 0 || ports !== undefined) && !PROTOCOLS_WITH_PORTS.includes(protocol)) {
-    throw invalid(field, `${port === 0 ? ports : port} needs the protocol tcp or udp, not "${protocol}"`);
+    const given = protocol === "" ? "any protocol" : `"${protocol}"`;
+    throw invalid(field, `${port === 0 ? ports : port} needs the protocol tcp or udp, not ${given}`);
   }
   if (ports !== undefined && port !== 0) throw invalid("ports", "and port exclude each other");
   if (portEnd === undefined) return;

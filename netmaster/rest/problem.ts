@@ -40,6 +40,13 @@ const STATUS_BY_REASON: Readonly<Record<string, number>> = {
   "too-many-watches": 503,
 };
 
+/** Titles of reasons that their code's title would call by a wrong name. */
+const TITLE_BY_REASON: Readonly<Record<string, string>> = {
+  "unknown-route": "Route does not exist",
+  "method-not-allowed": "Method is not offered",
+  "revision-too-old": "Revision is too old",
+};
+
 /** Seconds after which a client may try again when there is no leader. */
 const RETRY_AFTER_SECONDS = "1";
 
@@ -65,7 +72,7 @@ export function errorReply(thrown: unknown, { hasAccept, path, requestId }: Erro
   const code = error.reason ?? kind.name;
   const problem = {
     type: `/problems/${code}`,
-    title: kind.title,
+    title: TITLE_BY_REASON[code] ?? kind.title,
     status,
     detail,
     instance: path,

@@ -2,7 +2,7 @@ import { NetError } from "../../state/errors.ts";
 import { findEndpoint } from "../inspect/endpoint.ts";
 import { inspectedEndpoint } from "../inspect/inspected.ts";
 import { type Rendered, StreamedList, StreamedObject } from "../inspect/streamed.ts";
-import { invalid, notFound } from "../intents/errors.ts";
+import { invalid, notFound, printable } from "../intents/errors.ts";
 import type { ClusterView } from "../view/types.ts";
 import { type Answer, type Call, type Handler, json } from "./call.ts";
 import type { Collection } from "./collection.ts";
@@ -74,12 +74,18 @@ function limitOf(query: Call["query"]): number | undefined {
   return limit;
 }
 
-/** A query flag; anything but true and false is refused, so that a slip never does the real thing. */
+/** A query flag; anything but true and false, and another spelling, is refused, so that a slip never does the real thing. */
 export function isAsked(call: Call, name: "watch" | "dryRun"): boolean {
+  const slip = Object.keys(call.query).find((given) => given !== name && lettersOf(given) === lettersOf(name));
+  if (slip !== undefined) throw invalid(slip.slice(0, 20), `is unknown; the parameter is called ${name}`);
   const value = call.query[name];
   if (value === undefined || value === "false") return false;
   if (value === "true" || value === "") return true;
   throw invalid(name, `must be true or false, not "${value.slice(0, 20)}"`);
+}
+
+function lettersOf(name: string): string {
+  return name.toLowerCase().replaceAll(/[^a-z]/g, "");
 }
 
 export function getHandler(collection: Collection): Handler {
@@ -134,7 +140,7 @@ export function emptyList({ services }: Call): Answer {
 /** An object of a collection that this release does not have. */
 export function missingLater(collectionName: string): Handler {
   return ({ params }) => {
-    throw new NetError("NOT_FOUND", `${params.key} does not exist: ${notSupported(collectionName)}`, {
+    throw new NetError("NOT_FOUND", `${printable(params.key ?? "")} does not exist: ${notSupported(collectionName)}`, {
       reason: "not-found",
     });
   };

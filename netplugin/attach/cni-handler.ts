@@ -1,7 +1,7 @@
 import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
 import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
-import { asNetError, NetError } from "../../state/errors.ts";
+import { asNetError, inWordsOf, NetError } from "../../state/errors.ts";
 import type { EndpointReply } from "../../state/node-api.ts";
 import { cniFault } from "../cni/errors.ts";
 import type { CniHandler } from "../cni/handler.ts";
@@ -37,7 +37,7 @@ async function add(runtime: NodeRuntime, request: AddRequest, signal: AbortSigna
   const taken = runtime.pool.take({ signal }).catch((error: unknown) => asNetError(error, "take a ready port"));
   let unused = true;
   try {
-    const reply = await runtime.client.createEndpoint(endpointRequest(request), signal);
+    const reply = await lease(runtime, request, signal);
     const existing = await adoptable(runtime, request, { reply, signal });
     if (existing !== undefined) return existing;
     const port = await taken;
@@ -49,6 +49,23 @@ async function add(runtime: NodeRuntime, request: AddRequest, signal: AbortSigna
     throw error;
   } finally {
     if (unused) void taken.then((port) => (port instanceof NetError ? undefined : runtime.pool.giveBack(port)));
+  }
+}
+
+/** How a pod's owner calls what netmaster finds wrong with a lease. */
+const SAID_BY = {
+  tenantName: "label io.contiv.tenant",
+  networkName: "label io.contiv.network",
+  groupName: "label io.contiv.net-group",
+  requestedIpv4: "requested IPv4 address",
+  requestedIpv6: "requested IPv6 address",
+};
+
+async function lease(runtime: NodeRuntime, request: AddRequest, signal: AbortSignal): Promise<EndpointReply> {
+  try {
+    return await runtime.client.createEndpoint(endpointRequest(request), signal);
+  } catch (error) {
+    throw error instanceof NetError ? inWordsOf(SAID_BY, error) : error;
   }
 }
 
