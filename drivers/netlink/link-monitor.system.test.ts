@@ -57,6 +57,19 @@ describe("the link monitor", () => {
     await untilReported(monitor, ifindex);
   });
 
+  it.each([
+    { family: "IPv4", prefix: "10.9.0.1/24", destination: "10.9.0.0/24" },
+    { family: "IPv6", prefix: "2001:db8:9::1/64", destination: "2001:db8:9::/64" },
+  ])("names links whose $family routes changed, when asked to", async ({ prefix, destination }) => {
+    const ifindex = await makePair();
+    await socket.execute([setLink({ ifindex }, { up: true })]);
+    await socket.execute([addAddress({ ifindex, prefix, skipDuplicateDetection: true })]);
+    using monitor = openLinkMonitor({ netns, withRoutes: true });
+    await monitor.next();
+    scratch.run("ip", "route", "delete", destination, "dev", "m0"); // another process
+    await untilReported(monitor, ifindex);
+  });
+
   it("asks for a resync after an overflow and goes on watching", async () => {
     const ifindex = await makePair();
     using monitor = openLinkMonitor({ netns, receiveBufferBytes: 32_768 });

@@ -7,6 +7,7 @@ import { RTM_DELLINK, RTM_NEWLINK, readLink } from "./link-row.ts";
 import type { Received } from "./message.ts";
 import type { NetnsHandle } from "./netns.ts";
 import { watchReadable } from "./readable.ts";
+import { RTM_DELROUTE, RTM_NEWROUTE, readRoute } from "./route.ts";
 import { RTM_DELQDISC, RTM_NEWQDISC, readTcHeader } from "./traffic-control.ts";
 import { NETLINK_ROUTE, openDescriptor, receiveNow } from "./transport.ts";
 
@@ -20,6 +21,8 @@ export interface LinkMonitorOptions {
   readonly netns?: NetnsHandle | undefined;
   /** Also report links whose addresses changed. */
   readonly withAddresses?: boolean;
+  /** Also report links whose directly connected routes, or those through a gateway, came or went. */
+  readonly withRoutes?: boolean;
   /** Also report links whose qdiscs changed. */
   readonly withQdiscs?: boolean;
   /** Whether an open monitor keeps the process alive; not by default. */
@@ -38,7 +41,9 @@ export interface LinkMonitor extends Disposable {
 const RTMGRP_LINK = 0x1;
 const RTMGRP_TC = 0x8;
 const RTMGRP_IPV4_IFADDR = 0x10;
+const RTMGRP_IPV4_ROUTE = 0x40;
 const RTMGRP_IPV6_IFADDR = 0x100;
+const RTMGRP_IPV6_ROUTE = 0x400;
 const DATAGRAMS_PER_TURN_MAX = 200;
 /** So many changed links are not worth looking at one by one. */
 const IFINDEXES_MAX = 4_096;
@@ -46,9 +51,8 @@ const TIMEOUT_MS = 1_000; // of blocking reads, which a monitor does not do
 
 /** Opens a monitor; what changes from now on is reported. */
 export function openLinkMonitor(options: LinkMonitorOptions = {}): LinkMonitor {
-  const { netns, withAddresses = false, withQdiscs = false, keepAlive = false, receiveBufferBytes } = options;
-  const addressGroups = withAddresses ? RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR : 0;
-  const groups = RTMGRP_LINK | addressGroups | (withQdiscs ? RTMGRP_TC : 0);
+  const { netns, keepAlive = false, receiveBufferBytes } = options;
+  const groups = groupsOf(options);
   const fd = openDescriptor({ protocol: NETLINK_ROUTE, netns, timeoutMs: TIMEOUT_MS, groups, receiveBufferBytes });
   const pending = createPending();
   let failure: NetError | undefined;
@@ -93,6 +97,12 @@ export function openLinkMonitor(options: LinkMonitorOptions = {}): LinkMonitor {
     },
     [Symbol.dispose]: () => stop(new NetError("CLOSED", "The link monitor is closed")),
   };
+}
+
+function groupsOf({ withAddresses = false, withRoutes = false, withQdiscs = false }: LinkMonitorOptions): number {
+  const addresses = withAddresses ? RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR : 0;
+  const routes = withRoutes ? RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE : 0;
+  return RTMGRP_LINK | addresses | routes | (withQdiscs ? RTMGRP_TC : 0);
 }
 
 interface Pending {
@@ -147,6 +157,9 @@ function changedIfindex({ type, body }: Received): number | undefined {
     case RTM_NEWADDR:
     case RTM_DELADDR:
       return readAddress(body)?.ifindex;
+    case RTM_NEWROUTE:
+    case RTM_DELROUTE:
+      return readRoute(body)?.ifindex;
     case RTM_NEWQDISC:
     case RTM_DELQDISC:
       return readTcHeader(body).ifindex;

@@ -13,11 +13,11 @@ export interface WatchLinksOptions {
 const GATHER_MS = 250;
 const RETRY_MS = 5_000;
 
-/** Tells of links and addresses that somebody has changed, until the signal aborts. */
+/** Tells of links, addresses and routes that somebody has changed, until the signal aborts. */
 export async function watchInfraLinks({ infra, signal, report }: WatchLinksOptions): Promise<void> {
   while (!signal.aborted) {
     try {
-      using monitor = openLinkMonitor({ withAddresses: true });
+      using monitor = openLinkMonitor({ withAddresses: true, withRoutes: true });
       for (;;) {
         const change = await monitor.next({ signal });
         if (change.kind === "resync") infra.kick();

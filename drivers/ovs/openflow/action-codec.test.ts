@@ -78,6 +78,8 @@ describe("actions on the wire", () => {
     ["a field that this library does not know", "0019 0010 80004404 00000005 00000000"],
     ["bits that a field has not", "ffff 0018 00002320 000f ffff 00010204 ffff 000000000000"],
     ["a value that does not fit", "0019 0010 80001001 ff 00000000000000"],
+    ["a mask that does not fit", "0019 0010 80001102 01 c1 000000000000"],
+    ["a mask of zeros", "0019 0010 00010108 00000000 00000000"],
     [
       "an application helper that this library does not know",
       "ffff 0018 00002320 0023 0001 00000000 0000 ff 000000 0009",

@@ -15,7 +15,7 @@ import {
 import { getController, getShortController } from "./controller-codec.ts";
 import { getCt } from "./ct-codec.ts";
 import { plainFromBytes } from "./field-value.ts";
-import { fieldByCode } from "./fields.ts";
+import { type FieldSpec, fieldByCode } from "./fields.ts";
 import { getLearn } from "./learn-codec.ts";
 import { fitsField, getOxm, isFullMask } from "./oxm.ts";
 import { formatPort } from "./port-number.ts";
@@ -121,10 +121,17 @@ function getSetField(body: Reader): Action | undefined {
   const spec = fieldByCode(tlv.code);
   if (spec === undefined || tlv.value.length !== spec.bytes || !spec.writable) return undefined;
   if (spec.kind !== "vlan" && !fitsField(spec, tlv.value)) return undefined;
+  if (tlv.mask !== undefined && !isWritableMask(spec, tlv.mask)) return undefined;
   const isWhole = tlv.mask === undefined || isFullMask(spec, tlv.mask);
   const value = plainFromBytes(spec, tlv.value, !isWhole);
   if (tlv.mask === undefined || isWhole) return { kind: "setField", field: spec.name, value };
   return { kind: "setField", field: spec.name, value, mask: plainFromBytes(spec, tlv.mask, true) };
+}
+
+/** `putSetField` writes no mask of zeros, which sets nothing, and none beyond the field. */
+function isWritableMask(spec: FieldSpec, mask: Buffer): boolean {
+  if (isFullMask(spec, mask)) return true;
+  return mask.some((byte) => byte !== 0) && fitsField(spec, mask);
 }
 
 function getMove(body: Reader): Action | undefined {
