@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { deadline } from "../../state/deadline.ts";
+import type { Failures } from "../../state/delta.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { connectSwitch, type SwitchConnection } from "./openflow/connection.ts";
 import type { FlowMod } from "./openflow/flow.ts";
@@ -82,11 +83,12 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
 }
 
 /** The switch answers the commit when its tables are changed (OFPBCT_COMMIT_REPLY): that is the barrier. */
-async function applyFlows(connection: SwitchConnection, delta: FlowDelta, signal: AbortSignal): Promise<void> {
+async function applyFlows(connection: SwitchConnection, delta: FlowDelta, signal: AbortSignal): Promise<Failures> {
   const mods: FlowMod[] = [];
   for (const flow of delta.remove.values()) mods.push({ kind: "flow-delete-strict", flow });
   for (const flow of delta.put.values()) mods.push({ kind: "flow-add", flow });
-  if (mods.length === 0) return;
   using limit = deadline(BUNDLE_TIMEOUT_MS, signal);
-  await connection.bundle(mods, { signal: limit.signal });
+  const refusals = await connection.offerBundle(mods, { signal: limit.signal });
+  const keys = refusals.length === 0 ? [] : [...delta.remove.keys(), ...delta.put.keys()];
+  return new Map(refusals.map(({ index, error }) => [keys[index] ?? "", error]));
 }

@@ -65,8 +65,11 @@ export interface FlowDelta {
 /** All flows of the integration bridge whose cookie carries our magic, by `flowKey`. */
 export interface FlowDriver {
   read(options?: { readonly signal?: AbortSignal }): Promise<ReadonlyMap<string, Flow>>;
-  /** One atomic bundle, confirmed: when it resolves, packets see the new flows. A refused bundle changes nothing and is REJECTED. */
-  apply(delta: FlowDelta, options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /**
+   * One atomic bundle, confirmed: when it resolves with no failures, packets see the new flows. Otherwise nothing has changed, and the
+   * failures name flows that the switch refuses, as far as it tells: of those that it cannot carry out, the first.
+   */
+  apply(delta: FlowDelta, options?: { readonly signal?: AbortSignal }): Promise<Failures>;
 }
 
 /** A veth pair that is plugged in and whose far end waits in the patch panel. */

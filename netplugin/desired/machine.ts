@@ -5,6 +5,14 @@ import type { LimitMeans } from "../bandwidth/mechanism.ts";
 /** Physical network of a VLAN network that names none. */
 export const DEFAULT_PHYSICAL_NETWORK = "default";
 
+/** An object whose flows the switch does not take: it gets none, and whoever would be less safe without them is closed. */
+export interface RefusedObject {
+  readonly kind: "network" | "node" | "endpoint" | "rule";
+  readonly key: string;
+  /** The switch's own words. */
+  readonly reason: string;
+}
+
 /**
  * What the flows depend on besides the view: this node, and the ports that exist. The runtime builds a new value when the switch
  * reports a change; `updateFlowSet` compares it with the last one, so an unchanged map may (and should) be the same object.
@@ -23,4 +31,6 @@ export interface Machine {
   readonly ports: ReadonlyMap<string, number>;
   /** What there is to limit bandwidth with; nothing until it has been probed. */
   readonly limitMeans?: LimitMeans | undefined;
+  /** By `kind/key`; absent = the switch takes everything. */
+  readonly refused?: ReadonlyMap<string, RefusedObject> | undefined;
 }

@@ -35,6 +35,10 @@ export function allOwners(view: NodeView): Owners {
 
 /** The flows of one owner as they should be; none when the object does not exist. */
 export function flowsOf(context: FlowContext, owner: Owner): OwnedFlows {
+  const refused = context.machine.refused?.get(objectId(owner.kind, owner.key));
+  if (refused !== undefined && recordOf(context.view, refused.kind, refused.key) !== undefined) {
+    return { flows: [], failure: refused.reason };
+  }
   switch (owner.kind) {
     case "base":
       return baseFlows(context);

@@ -34,7 +34,7 @@ export function endpointPolicy(context: FlowContext, endpoint: EndpointRecord): 
   const group = isLocal ? localGroupOf(policyScope(context), endpoint) : undefined;
   if (group === undefined) return { drafts: members, failure: undefined };
   if (group.fault !== undefined) {
-    const failure = `It is closed, because it is not known what to enforce: ${group.fault}`;
+    const failure = `It is closed, because its policies cannot be enforced: ${group.fault}`;
     return { drafts: [...members, ...closedFlows(context, place)], failure };
   }
   return { drafts: [...members, ...judgedFlows(context, place, group.ruleset)], failure: undefined };

@@ -1,10 +1,12 @@
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import type { RuleRecord } from "../../state/kinds/rule.ts";
 import { groupFault, policyKeysOf } from "../../state/policy/group-rules.ts";
 import { parseRule } from "../../state/policy/rule-match.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { policyWorldOf } from "../view/policy-world.ts";
 import { endpointsOfNode, hasLogRules, networkOf, recordOf, rulesNamingGroup, settingsOf } from "../view/query.ts";
 import type { FlowContext } from "./context.ts";
+import type { Machine } from "./machine.ts";
 
 /** A group that has endpoints on this node, and policies (or a fault: then its endpoints are closed). */
 export interface LocalGroup {
@@ -32,14 +34,16 @@ export interface PolicyScope {
   readonly named: Map<string, boolean>;
 }
 
-const scopes = new WeakMap<NodeView, { readonly nodeName: string; readonly scope: PolicyScope }>();
+const scopes = new WeakMap<NodeView, { readonly machine: ScopeMachine; readonly scope: PolicyScope }>();
+
+type ScopeMachine = Pick<Machine, "nodeName" | "refused">;
 
 /** Found once per view. Costs what the node's own endpoints number. */
 export function policyScope({ view, machine }: Pick<FlowContext, "view" | "machine">): PolicyScope {
   const known = scopes.get(view);
-  if (known?.nodeName === machine.nodeName) return known.scope;
-  const scope = findScope(view, machine.nodeName);
-  scopes.set(view, { nodeName: machine.nodeName, scope });
+  if (known?.machine.nodeName === machine.nodeName && known.machine.refused === machine.refused) return known.scope;
+  const scope = findScope(view, machine);
+  scopes.set(view, { machine, scope });
   return scope;
 }
 
@@ -60,8 +64,8 @@ export function localGroupOf({ groups }: PolicyScope, endpoint: EndpointRecord):
 
 type Found = Omit<LocalGroup, "ruleset"> & { readonly groupId: number; readonly endpoints: EndpointRecord[] };
 
-function findScope(view: NodeView, nodeName: string): PolicyScope {
-  const found = findGroups(view, nodeName);
+function findScope(view: NodeView, machine: ScopeMachine): PolicyScope {
+  const found = findGroups(view, machine);
   const lowest = new Map<string, number>();
   for (const { groupId, fault, policyKeys } of found.values()) {
     const list = policyKeys.join(" ");
@@ -77,22 +81,52 @@ function findScope(view: NodeView, nodeName: string): PolicyScope {
   return { groups, uses, isLogged: [...uses.keys()].some((key) => hasLogRules(view, key)), named: new Map() };
 }
 
-function findGroups(view: NodeView, nodeName: string): Map<string, Found> {
+function findGroups(view: NodeView, machine: ScopeMachine): Map<string, Found> {
   const found = new Map<string, Found>();
-  for (const endpoint of endpointsOfNode(view, nodeName)) {
+  const refused = refusedPolicies(view, machine);
+  for (const endpoint of endpointsOfNode(view, machine.nodeName)) {
     if (endpoint.groupId === undefined && endpoint.groupName === "") continue;
     const ref = groupRef(endpoint);
-    const group = found.get(ref) ?? readGroup(view, endpoint);
+    const group = found.get(ref) ?? readGroup(view, endpoint, refused);
     group.endpoints.push(endpoint);
     found.set(ref, group);
   }
   return found;
 }
 
-function readGroup(view: NodeView, { tenantName, groupName, groupId }: EndpointRecord): Found {
+/** Policies that the switch does not take whole, with the reason: a rule of theirs, or a member of a group that they name, is missing. */
+function refusedPolicies(view: NodeView, { refused }: ScopeMachine): ReadonlyMap<string, string> {
+  const reasons = new Map<string, string>();
+  for (const [id, { kind, key, reason }] of refused ?? []) {
+    for (const policyKey of policiesThatNeed(view, kind, key)) reasons.set(policyKey, `${id} is missing. ${reason}`);
+  }
+  return reasons;
+}
+
+function* policiesThatNeed(view: NodeView, kind: string, key: string): Generator<string> {
+  const rule = kind === "rule" ? recordOf(view, "rule", key) : undefined;
+  if (rule !== undefined) yield policyKeyOf(rule);
+  const endpoint = kind === "endpoint" ? recordOf(view, "endpoint", key) : undefined;
+  if (endpoint === undefined) return;
+  for (const direction of ["in", "out"] as const) {
+    const groupKey = `${endpoint.tenantName}:${endpoint.groupName}`;
+    for (const naming of rulesNamingGroup(view, groupKey, direction)) yield policyKeyOf(naming);
+  }
+}
+
+function policyKeyOf({ config }: RuleRecord): string {
+  return `${config.tenantName}:${config.policyName}`;
+}
+
+function readGroup(
+  view: NodeView,
+  { tenantName, groupName, groupId }: EndpointRecord,
+  refused: ReadonlyMap<string, string>,
+): Found {
   const groupKey = `${tenantName}:${groupName}`;
   const group = recordOf(view, "endpointGroup", groupKey);
-  const fault = groupFault(policyWorldOf(view), group, { groupKey, groupId });
+  const missing = group === undefined ? [] : policyKeysOf(group).flatMap((key) => refused.get(key) ?? []);
+  const fault = groupFault(policyWorldOf(view), group, { groupKey, groupId }) ?? missing[0];
   const policyKeys = group === undefined || fault !== undefined ? [] : policyKeysOf(group);
   return { policyKeys, fault, groupId: groupId ?? 0, endpoints: [] };
 }
@@ -139,7 +173,7 @@ export function isNamed(view: NodeView, scope: PolicyScope, peer: Peer): boolean
 function findNaming(view: NodeView, { uses }: PolicyScope, { groupKey, direction, domain }: Peer): boolean {
   for (const record of rulesNamingGroup(view, groupKey, direction)) {
     if (parseRule(record).defect !== undefined) continue;
-    const byRuleset = uses.get(`${record.config.tenantName}:${record.config.policyName}`);
+    const byRuleset = uses.get(policyKeyOf(record));
     for (const domains of byRuleset?.values() ?? []) if (domains.has(domain)) return true;
   }
   return false;

@@ -41,6 +41,7 @@ export function touchedOwners(before: FlowContext, after: FlowContext, changes: 
     touchNetworkOwner(step, networkId); // its floods
   }
   for (const key of changedPorts(before.machine.ports, after.machine.ports)) touchEndpoint(step, key);
+  touchRefused(step);
   touchPolicies(step, changes);
   return step.owners;
 }
@@ -81,6 +82,17 @@ function touchObject(step: Step, { kind, key }: ObjectRef): void {
   if (kind === "endpoint") touchEndpoint(step, key);
   if (kind === "network") touchNetwork(step, key);
   if (kind === "node") touchNode(step, key);
+}
+
+/** What the switch takes now, and what it does not take any more; the endpoints concerned follow by their groups. */
+function touchRefused({ before, after, owners }: Step): void {
+  const [was, is] = [before.machine.refused, after.machine.refused];
+  if (was === is) return;
+  for (const refused of [was, is]) {
+    for (const [id, { kind, key, reason }] of refused ?? []) {
+      if (was?.get(id)?.reason !== reason || is?.get(id)?.reason !== reason) addOwner(owners, { kind, key });
+    }
+  }
 }
 
 /** The endpoint before and after, where it existed. */

@@ -2,6 +2,7 @@ import { NetError } from "../../../state/errors.ts";
 import { checked } from "./action-wire.ts";
 import { putU16, putU32, putZeros, type Writer } from "./bytes.ts";
 import { type Channel, post, takeXids } from "./channel.ts";
+import { rejected } from "./error-codec.ts";
 import { type Burst, barrier, request, sendBurst, throwFirst } from "./exchange.ts";
 import type { FlowMod } from "./flow.ts";
 import { putFlowMod } from "./flow-codec.ts";
@@ -61,16 +62,33 @@ export function putAdd(writer: Writer, bundle: Bundle, mod: FlowMod | GroupMod, 
   });
 }
 
-/**
- * Applies all modifications as one: open, add each, barrier (a refused "add" would otherwise leave a bundle without that
- * message), commit. When anything is refused nothing is applied.
- */
+/** A message of a bundle that the switch does not take, by its place. */
+export interface Refusal {
+  readonly index: number;
+  readonly error: NetError;
+}
+
+/** Applies all modifications as one; when anything is refused nothing is applied, and the first refusal is thrown. */
 export async function runBundle(
   channel: Channel,
   mods: readonly (FlowMod | GroupMod)[],
   options: BundleOptions,
   limit: Limit,
 ): Promise<void> {
+  for (const { error } of await offerBundle(channel, mods, options, limit)) throw error;
+}
+
+/**
+ * Offers all modifications as one: open, add each, barrier (a refused "add" would otherwise leave a bundle without that message),
+ * commit. Says what the switch has refused, as far as it tells: the messages that it cannot read, or else the first one that it cannot
+ * carry out. Then nothing is applied.
+ */
+export async function offerBundle(
+  channel: Channel,
+  mods: readonly (FlowMod | GroupMod)[],
+  options: BundleOptions,
+  limit: Limit,
+): Promise<readonly Refusal[]> {
   const flags = (options.atomic === false ? 0 : ATOMIC) | (options.ordered === false ? 0 : ORDERED);
   const bundle = { id: takeXids(channel, 1), flags };
   let isDone = false;
@@ -87,27 +105,28 @@ export async function runBundle(
     passed.catch(() => {});
     await opened;
     await passed;
-    throwFirst(burst.errors, limit.doing, (index) => formatMod(modAt(mods, index)));
-    await commit(channel, bundle, mods, burst, limit);
-    isDone = true;
+    if (burst.errors.size === 0) isDone = await commit(channel, bundle, burst, limit);
+    return refusalsOf(burst, mods, limit);
   } finally {
     if (!isDone) discard(channel, bundle);
   }
 }
 
-async function commit(
-  channel: Channel,
-  bundle: Bundle,
-  mods: readonly (FlowMod | GroupMod)[],
-  burst: Burst,
-  limit: Limit,
-): Promise<void> {
+/** False when a message of the bundle is to blame. */
+async function commit(channel: Channel, bundle: Bundle, burst: Burst, limit: Limit): Promise<boolean> {
   try {
     await control(channel, bundle, CONTROL.commit, limit);
+    return true;
   } catch (error) {
-    throwFirst(burst.errors, limit.doing, (index) => formatMod(modAt(mods, index)));
-    throw error;
+    if (burst.errors.size === 0) throw error;
+    return false;
   }
+}
+
+function refusalsOf({ errors }: Burst, mods: readonly (FlowMod | GroupMod)[], { doing }: Limit): Refusal[] {
+  return [...errors].map(([index, error]) => {
+    return { index, error: rejected(`${doing}: message ${index} (${formatMod(modAt(mods, index))})`, error) };
+  });
 }
 
 /** Nobody waits for the answer: the switch also forgets a bundle by itself when it stays idle. */

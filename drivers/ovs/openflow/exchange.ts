@@ -91,8 +91,8 @@ export interface Burst extends Disposable {
   readonly errors: ReadonlyMap<number, SwitchError>;
 }
 
-/** Errors kept per burst; the first says what is wrong. */
-const MAX_ERRORS = 16;
+/** Errors kept per burst: enough for whoever leaves out what was refused and sends the rest. */
+const MAX_ERRORS = 1_024;
 
 /** Sends `count` messages; dispose of the burst when no more of its errors can come. */
 export async function sendBurst(channel: Channel, count: number, put: PutNumbered, limit: Limit): Promise<Burst> {
