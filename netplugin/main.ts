@@ -142,6 +142,7 @@ function follow({ runtime, settings, transport, signal }: Service, reply: Regist
 function sources(runtime: () => OpenNodeRuntime | undefined) {
   return {
     flows: () => runtime()?.flows.reconciler.flowCount ?? 0,
+    refusedObjects: () => runtime()?.flows.reconciler.refusedCount ?? 0,
     endpoints: () => runtime()?.attachments().size ?? 0,
     readyPorts: () => runtime()?.pool.size ?? 0,
     isConnected: () => runtime()?.driver.connected ?? false,

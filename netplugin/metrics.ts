@@ -9,6 +9,7 @@ export interface Metrics {
   readonly flowRounds: Histogram<"kind">;
   readonly flowDrift: Counter<"difference">;
   readonly reconcileFailures: Counter;
+  readonly flowRefusals: Counter;
   readonly leaseRepairs: Counter<"kind">;
   readonly heartbeatFailures: Counter;
   readonly limitRepairs: Counter;
@@ -19,6 +20,7 @@ export interface Metrics {
 
 export interface MetricSources {
   readonly flows: () => number;
+  readonly refusedObjects: () => number;
   readonly endpoints: () => number;
   readonly readyPorts: () => number;
   readonly isConnected: () => boolean;
@@ -39,6 +41,11 @@ export function createMetrics(sources: MetricSources): Metrics {
       },
     });
   gauge("flows", "Flows in the integration bridge", sources.flows);
+  gauge(
+    "refused_objects",
+    "Objects whose flows the switch refuses; endpoints that need them are closed",
+    sources.refusedObjects,
+  );
   gauge("endpoints", "Endpoints attached on this node", sources.endpoints);
   gauge("ready_ports", "Ports that wait for a pod", sources.readyPorts);
   gauge("switch_connected", "1 while Open vSwitch answers", () => Number(sources.isConnected()));
@@ -66,6 +73,7 @@ export function createMetrics(sources: MetricSources): Metrics {
       labelNames: ["difference"],
       registers,
     }),
+    flowRefusals: counter("flow_refusals_total", "Bundles that the switch refused because of single flows"),
     reconcileFailures: counter("reconcile_failures_total", "Rounds that could not bring the switch up to date"),
     leaseRepairs: new Counter({
       name: "contiv_netplugin_lease_repairs_total",

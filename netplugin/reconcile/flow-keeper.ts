@@ -13,6 +13,7 @@ import type { ViewHolder } from "../view/view-holder.ts";
 import { createAnnouncer } from "./announce.ts";
 import { type ConnectionKeeper, startConnectionKeeper } from "./connection-keeper.ts";
 import { createFlowReconciler, type FlowReconciler } from "./flow-reconciler.ts";
+import { createRetryTimer } from "./retry-timer.ts";
 import { startTicketLoop, type TicketLoop } from "./ticket-loop.ts";
 import { createTunnelWarmer } from "./tunnel-warmer.ts";
 
@@ -42,6 +43,9 @@ export interface FlowKeeper {
   readonly ended: Promise<void>;
 }
 
+/** A table that was full may have room again, and a switch that was too old may have been replaced. */
+const REFUSALS_TRIED_AFTER = { minMs: 1_000, maxMs: 30_000 } as const;
+
 export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
   const { driver, holder, log } = options;
   const reconciler = openReconciler(options);
@@ -53,6 +57,7 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
       const end = options.metrics().flowRounds.startTimer({ kind: full ? "full" : "change" });
       const step = await reconciler.reconcile(full, signal);
       if (step !== undefined) connections.look(step, step.changes);
+      refusals.look(reconciler.refusedCount > 0, step?.madeRoom);
       announcer.look();
       warmer.look();
       end();
@@ -62,6 +67,13 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
       options.metrics().reconcileFailures.inc();
       log.error({ code: error.code, error: error.message }, "cannot bring the switch up to date; trying again");
     },
+  });
+  const refusals = createRetryTimer({
+    act: () => {
+      reconciler.tryRefused();
+      loop.kick();
+    },
+    ...{ signal: options.signal, ...REFUSALS_TRIED_AFTER },
   });
   holder.onStep((changes) => {
     reconciler.touch(changes);
@@ -114,6 +126,10 @@ function openReconciler({
     log,
     view: holder.view,
     machine: machine.machine,
+    onRefusal: (message, objectCount) => {
+      metrics().flowRefusals.inc();
+      log.warn({ error: message, objectCount }, "the switch refuses flows; what depends on them is closed");
+    },
     onDrift: (drift) => {
       for (const difference of ["missing", "changed", "foreign"] as const) {
         metrics().flowDrift.inc({ difference }, drift[difference].length);

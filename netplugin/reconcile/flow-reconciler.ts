@@ -2,6 +2,8 @@ import type { Logger } from "pino";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
 import type { FlowDelta, FlowDriver } from "../../drivers/ovs/types.ts";
+import type { Failures } from "../../state/delta.ts";
+import { NetError } from "../../state/errors.ts";
 import type { MeterKeeper } from "../bandwidth/meters.ts";
 import {
   desiredFlows,
@@ -11,9 +13,10 @@ import {
   ownerOf,
   updateFlowSetInSlices,
 } from "../desired/flow-set.ts";
-import type { Machine } from "../desired/machine.ts";
+import type { Machine, RefusedObject } from "../desired/machine.ts";
 import { type Changes, mergeChanges, NO_CHANGES, type NodeView } from "../view/node-view.ts";
 import { compareFlows, type Drift } from "./flow-sync.ts";
+import { type OfferedFlow, refusedObjects } from "./refusals.ts";
 
 export interface FlowReconcilerOptions {
   readonly driver: FlowDriver;
@@ -25,6 +28,8 @@ export interface FlowReconcilerOptions {
   readonly machine: () => Machine;
   /** Flows that were not as this process had left them, by kind of difference. */
   readonly onDrift: (drift: Drift) => void;
+  /** The switch has refused a bundle; so many more objects are left out of the next one. */
+  readonly onRefusal: (message: string, objectCount: number) => void;
 }
 
 /** What the switch enforces, and what differs from the last time that this was known. */
@@ -32,6 +37,8 @@ export interface EnforcedStep {
   readonly view: NodeView;
   readonly machine: Machine;
   readonly changes: Changes;
+  /** Flows have gone: there may be room for others. */
+  readonly madeRoom: boolean;
 }
 
 /** Keeps the switch's flows equal to what the view asks for. */
@@ -42,6 +49,10 @@ export interface FlowReconciler {
   reconcile(full: boolean, signal: AbortSignal): Promise<EnforcedStep | undefined>;
   /** The switch has started anew: what is missing now is no drift. */
   expectLoss(): void;
+  /** The next round offers again what the switch has refused. */
+  tryRefused(): void;
+  /** How many objects go without flows because the switch refuses them. */
+  readonly refusedCount: number;
   readonly flowCount: number;
   /** What could not be turned into flows: object → reason. */
   failures(): ReadonlyMap<string, string>;
@@ -52,66 +63,119 @@ export interface FlowReconciler {
 }
 
 const DRIFT_LOGGED_MAX = 20;
+/** Refused bundles of one round: each tells all that the switch cannot read, or the first flow of a full table. */
+const ATTEMPTS_MAX = 12;
+
+type InstalledFlows = ReadonlyMap<string, Flow>;
+type Refusals = ReadonlyMap<string, RefusedObject> | undefined;
+
+/** What one round begins from. */
+interface Round {
+  readonly from: FlowSet;
+  readonly view: NodeView;
+  readonly machine: Machine;
+  readonly changes: Changes;
+}
+
+interface Refusal {
+  readonly failures: Failures;
+  readonly offered: () => Iterable<OfferedFlow>;
+}
+
+type Outcome = Refusal | { readonly failures: Failures; readonly installed: InstalledFlows };
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
 export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconciler {
+  /** What is in the switch, or was wanted last if that is not known. */
   let set: FlowSet = newFlowSet(options.generation);
   let touched: Changes = NO_CHANGES;
   /** What the switch has, as far as this process knows. */
   let installed: ReadonlyMap<string, Flow> | undefined;
   let driftExpected = true;
   let enforcedRevision = 0n;
-  /** Since the last round that has succeeded. */
-  let unenforced: Changes = NO_CHANGES;
+  let refused: Refusals;
+  let wantsRefused = false;
 
-  async function advance(): Promise<FlowSetStep & Pick<EnforcedStep, "view" | "machine">> {
-    const [view, machine] = [options.view(), options.machine()];
-    const changes = touched;
+  /** What is to be enforced next. Objects that have changed may be taken now. */
+  function beginRound(): Round {
+    const round = { from: set, view: options.view(), machine: options.machine(), changes: touched };
     touched = NO_CHANGES;
-    unenforced = mergeChanges(unenforced, changes);
-    const slices = updateFlowSetInSlices(set, { view, changes, machine });
+    refused = wantsRefused ? undefined : without(refused, round.changes);
+    wantsRefused = false;
+    return round;
+  }
+
+  async function compute({ from, view, machine, changes }: Round): Promise<FlowSetStep> {
+    const slices = updateFlowSetInSlices(from, { view, changes, machine: { ...machine, refused } });
     for (let slice = slices.next(); ; slice = slices.next()) {
-      if (slice.done === true) {
-        set = slice.value.set;
-        return { ...slice.value, view, machine };
-      }
+      if (slice.done === true) return slice.value;
       await nextTurn();
     }
   }
 
-  async function applyStep(delta: FlowSetStep["delta"], known: ReadonlyMap<string, Flow>, signal: AbortSignal) {
+  /** The new flows of the switch; or, when it refuses some, their failures: then nothing has changed. */
+  async function applyStep(
+    { set: next, delta }: FlowSetStep,
+    known: InstalledFlows,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
     const remove = new Map<string, Flow>();
     for (const key of delta.remove) {
       const flow = known.get(key);
       if (flow !== undefined) remove.set(key, flow);
     }
     await options.meters.prepare(delta.put.values(), signal);
-    await options.driver.apply({ put: delta.put, remove }, { signal });
+    const failures = await options.driver.apply({ put: delta.put, remove }, { signal });
+    if (failures.size > 0) return { failures, offered: () => offered(next, delta.put, known) };
     await options.meters.settle({ put: delta.put, remove }, signal);
-    return remember(known, { put: delta.put, remove });
+    return { failures, installed: remember(known, { put: delta.put, remove }) };
   }
 
-  async function applyAll(signal: AbortSignal): Promise<ReadonlyMap<string, Flow>> {
-    const wanted = desiredFlows(set);
+  async function applyAll({ set: next }: FlowSetStep, actual: InstalledFlows, signal: AbortSignal): Promise<Outcome> {
+    const wanted = desiredFlows(next);
+    const { delta, drift } = await compareFlows(wanted, actual);
+    await options.meters.prepare(wanted.values(), signal);
+    const failures = await options.driver.apply(delta, { signal });
+    if (failures.size > 0) return { failures, offered: () => offered(next, delta.put, actual) };
+    if (!driftExpected) reportDrift(drift, next);
+    driftExpected = false;
+    await options.meters.settleAll(wanted, signal);
+    return { failures, installed: wanted };
+  }
+
+  async function readSwitch(signal: AbortSignal): Promise<InstalledFlows> {
     const actual = await options.driver.read({ signal });
     await options.meters.refresh(signal);
-    const { delta, drift } = await compareFlows(wanted, actual);
-    if (!driftExpected) reportDrift(drift);
-    driftExpected = false;
-    await options.meters.prepare(wanted.values(), signal);
-    await options.driver.apply(delta, { signal });
-    await options.meters.settleAll(wanted, signal);
-    return wanted;
+    return actual;
   }
 
-  function reportDrift(drift: Drift): void {
+  /** What the switch refuses is left out, and what depends on it closed, until it takes the rest. */
+  function leaveOut({ failures, offered: flows }: Refusal, attempt: number): void {
+    const [first] = failures.values();
+    const more = refusedObjects(failures, flows());
+    if (attempt >= ATTEMPTS_MAX || more.size === 0) throw first ?? new NetError("REJECTED", "Cannot install flows");
+    refused = new Map([...(refused ?? []), ...more]);
+    options.onRefusal(first?.message ?? "", more.size);
+  }
+
+  async function bringUpToDate(round: Round, known: InstalledFlows | undefined, signal: AbortSignal) {
+    const actual = known ?? (await readSwitch(signal));
+    for (let attempt = 1; ; attempt += 1) {
+      const step = await compute(round);
+      const outcome = known === undefined ? await applyAll(step, actual, signal) : await applyStep(step, known, signal);
+      if ("installed" in outcome) return { ...outcome, set: step.set, madeRoom: step.delta.remove.size > 0 };
+      leaveOut(outcome, attempt);
+    }
+  }
+
+  function reportDrift(drift: Drift, from: FlowSet): void {
     const count = drift.missing.length + drift.changed.length + drift.foreign.length;
     if (count === 0) return;
     options.onDrift(drift);
-    const describe = (flow: Flow) => `${ownerOf(set, flow.cookie) ?? "unknown owner"}: ${formatFlow(flow)}`;
+    const describe = (flow: Flow) => `${ownerOf(from, flow.cookie) ?? "unknown owner"}: ${formatFlow(flow)}`;
     const sample = (flows: readonly Flow[]) => flows.slice(0, DRIFT_LOGGED_MAX).map(describe);
     options.log.warn(
       {
@@ -132,17 +196,28 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
     },
     reconcile: async (full, signal) => {
       if (!options.view().complete) return undefined; // what is in the switch stays: nothing is known yet
-      const { delta, view, machine } = await advance();
-      const known = installed;
+      const round = beginRound();
+      const known = full ? undefined : installed;
       installed = undefined; // unknown, should the bundle fail
-      installed = full || known === undefined ? await applyAll(signal) : await applyStep(delta, known, signal);
-      enforcedRevision = view.revision;
-      const changes = unenforced;
-      unenforced = NO_CHANGES;
-      return { view, machine, changes };
+      try {
+        const done = await bringUpToDate(round, known, signal);
+        ({ set, installed } = done);
+        enforcedRevision = round.view.revision;
+        return { ...round, machine: { ...round.machine, refused }, madeRoom: done.madeRoom };
+      } catch (error) {
+        touched = mergeChanges(round.changes, touched);
+        throw error;
+      }
+    },
+    tryRefused: () => {
+      wantsRefused = true;
+    },
+    get refusedCount() {
+      return refused?.size ?? 0;
     },
     expectLoss: () => {
       driftExpected = true;
+      wantsRefused = true;
     },
     get flowCount() {
       return installed?.size ?? 0;
@@ -156,6 +231,19 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
       return enforcedRevision;
     },
   };
+}
+
+function* offered(from: FlowSet, put: InstalledFlows, present: InstalledFlows): Generator<OfferedFlow> {
+  for (const [key, { table, cookie }] of put) {
+    yield { key, table: Number(table), owner: ownerOf(from, cookie), isNew: !present.has(key) };
+  }
+}
+
+/** Undefined when nothing is left. */
+function without(refused: Refusals, changes: Changes): Refusals {
+  if (refused === undefined || ![...refused.keys()].some((id) => changes.has(id))) return refused;
+  const left = new Map([...refused].filter(([id]) => !changes.has(id)));
+  return left.size === 0 ? undefined : left;
 }
 
 /** The map is only this module's, so a small change is made in place: a copy would cost what the node holds. */

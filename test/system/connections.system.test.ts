@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ovsRunDirectory } from "../../deploy/cluster/components.ts";
 import { podNetns } from "../../deploy/cluster/underlay.ts";
+import { Table } from "../../netplugin/desired/pipeline.ts";
 import { drinkNumbers, type LongTalk, pourNumbers } from "../fakes/talk.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /**
- * Connections whose permission has gone, on one node. `server` (group `server`) takes UDP 9000 to 9002, each by a rule of its own;
+ * What netplugin does about connections and rules besides writing flows, on one node. `server` (group `server`) takes UDP 9000 to 9002, each by a rule of its own;
  * `client` (group `client`) takes nothing, so what it gets are replies.
  */
 let world: TestCluster;
@@ -25,6 +26,12 @@ beforeAll(async () => {
   for (const name of ["client", "server"]) {
     await rest.post(`/api/v1/policys/${TENANT}:${name}/`, { tenantName: TENANT, policyName: name });
     await rule(name, "closed", { action: "deny" });
+    const group = { tenantName: TENANT, groupName: name, networkName: "n", policies: [name] };
+    await rest.post(`/api/v1/endpointGroups/${TENANT}:${name}/`, group);
+  }
+  for (const name of ["calm", "busy"]) {
+    await rest.post(`/api/v1/policys/${TENANT}:${name}/`, { tenantName: TENANT, policyName: name });
+    await rule(name, "tcp", { protocol: "tcp", port: 80, action: "deny" });
     const group = { tenantName: TENANT, groupName: name, networkName: "n", policies: [name] };
     await rest.post(`/api/v1/endpointGroups/${TENANT}:${name}/`, group);
   }
@@ -62,6 +69,31 @@ async function metric(name: string): Promise<number> {
 
 function appctl(...args: readonly string[]) {
   return world.onNode(1, ["ovs-appctl", "-t", `${ovsRunDirectory(world.cluster.layout, 1)}/ovs-vswitchd.ctl`, ...args]);
+}
+
+const ofctl = async (command: string, ...more: readonly string[]) => {
+  const bridge = `${ovsRunDirectory(world.cluster.layout, 1)}/contiv-int.mgmt`;
+  return (await world.onNode(1, ["ovs-ofctl", "-O", "OpenFlow15", command, bridge, ...more])).stdout;
+};
+
+/** Lets the table of in-rules have no more flows than that, or as many as come. */
+async function limitFlows(count: number | undefined): Promise<void> {
+  const vsctl = ["ovs-vsctl", `--db=unix:${ovsRunDirectory(world.cluster.layout, 1)}/db.sock`, "--timeout=20"];
+  const limited = ["--id=@t", "create", "Flow_Table", `flow_limit=${count}`, "overflow_policy=refuse"];
+  const set = ["--", "set", "Bridge", "contiv-int", `flow_tables:${Table.inRules}=@t`];
+  const cleared = ["clear", "Bridge", "contiv-int", "flow_tables"];
+  const { exitCode, stderr } = await world.onNode(1, [
+    ...vsctl,
+    ...(count === undefined ? cleared : [...limited, ...set]),
+  ]);
+  expect(stderr).toBe("");
+  expect(exitCode).toBe(0);
+}
+
+interface Oper {
+  readonly enforcement?: {
+    readonly nodes: readonly { readonly state: string; readonly failures?: Readonly<Record<string, string>> }[];
+  };
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -122,5 +154,47 @@ describe("a connection of which only replies are under way", () => {
     await world.removePod("client");
     const { stdout } = await appctl("dpctl/dump-conntrack");
     expect(stdout).not.toContain(`orig=(src=${address},`); // what the server goes on to send begins anew
+  });
+});
+
+describe("a switch that has no room for a rule", () => {
+  const inspected = async (path: string) =>
+    (await world.rest.get<{ Oper?: Oper }>(`/api/v1/inspect/${path}/`)).Oper?.enforcement?.nodes[0];
+  const reaches = async (from: string, to: string) => (await world.ping(from, await addressOf(to), 2)) > 0;
+
+  it("keeps the pods concerned closed, says so, and opens them when it takes the rule", async () => {
+    const placement = { tenant: TENANT, network: "n" };
+    await world.addPod("calm", 1, { ...placement, group: "calm" });
+    await world.addPod("busy", 1, { ...placement, group: "busy" });
+    await world.addPod("visitor", 1, placement);
+    expect([await reaches("visitor", "calm"), await reaches("visitor", "busy")]).toEqual([true, true]);
+    const used = (await ofctl("dump-flows", `table=${Table.inRules}`))
+      .split("\n")
+      .filter((line) => line.includes("priority"));
+    await limitFlows(used.length);
+
+    await rule("busy", "more", { protocol: "tcp", port: 81, action: "deny" });
+    const failed = await eventually(
+      "the rule has failed",
+      () => inspected(`rules/${TENANT}:busy:more`),
+      (node) => node?.state === "failed",
+    );
+    expect(failed?.failures?.[`rule/${TENANT}:busy:more`]).toMatch(/OFPFMFC_TABLE_FULL/);
+    expect(await inspected(`policys/${TENANT}:busy`)).toMatchObject({ state: "failed" });
+    expect([await reaches("visitor", "calm"), await reaches("visitor", "busy")]).toEqual([true, false]);
+    expect(await metric("contiv_netplugin_refused_objects")).toBe(1);
+    expect(await metric('contiv_netplugin_enforcement_failures{kind="rule"}')).toBe(1);
+    await expect(world.addPod("late", 1, { ...placement, group: "busy" })).rejects.toThrow(/closed.*TABLE_FULL/s);
+    await world.addPod("other", 1, { ...placement, group: "calm" });
+    expect(await reaches("visitor", "other")).toBe(true);
+
+    await limitFlows(undefined);
+    await eventually("the pod is open", () => reaches("visitor", "busy"), Boolean, 60_000);
+    await eventually(
+      "nothing has failed",
+      () => inspected(`rules/${TENANT}:busy:more`),
+      (node) => node?.state === "enforced",
+    );
+    expect(await metric("contiv_netplugin_refused_objects")).toBe(0);
   });
 });

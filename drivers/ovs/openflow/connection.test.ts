@@ -1,7 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { connectSwitch } from "./connection.ts";
 import { OFPT } from "./message.ts";
-import { type Behaviour, helloBytes, messageBytes, obliging, startFakeSwitch } from "./testing/fake-switch.ts";
+import {
+  type Behaviour,
+  bundling,
+  helloBytes,
+  messageBytes,
+  obliging,
+  startFakeSwitch,
+} from "./testing/fake-switch.ts";
 import { flowEntry } from "./testing/flow-entry.ts";
 import { hex } from "./testing/hex.ts";
 
@@ -160,6 +167,27 @@ describe("a bundle", () => {
     await using fake = await startFakeSwitch(behave);
     await using connection = await connectSwitch(fake.path);
     await expect(connection.bundle([ADD])).rejects.toMatchObject({ reason: "OFPBFC_OUT_OF_BUNDLES" });
+  });
+
+  it.each([
+    ["cannot be read: all are told", { atAdd: [0, 2] }, [0, 2]],
+    ["cannot be carried out: the first is told", { atCommit: [1, 2] }, [1]],
+  ])("names its messages that %s", async (_, given, places) => {
+    const full = hex("0005 0001");
+    const errorsAt = (all: readonly number[] | undefined) => new Map(all?.map((place) => [place, full]));
+    const { atAdd, atCommit }: { atAdd?: number[]; atCommit?: number[] } = given;
+    await using fake = await startFakeSwitch(bundling({ atAdd: errorsAt(atAdd), atCommit: errorsAt(atCommit) }));
+    await using connection = await connectSwitch(fake.path);
+    const refusals = await connection.offerBundle([ADD, ADD, ADD]);
+    expect(refusals.map(({ index }) => index)).toEqual(places);
+    expect(refusals[0]?.error).toMatchObject({ code: "REJECTED", reason: "OFPFMFC_TABLE_FULL" });
+    await expect(connection.bundle([ADD, ADD, ADD])).rejects.toMatchObject({ reason: "OFPFMFC_TABLE_FULL" });
+  });
+
+  it("that is taken names none", async () => {
+    await using fake = await startFakeSwitch(bundling({}));
+    await using connection = await connectSwitch(fake.path);
+    expect(await connection.offerBundle([ADD, ADD])).toEqual([]);
   });
 
   it("is discarded when its time is over", async () => {

@@ -43,6 +43,41 @@ export const obliging: Behaviour = ({ type, xid, body }, send) => {
   if (type === OFPT.echoRequest) send(messageBytes(OFPT.echoReply, xid, body));
 };
 
+/** openflow-1.4.h, enum ofp14_bundle_ctrl_type. */
+const BUNDLE = { open: 0, commit: 4 } as const;
+/** OFPBFC_MSG_FAILED (openflow-1.4.h). */
+const MSG_FAILED = Buffer.from("0011000d", "hex");
+
+/** Errors (type and code, 4 bytes) that a switch has for the messages of a bundle, by their places. */
+export interface BundleErrors {
+  /** It cannot read them, and says so of each. */
+  readonly atAdd?: ReadonlyMap<number, Buffer>;
+  /** It cannot carry them out, and says so of the first when it is told to commit. */
+  readonly atCommit?: ReadonlyMap<number, Buffer>;
+}
+
+/** Takes bundles as Open vSwitch does (ofproto.c, do_bundle_commit), but for the messages that it has errors for. */
+export function bundling({ atAdd, atCommit }: BundleErrors): Behaviour {
+  let xids: number[] = [];
+  return (message, send, socket) => {
+    const { type, xid, body } = message;
+    if (type === OFPT.bundleAdd) {
+      const error = atAdd?.get(xids.length);
+      xids.push(xid);
+      if (error !== undefined) send(messageBytes(OFPT.error, xid, error));
+    } else if (type === OFPT.bundleControl) {
+      const deed = body.readUInt16BE(4);
+      if (deed === BUNDLE.open) xids = [];
+      const failed = deed === BUNDLE.commit ? [...(atCommit ?? [])][0] : undefined;
+      if (failed !== undefined) send(messageBytes(OFPT.error, xids[failed[0]] ?? 0, failed[1]));
+      const reply = Buffer.from(body);
+      reply.writeUInt16BE(deed + 1, 4);
+      if (failed !== undefined) send(messageBytes(OFPT.error, xid, MSG_FAILED));
+      else send(messageBytes(OFPT.bundleControl, xid, reply));
+    } else obliging(message, send, socket);
+  };
+}
+
 /** Listens; greets every client with `hello`, then behaves. */
 export async function startFakeSwitch(behave: Behaviour = obliging, hello = helloBytes()): Promise<FakeSwitch> {
   const directory = mkdtempSync(join(tmpdir(), "fake-switch-"));
