@@ -56,6 +56,24 @@ describe("configuration", () => {
     expect(config).toMatchObject({ advertiseUrl: "http://[::1]:8000", nodeTimeoutMs: 30_000, fwdMode: "bridge" });
   });
 
+  it.each([
+    ["false", false],
+    ["0", false],
+    ["", false],
+    ["true", true],
+    ["1", true],
+  ])("a switch's variable may say %j", (text, isOn) => {
+    vi.stubEnv("CONTIV_NETMASTER_NODE_API_INSECURE", text);
+    const start = () => parse("--node-api-listen", "0.0.0.0:9001");
+    if (isOn) expect(start().nodeApi.listen).toMatchObject({ host: "0.0.0.0" });
+    else expect(start).toThrow("--node-api-insecure");
+  });
+
+  it("a switch's variable that says neither is refused", () => {
+    vi.stubEnv("CONTIV_NETMASTER_NODE_API_INSECURE", "maybe");
+    expect(() => parse()).toThrow('CONTIV_NETMASTER_NODE_API_INSECURE must be true or false, not "maybe"');
+  });
+
   it("reads the password of etcd from its file only", () => {
     const file = join(directory, "password");
     writeFileSync(file, "secret\n");

@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { asNetError, NetError } from "../state/errors.ts";
 import type { Global } from "../state/kinds/global.ts";
 import type { EtcdOptions, EtcdTlsOptions } from "../state/store/etcd/options.ts";
+import { isSwitchedOn } from "../state/switch-text.ts";
 import { parseDurationMs } from "./duration.ts";
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from "./listen-address.ts";
 import { readTlsFiles, type TlsFiles } from "./tls-files.ts";
@@ -110,7 +111,7 @@ function command(version: string): Command {
     flag("--node-api-cert <file>", "certificate of the node API, server and client side"),
     flag("--node-api-key <file>", "key of --node-api-cert"),
     flag("--node-api-ca <file>", "authority of the nodes' certificates"),
-    flag("--node-api-insecure", "allow the node API without TLS beyond the loopback").default(false),
+    onOff("--node-api-insecure", "allow the node API without TLS beyond the loopback"),
     flag("--etcd-endpoints <urls>", "comma list of http(s)://host:port")
       .argParser((text: string) =>
         text
@@ -148,7 +149,17 @@ function command(version: string): Command {
 /** An option with its variable: `--node-timeout` is `CONTIV_NETMASTER_NODE_TIMEOUT`. */
 function flag(flags: string, description: string): Option {
   const option = new Option(flags, description);
-  return option.env(`CONTIV_NETMASTER_${option.name().replaceAll("-", "_").toUpperCase()}`);
+  return option.env(variableOf(option));
+}
+
+/** Commander takes any value of a flag's variable for "on", "false" included; so we read it ourselves. */
+function onOff(flags: string, description: string): Option {
+  const variable = variableOf(new Option(flags));
+  return new Option(flags, `${description} (env: ${variable}=true)`).default(isSwitchedOn(process.env, variable));
+}
+
+function variableOf(option: Option): string {
+  return `CONTIV_NETMASTER_${option.name().replaceAll("-", "_").toUpperCase()}`;
 }
 
 function checked<T>(parse: (text: string) => T): (text: string) => T {

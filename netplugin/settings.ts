@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { UplinkSpec } from "../drivers/ovs/uplink.ts";
 import { asNetError } from "../state/errors.ts";
 import { NodeName } from "../state/names.ts";
+import { isSwitchedOn } from "../state/switch-text.ts";
 import { PIPELINE_GENERATION } from "./desired/pipeline.ts";
 import type { TlsFiles } from "./node-client/transport.ts";
 
@@ -41,7 +42,17 @@ const MAX_GENERATION = 65_535;
 
 function flag(flags: string, description: string): Option {
   const option = new Option(flags, description);
-  return option.env(ENVIRONMENT_PREFIX + option.name().toUpperCase().replaceAll("-", "_"));
+  return option.env(variableOf(option));
+}
+
+/** Commander takes any value of a flag's variable for "on", "false" included; so we read it ourselves. */
+function onOff(flags: string, description: string): Option {
+  const variable = variableOf(new Option(flags));
+  return new Option(flags, `${description} (env: ${variable}=true)`).default(isSwitchedOn(process.env, variable));
+}
+
+function variableOf(option: Option): string {
+  return ENVIRONMENT_PREFIX + option.name().toUpperCase().replaceAll("-", "_");
 }
 
 function integerBetween(low: number, high: number): (text: string) => number {
@@ -96,7 +107,7 @@ interface Flags {
   readonly ovsRunDir: string;
   readonly datapath: "auto" | "system" | "netdev";
   readonly uplink?: readonly UplinkSpec[];
-  readonly allowDefaultRouteUplink?: boolean;
+  readonly allowDefaultRouteUplink: boolean;
   readonly vtepIp?: string;
   readonly vxlanPort: number;
   readonly cniSocket: string;
@@ -124,7 +135,7 @@ function program(): Command {
     .addOption(flag("--ovs-run-dir <path>", "run directory of Open vSwitch").default("/var/run/openvswitch"))
     .addOption(flag("--datapath <type>", "datapath").choices(["auto", "system", "netdev"]).default("auto"))
     .addOption(flag("--uplink <list>", "physical-network=NIC; may be repeated or a comma list").argParser(uplinkList))
-    .addOption(flag("--allow-default-route-uplink", "take a NIC over although it carries the default route"))
+    .addOption(onOff("--allow-default-route-uplink", "take a NIC over although it carries the default route"))
     .addOption(flag("--vtep-ip <address>", "tunnel endpoint address (default: the uplink's)").argParser(ipAddress))
     .addOption(flag("--vxlan-port <port>", "UDP port of VXLAN").argParser(integerBetween(1, 65_535)).default(4789))
     .addOption(flag("--cni-socket <path>", "socket for the CNI shim").default("/run/contiv/contiv-cni.sock"))
@@ -161,11 +172,19 @@ function program(): Command {
 
 /** Reads command line and environment; exits with a clear message when something is wrong. */
 export function parseInvocation(argv: readonly string[]): Invocation {
-  const command = program();
+  const command = programOrExit();
   command.parse([...argv]);
   const [name] = command.processedArgs as [string];
   if (name !== "run" && name !== "cleanup") command.error(`error: unknown command "${name}"; there are: run, cleanup`);
   return { command: name === "cleanup" ? "cleanup" : "run", settings: settingsOf(command, command.opts<Flags>()) };
+}
+
+function programOrExit(): Command {
+  try {
+    return program();
+  } catch (error) {
+    return new Command("netplugin").error(`error: ${asNetError(error, "read the environment").message}`);
+  }
 }
 
 function settingsOf(command: Command, flags: Flags): NodeSettings {
@@ -178,7 +197,7 @@ function settingsOf(command: Command, flags: Flags): NodeSettings {
     ovsRunDirectory: flags.ovsRunDir,
     datapath: flags.datapath,
     uplinks: flags.uplink ?? [],
-    allowDefaultRouteUplink: flags.allowDefaultRouteUplink ?? false,
+    allowDefaultRouteUplink: flags.allowDefaultRouteUplink,
     vtepIp: flags.vtepIp,
     vxlanUdpPort: flags.vxlanPort,
     cniSocketPath: flags.cniSocket,
