@@ -20,9 +20,6 @@ export const RTM_SETLINK = 19;
 
 /** linux/if.h */
 export const IFF_UP = 0x1;
-export const IFF_LOOPBACK = 0x8;
-export const IFF_PROMISC = 0x100;
-export const IFF_LOWER_UP = 0x10000;
 
 /** linux/if_link.h */
 export const IFLA_ADDRESS = 1;

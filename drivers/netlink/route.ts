@@ -48,7 +48,6 @@ const RTPROT_STATIC = 4;
 
 /** Routing tables of linux/rtnetlink.h. */
 export const RT_TABLE_MAIN = 254;
-export const RT_TABLE_LOCAL = 255;
 
 export interface RouteSpec {
   /** `10.0.0.0/8`, `0.0.0.0/0`, `::/0`; host bits must be zero. */

@@ -29,7 +29,6 @@ export const TC_H_CLSACT_INGRESS = 0xfffffff2;
 export const TC_H_CLSACT_EGRESS = 0xfffffff3;
 
 export const TCMSG_BYTES = 20;
-export const RATESPEC_BYTES = 12;
 
 const TC_LINKLAYER_ETHERNET = 1;
 const NS_PER_TICK = 64n; // net/pkt_sched.h PSCHED_SHIFT 6

@@ -12,6 +12,8 @@ import type { AddRequest } from "./request.ts";
 import { type CniResult, NO_DNS } from "./result.ts";
 import type { AnsweredCall, CniLimits } from "./serve.ts";
 import { type CniServer, type CniServerOptions, startCniServer } from "./server.ts";
+import { CONFIG } from "./testing/calls.ts";
+import { frameOf, received } from "./testing/frames.ts";
 
 const RESULT: CniResult = {
   interfaces: [
@@ -22,7 +24,6 @@ const RESULT: CniResult = {
   routes: [],
   dns: NO_DNS,
 };
-const CONFIG = { cniVersion: "1.0.0", name: "contiv", type: "contiv" };
 
 let directory: string;
 let stop: AbortController;
@@ -78,32 +79,8 @@ interface Reply {
   readonly json: Record<string, unknown>;
 }
 
-function frameOf(command: string, env: Record<string, string> = {}, config: object = {}): Buffer {
-  const variables = {
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: "c1",
-    CNI_NETNS: "/run/netns/pod",
-    CNI_IFNAME: "eth0",
-    CNI_PATH: "/bin",
-  };
-  return encodeFrame(Object.entries({ ...variables, ...env }), JSON.stringify({ ...CONFIG, ...config }));
-}
-
 function open(): Socket {
   return connect({ path: join(directory, "cni.sock"), allowHalfOpen: true });
-}
-
-async function received(socket: Socket): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
-  await new Promise<void>((resolve) =>
-    socket
-      .once("end", resolve)
-      .once("close", () => resolve())
-      .on("error", () => {}),
-  );
-  socket.destroy();
-  return Buffer.concat(chunks);
 }
 
 async function send(bytes: Buffer): Promise<Reply> {

@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { cniSocketPath } from "../../deploy/cluster/components.ts";
@@ -15,7 +14,15 @@ import {
 } from "../../deploy/cluster/pods.ts";
 import { podNetns } from "../../deploy/cluster/underlay.ts";
 import { expectSound } from "./invariants.ts";
-import { type CniAnswer, type CniCommand, callCni, resultOf, type ShimWish } from "./shim.ts";
+import {
+  type CniAnswer,
+  type CniCommand,
+  callCni,
+  type ExchangeOptions,
+  resultOf,
+  type ShimWish,
+  sendBytes,
+} from "./shim.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /** Endpoints by real CNI calls (acceptance list 50 to 53, 56, and the "what bad input gets"). After each test nothing is left. */
@@ -455,24 +462,8 @@ describe("bad calls", () => {
 });
 
 describe("garbage on the CNI socket", () => {
-  /** Sends bytes and returns what came back until the other side closed, or the deadline. */
-  function exchange(bytes: Buffer, { halfClose = true, timeoutMs = 15_000 } = {}): Promise<string> {
-    return new Promise((resolve) => {
-      const socket = connect(cniSocketPath(world.cluster.layout, 1));
-      let answer = "";
-      const timer = setTimeout(() => socket.destroy(), timeoutMs);
-      socket.setEncoding("latin1").on("data", (text: string) => {
-        answer += text;
-      });
-      socket.on("error", () => {});
-      socket.once("close", () => {
-        clearTimeout(timer);
-        resolve(answer);
-      });
-      socket.write(bytes);
-      if (halfClose) socket.end();
-    });
-  }
+  const exchange = (bytes: Buffer, options: ExchangeOptions = {}) =>
+    sendBytes(cniSocketPath(world.cluster.layout, 1), bytes, options);
 
   it.each([
     ["nothing", Buffer.alloc(0)],

@@ -1,3 +1,4 @@
+import { connect } from "node:net";
 import type { ClusterLayout } from "../../deploy/cluster/components.ts";
 import { run } from "../../deploy/cluster/exec.ts";
 import { networkConfiguration, type Pod, shimArgv, shimEnvironment } from "../../deploy/cluster/pods.ts";
@@ -46,4 +47,32 @@ export async function callCni(
 export function resultOf({ code, text, stdout }: CniAnswer): CniResult {
   if (code !== 0) throw new Error(`CNI error ${code}: ${text}`);
   return JSON.parse(stdout) as CniResult;
+}
+
+export interface ExchangeOptions {
+  readonly halfClose?: boolean;
+  readonly timeoutMs?: number;
+}
+
+/** Sends bytes to a Unix socket and returns what came back until the other side closed, or the deadline. */
+export function sendBytes(
+  socketPath: string,
+  bytes: Buffer,
+  { halfClose = true, timeoutMs = 15_000 }: ExchangeOptions,
+): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath);
+    let answer = "";
+    const timer = setTimeout(() => socket.destroy(), timeoutMs);
+    socket.setEncoding("latin1").on("data", (text: string) => {
+      answer += text;
+    });
+    socket.on("error", () => {});
+    socket.once("close", () => {
+      clearTimeout(timer);
+      resolve(answer);
+    });
+    socket.write(bytes);
+    if (halfClose) socket.end();
+  });
 }
