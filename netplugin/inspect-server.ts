@@ -58,11 +58,13 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
       return sendInspection(response, runtime, (node) => [...node.attachments().values()]);
     case "/inspect/bandwidth":
       return sendInspection(response, runtime, ({ limits }) => inspectBandwidth(limits));
+    case "/inspect/connections":
+      return sendInspection(response, runtime, ({ connections }) => connections.recent());
     case "/inspect/view":
       return sendInspection(response, runtime, inspectView);
     default:
       return send(response, 404, {
-        error: `there is no ${path}; there are: /healthz /readyz /metrics /inspect/driver /inspect/endpoints /inspect/bandwidth /inspect/view`,
+        error: `there is no ${path}; there are: /healthz /readyz /metrics /inspect/driver /inspect/endpoints /inspect/bandwidth /inspect/connections /inspect/view`,
       });
   }
 }

@@ -14,6 +14,7 @@ export interface Metrics {
   readonly heartbeatFailures: Counter;
   readonly limitRepairs: Counter;
   readonly announcements: Counter<"outcome">;
+  readonly connectionSamples: Counter<"outcome">;
   readonly connectionsFlushed: Counter<"reason">;
   readonly connectionFailures: Counter;
 }
@@ -97,6 +98,12 @@ export function createMetrics(sources: MetricSources): Metrics {
       "connection_failures_total",
       "Looks at tracked connections that failed and were tried again",
     ),
+    connectionSamples: new Counter({
+      name: "contiv_netplugin_connection_samples_total",
+      help: "Packets that log rules match, as sampled by the switch, by what became of them: logged, folded (the same connection again), suppressed (too many lines), dropped (too many waited), unreadable",
+      labelNames: ["outcome"],
+      registers,
+    }),
     limitRepairs: counter("limit_repairs_total", "Ports whose bandwidth limits were not as set and were repaired"),
     heartbeatFailures: counter("heartbeat_failures_total", "Heartbeats that reached no netmaster"),
   };

@@ -10,7 +10,9 @@ import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
 import { MeterUse } from "./bandwidth/meter-ids.ts";
 import { type NodeLimits, openNodeLimits } from "./bandwidth/node-limits.ts";
+import type { ConnectionLog } from "./connection-log/connection-log.ts";
 import { sampleMeter } from "./connection-log/sample-meters.ts";
+import { startConnectionLog } from "./connection-log/start.ts";
 import { isLogging } from "./desired/policy-log.ts";
 import { type Infra, startInfra } from "./infra/infra.ts";
 import { watchInfraLinks } from "./infra/watch-links.ts";
@@ -43,6 +45,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly leases: LeaseKeeper;
   readonly infra: Infra;
   readonly limits: NodeLimits;
+  readonly connections: ConnectionLog;
   /** Netmaster has accepted this node (or not any more). */
   setRegistered(registered: boolean): void;
   /** Why no netmaster was reached; undefined when one was. */
@@ -65,10 +68,11 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const vtepIp = () => settings.vtepIp ?? addressOfUplink(driver) ?? "";
   const machine = createMachineView({ driver, nodeName: settings.nodeName, vtepIp, limitMeans: () => limits.means() });
   const limits = openLimits(options, { holder, machine, panel, report, flows: () => flows });
-  limits.meters.provide(MeterUse.sample, (id) =>
-    isLogging({ view: holder.view(), machine: machine.machine() }) ? sampleMeter(id) : undefined,
-  );
   const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });
+  const connections = startConnectionLog({
+    ...{ ...options, view: holder.view, attachments: machine.attachments },
+    limits: settings.connectionLog,
+  });
   const ports = openCloser(options, { machine, panel, pool, report });
   const leases = createLeaseKeeper({
     ...options,
@@ -85,7 +89,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   let registered = false;
   let away: string | undefined;
   return {
-    ...{ driver, holder, flows, leases, infra, limits, pool, panel, log, vtepIp },
+    ...{ driver, holder, flows, leases, infra, limits, connections, pool, panel, log, vtepIp },
     client: options.client,
     netlink: driver.netlink,
     view: holder.view,
@@ -144,6 +148,9 @@ function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, repor
     onRepair: () => metrics().limitRepairs.inc(),
     onFlowsLost: () => flows().loop.kick({ full: true }),
   });
+  limits.meters.provide(MeterUse.sample, (id) =>
+    isLogging({ view: holder.view(), machine: machine.machine() }) ? sampleMeter(id) : undefined,
+  );
   holder.onStep(limits.keeper.onView);
   return limits;
 }

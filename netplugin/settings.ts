@@ -6,6 +6,7 @@ import type { UplinkSpec } from "../drivers/ovs/uplink.ts";
 import { asNetError } from "../state/errors.ts";
 import { NodeName } from "../state/names.ts";
 import { isSwitchedOn } from "../state/switch-text.ts";
+import type { LineLimits } from "./connection-log/line-limiter.ts";
 import { PIPELINE_GENERATION } from "./desired/pipeline.ts";
 import type { TlsFiles } from "./node-client/transport.ts";
 
@@ -29,6 +30,8 @@ export interface NodeSettings {
   readonly resyncIntervalMs: number;
   readonly pipelineGeneration: number;
   readonly logLevel: string;
+  /** How many lines log rules may write. */
+  readonly connectionLog: LineLimits;
 }
 
 export interface Invocation {
@@ -39,6 +42,7 @@ export interface Invocation {
 const ENVIRONMENT_PREFIX = "CONTIV_NETPLUGIN_";
 const MAX_READY_PORTS = 256;
 const MAX_GENERATION = 65_535;
+const MAX_LINES_PER_S = 1_000;
 
 function flag(flags: string, description: string): Option {
   const option = new Option(flags, description);
@@ -117,10 +121,32 @@ interface Flags {
   readonly resyncIntervalS: number;
   readonly pipelineGeneration: number;
   readonly logLevel: string;
+  readonly connectionLogLinesPerS: number;
+  readonly connectionLogRuleLinesPerS: number;
+  readonly connectionLogFoldS: number;
+}
+
+function withConnectionLog(command: Command): Command {
+  return command
+    .addOption(
+      flag("--connection-log-lines-per-s <count>", "lines per second that log rules may write on this node")
+        .argParser(integerBetween(1, MAX_LINES_PER_S))
+        .default(20),
+    )
+    .addOption(
+      flag("--connection-log-rule-lines-per-s <count>", "lines per second that one log rule may write")
+        .argParser(integerBetween(1, MAX_LINES_PER_S))
+        .default(5),
+    )
+    .addOption(
+      flag("--connection-log-fold-s <seconds>", "a connection that is met again within this time is logged once")
+        .argParser(integerBetween(0, 60))
+        .default(5),
+    );
 }
 
 function program(): Command {
-  return new Command("netplugin")
+  return withConnectionLog(new Command("netplugin"))
     .description("The node agent of contiv-ts: programs Open vSwitch and attaches pods.")
     .argument("[command]", "run, or cleanup: remove everything of ours from this node and give the NICs back", "run")
     .addOption(flag("--node-name <name>", "name of this node").default(hostname()))
@@ -208,6 +234,11 @@ function settingsOf(command: Command, flags: Flags): NodeSettings {
     resyncIntervalMs: flags.resyncIntervalS * 1_000,
     pipelineGeneration: flags.pipelineGeneration,
     logLevel: flags.logLevel,
+    connectionLog: {
+      linesPerSecond: flags.connectionLogLinesPerS,
+      ruleLinesPerSecond: flags.connectionLogRuleLinesPerS,
+      foldMs: flags.connectionLogFoldS * 1_000,
+    },
   };
 }
 
