@@ -192,6 +192,19 @@ describe("POST explain", () => {
     expect(await explain(`from=alone&to=t1:n1:w1&${TCP80}`)).toMatchObject({ allowed: false });
   });
 
+  it("says which log rule would match, and that it decides nothing", async () => {
+    const logging = { ...rule, action: "log", priority: 100 };
+    const answer = await explain("", { ...question, rules: [logging] });
+    expect(answer).toMatchObject({ allowed: false, destination: { decidedBy: "t1:p1:deny", loggedBy: "t1:p1:new" } });
+    expect(answer.destination.rules[0]).toEqual({
+      rule: "t1:p1:new",
+      says: "log tcp from anyone, priority 100",
+      outcome: "logs",
+      why: "it is the first log rule that matches",
+    });
+    expect((await explain(`from=alone&to=t1:n1:w1&${TCP80}`)).destination).not.toHaveProperty("loggedBy");
+  });
+
   it("answers as if objects were deleted, and rules were replaced", async () => {
     expect(await explain("", { ...question, deletes: { rules: ["t1:p1:deny"] } })).toMatchObject({ allowed: true });
     const replaced = { ...rule, ruleId: "deny", protocol: "udp", action: "deny" };

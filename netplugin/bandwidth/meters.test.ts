@@ -87,6 +87,11 @@ describe("meters", () => {
     expect([...table.keys()]).toEqual([]);
   });
 
+  it("are named by what is sent to the controller, too", () => {
+    const tell = { ...flow(), actions: [{ kind: "controller", meter: 3 } as const, { kind: "controller" } as const] };
+    expect(metersOf([tell, flow(1)])).toEqual([3, 1]);
+  });
+
   it("are not deleted when a flow names them anew", async () => {
     const wanted = new Map([[1, meter(1)]]);
     const { keeper, told } = world(wanted);

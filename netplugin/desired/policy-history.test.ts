@@ -45,14 +45,15 @@ const line = fc.oneof(
         policy: fc.constantFrom(...POLICIES),
         rule: fc.nat(3),
         direction: fc.constantFrom("in", "out"),
+        action: fc.constantFrom("deny", "deny", "log"),
         peer: fc.oneof(
           groupNumber.map((number) => `EndpointGroup g${number}`),
           fc.constantFrom("a", "b").map((network) => `Network ${network}`),
         ),
       })
-      .map(({ name, policy, rule, direction, peer }) => {
+      .map(({ name, policy, rule, direction, action, peer }) => {
         const side = direction === "in" ? "from" : "to";
-        return `rule ${name}:${policy}:r${rule} ${direction} deny protocol tcp port 8${rule} ${side}${peer}`;
+        return `rule ${name}:${policy}:r${rule} ${direction} ${action} protocol tcp port 8${rule} ${side}${peer}`;
       }),
   },
   {
