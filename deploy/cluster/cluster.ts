@@ -21,7 +21,7 @@ import { daemonPid, stopDaemon } from "./daemon.ts";
 import { writeJson } from "./json-file.ts";
 import { createAuthority } from "./pki.ts";
 import { listPods, removePod } from "./pods.ts";
-import { ensureControl, ensureNode, removeNamespaces, type Underlay } from "./underlay.ts";
+import { endProcesses, ensureControl, ensureNode, podNetns, removeNamespaces, type Underlay } from "./underlay.ts";
 
 export interface ClusterOptions {
   /** Folder of everything this cluster keeps: logs, sockets, the etcd data, the pods. */
@@ -116,7 +116,10 @@ export function savedCluster(directory: string): { readonly nodes: number; reado
 export async function stopCluster(options: ClusterOptions): Promise<void> {
   const layout = layoutOf(options);
   const nodes = Array.from({ length: options.nodes }, (_, index) => index + 1);
-  for (const pod of listPods(layout)) await removePod(layout, pod.name).catch(() => {}); // the namespace goes below
+  for (const { name } of listPods(layout)) {
+    await endProcesses(podNetns(layout.underlay, name));
+    await removePod(layout, name).catch(() => {}); // the namespace goes below
+  }
   await Promise.all(nodes.map((node) => stopDaemon(layout.home, netpluginName(node))));
   for (let index = 1; index <= layout.netmasters; index++) await stopDaemon(layout.home, netmasterName(index));
   for (let member = 1; member <= layout.etcdMembers; member++) await stopDaemon(layout.home, etcdName(member));

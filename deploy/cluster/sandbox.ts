@@ -9,7 +9,7 @@ import { attachDemo, printTour } from "./demo.ts";
 import { inNetns } from "./exec.ts";
 import { addPod, findPod, removePod } from "./pods.ts";
 import { printStatus } from "./status.ts";
-import { netnsExists, nodeNetns, podNetns } from "./underlay.ts";
+import { endProcesses, netnsExists, nodeNetns, podNetns } from "./underlay.ts";
 
 const DIRECTORY = process.env.CONTIV_SANDBOX_DIR ?? "/var/lib/contiv-sandbox";
 /** Two sandboxes may live beside each other in folders of different names, with different REST ports. */
@@ -170,7 +170,11 @@ function addPodCommands(root: Command): void {
   pod
     .command("rm <name>")
     .description("detach a pod and remove it")
-    .action((name: string) => removePod(layoutOf(running()), name));
+    .action(async (name: string) => {
+      const { name: known } = findPod(layoutOf(running()), name);
+      await endProcesses(podNetns(UNDERLAY, known)); // a runtime ends a container's processes first
+      await removePod(layoutOf(running()), known);
+    });
   pod
     .command("exec <name> <command...>")
     .description("run a command in a pod: pod exec NAME -- CMD")

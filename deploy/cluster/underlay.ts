@@ -99,8 +99,9 @@ export async function removeNamespaces(underlay: Underlay): Promise<void> {
   }
 }
 
-/** A process keeps its namespace, links included, alive after the name is gone. */
-async function endProcesses(netns: string): Promise<void> {
+/** A process keeps its namespace, links included, alive after the name is gone. Succeeds when there is no such namespace. */
+export async function endProcesses(netns: string): Promise<void> {
+  if (!netnsExists(netns)) return;
   const { stdout } = await run(["ip", "netns", "pids", netns], { allowFailure: true });
   for (const line of stdout.split("\n")) {
     const pid = Number(line);

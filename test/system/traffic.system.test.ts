@@ -3,7 +3,7 @@ import { startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /**
  * Real packets between pods on two nodes, over VXLAN and VLAN, in both forwarding modes and both ARP modes
- * (scenarios 2, 8 to 12 of the acceptance list).
+ * (scenarios 2, 3, 8 to 12 of the acceptance list).
  */
 let world: TestCluster;
 
@@ -182,5 +182,36 @@ describe("scenario 2", () => {
     }
     await world.rest.delete("/api/v1/endpointGroups/t1:ten/");
     await clear(["t1"]);
+  });
+});
+
+describe("scenarios 3, 8 and 10", () => {
+  const tenants = ["ta", "tb", "tc"];
+  const specs: readonly NetworkSpec[] = tenants.flatMap((tenant) => [
+    { tenant, name: "first", encap: "vxlan", subnet: "10.1.0.0/24" },
+    { tenant, name: "second", encap: "vlan", subnet: "10.2.0.0/24", ipv6Subnet: "fd02::/64" },
+  ]);
+  const podsOf = ({ tenant, name }: NetworkSpec) => [`${tenant}-${name}-1`, `${tenant}-${name}-2`] as const;
+
+  async function startAll(): Promise<void> {
+    const starts = specs.flatMap((spec) =>
+      podsOf(spec).map((pod, index) => world.addPod(pod, 1 + index, { tenant: spec.tenant, network: spec.name })),
+    );
+    await Promise.all(starts);
+  }
+
+  it("tenants with the same subnets and their networks come at once; pods are stopped and started at once; all go at once", async () => {
+    await Promise.all(tenants.map(createTenant));
+    await Promise.all(specs.map(createNetwork));
+    for (let round = 0; round < 2; round++) {
+      await startAll();
+      await Promise.all(specs.map((spec) => expectAllReach(podsOf(spec))));
+      await expectNoneReaches(["ta-first-1"], ["ta-second-2"]);
+      await Promise.all(specs.flatMap((spec) => podsOf(spec).map((pod) => world.removePod(pod))));
+    }
+    await Promise.all(specs.map(({ tenant, name }) => world.rest.delete(`/api/v1/networks/${tenant}:${name}/`)));
+    await Promise.all(tenants.map((tenant) => world.rest.delete(`/api/v1/tenants/${tenant}/`)));
+    expect(await world.rest.get("/api/v1/networks/")).toEqual([]);
+    expect(await world.rest.get("/api/v1/endpoints/")).toEqual([]);
   });
 });
