@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -54,6 +54,23 @@ describe("configuration", () => {
       { is: "tcp", host: "::1", port: 8000 },
     ]);
     expect(config).toMatchObject({ advertiseUrl: "http://[::1]:8000", nodeTimeoutMs: 30_000, fwdMode: "bridge" });
+  });
+
+  it("knows every variable of the sample for systemd", () => {
+    const sample = readFileSync(new URL("../deploy/systemd/netmaster.env", import.meta.url), "utf8");
+    for (const [, name, value] of sample.matchAll(/^(CONTIV_\w+)=(.*)$/gm)) {
+      vi.stubEnv(name ?? "", value?.replace(/^\/.*\.crt$/, cert).replace(/^\/.*\.key$/, key));
+    }
+    const config = parse();
+    expect(config).toMatchObject({
+      listen: [{ is: "tcp", host: "0.0.0.0", port: 9999 }],
+      advertiseUrl: "https://master-1:9999",
+      nodeApi: { listen: { port: 9001 }, advertiseUrl: "https://master-1:9001" },
+    });
+    expect(config.etcd.endpoints).toHaveLength(3);
+    for (const files of [config.tls, config.nodeApi.tls, config.etcd.tls])
+      expect(Object.keys(files ?? {})).toHaveLength(3);
+    expect(config.peerCa).toBeDefined();
   });
 
   it.each([

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { parseInvocation } from "./settings.ts";
 
@@ -19,6 +20,18 @@ describe("settings", () => {
       ],
       ...{ inspectHost: "127.0.0.1", inspectPort: 9090, allowDefaultRouteUplink: false, tls: undefined },
     });
+  });
+
+  it("knows every variable of the sample for systemd", () => {
+    const sample = readFileSync(new URL("../deploy/systemd/netplugin.env", import.meta.url), "utf8");
+    for (const [, name, value] of sample.matchAll(/^(CONTIV_\w+)=(.*)$/gm)) vi.stubEnv(name ?? "", value);
+    const tls = {
+      ...{ caFile: "/etc/contiv/nodes-ca.crt", certFile: "/etc/contiv/node-7.crt", keyFile: "/etc/contiv/node-7.key" },
+    };
+    const { settings } = parseInvocation(["node", "netplugin"]);
+    expect(settings).toMatchObject({ nodeName: "node-7", tls });
+    expect(settings.netmasterUrls).toHaveLength(3);
+    expect(settings.uplinks).toHaveLength(2);
   });
 
   it.each([

@@ -87,10 +87,16 @@ async function releaseFailed(runtime: NodeRuntime, request: AddRequest): Promise
 /** A capability that the runtime asks for is honoured or refused, never ignored. */
 function refuseUnsupported(request: AddRequest): void {
   if (request.requestedMac !== undefined) {
-    throw cniFault("unsupported-field", `mac ${request.requestedMac}: a pod's MAC follows from its IPv4 address`);
+    throw cniFault(
+      "unsupported-field",
+      `mac ${request.requestedMac}: a pod's MAC follows from its IPv4 address; ask for none`,
+    );
   }
   if (request.deviceId !== undefined) {
-    throw cniFault("unsupported-field", `deviceID ${request.deviceId}: devices are not supported by this release`);
+    throw cniFault(
+      "unsupported-field",
+      `deviceID ${request.deviceId}: devices are not supported by this release; take deviceID off the capabilities`,
+    );
   }
 }
 
