@@ -8,6 +8,7 @@ import type { NetnsHandle } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
 import { detectDatapathType, ensureBridge, removeBridge } from "./bridge.ts";
 import { openDatabase, ownBridges, rootRow, type SwitchDatabase } from "./database.ts";
+import { createFlowCache, type FlowCache } from "./flow-cache.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
 import { INTEGRATION_BRIDGE, ROLE_KEY, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
 import { removePanel } from "./panel.ts";
@@ -39,6 +40,7 @@ export interface OvsDriverOptions {
 /** The driver with what only the node agent's own parts use. */
 export interface OpenOvsDriver extends OvsDriver {
   readonly flowConnection: FlowConnection;
+  readonly flowCache: FlowCache;
   readonly netlink: SocketPool;
   /** Makes or repairs bridges, tunnel port and uplinks; what fails is in `uplinkFailures`, the rest works. */
   ensureBase(): Promise<void>;
@@ -91,6 +93,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     ports,
     flows: flowConnection,
     flowConnection,
+    flowCache: createFlowCache({ runDirectory: options.runDirectory, datapathType, signal, report }),
     netlink,
     datapathType,
     ensureBase,

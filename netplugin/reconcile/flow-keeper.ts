@@ -13,6 +13,7 @@ import type { ViewHolder } from "../view/view-holder.ts";
 import { createAnnouncer } from "./announce.ts";
 import { type ConnectionKeeper, startConnectionKeeper } from "./connection-keeper.ts";
 import { createFlowReconciler, type FlowReconciler } from "./flow-reconciler.ts";
+import { forgetAnswers } from "./learned-answers.ts";
 import { createRetryTimer } from "./retry-timer.ts";
 import { startTicketLoop, type TicketLoop } from "./ticket-loop.ts";
 import { createTunnelWarmer } from "./tunnel-warmer.ts";
@@ -135,6 +136,7 @@ function openReconciler({
         metrics().flowDrift.inc({ difference }, drift[difference].length);
       }
     },
+    onApplied: (delta, changes, signal) => forgetAnswers(driver.flowCache, { delta, changes }, signal),
   });
 }
 

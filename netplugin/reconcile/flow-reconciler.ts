@@ -30,6 +30,8 @@ export interface FlowReconcilerOptions {
   readonly onDrift: (drift: Drift) => void;
   /** The switch has refused a bundle; so many more objects are left out of the next one. */
   readonly onRefusal: (message: string, objectCount: number) => void;
+  /** Flows have been changed, for the sake of these objects (none when they were repaired); before they count as enforced. */
+  readonly onApplied?: (delta: FlowDelta, changes: Changes, signal: AbortSignal) => Promise<void>;
 }
 
 /** What the switch enforces, and what differs from the last time that this was known. */
@@ -98,11 +100,14 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
   let enforcedRevision = 0n;
   let refused: Refusals;
   let wantsRefused = false;
+  /** What the present round is about. */
+  let changing: Changes = NO_CHANGES;
 
   /** What is to be enforced next. Objects that have changed may be taken now. */
   function beginRound(): Round {
     const round = { from: set, view: options.view(), machine: options.machine(), changes: touched };
     touched = NO_CHANGES;
+    changing = round.changes;
     refused = wantsRefused ? undefined : without(refused, round.changes);
     wantsRefused = false;
     return round;
@@ -130,6 +135,7 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
     await options.meters.prepare(delta.put.values(), signal);
     const failures = await options.driver.apply({ put: delta.put, remove }, { signal });
     if (failures.size > 0) return { failures, offered: () => offered(next, delta.put, known) };
+    await options.onApplied?.({ put: delta.put, remove }, changing, signal);
     await options.meters.settle({ put: delta.put, remove }, signal);
     return { failures, installed: remember(known, { put: delta.put, remove }) };
   }
@@ -142,6 +148,7 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
     if (failures.size > 0) return { failures, offered: () => offered(next, delta.put, actual) };
     if (!driftExpected) reportDrift(drift, next);
     driftExpected = false;
+    await options.onApplied?.(delta, changing, signal);
     await options.meters.settleAll(wanted, signal);
     return { failures, installed: wanted };
   }

@@ -91,21 +91,40 @@ function macOf(ipv4: string): string {
 
 /** The world that these objects make. */
 export function policyWorld(objects: PolicyObjects): PolicyWorld {
-  const networks = new Map(networkRecords(objects).map((record) => [record.key, record]));
-  const groups = new Map(groupRecords(objects).map((record) => [record.key, record]));
+  return worldOfRecords({
+    isRouting: objects.isRouting ?? false,
+    networks: networkRecords(objects),
+    groups: groupRecords(objects),
+    endpoints: endpointRecords(objects),
+    rules: objects.rules.map(ruleRecord),
+  });
+}
+
+export interface PolicyRecords {
+  readonly isRouting: boolean;
+  readonly networks: readonly NetworkRecord[];
+  readonly groups: readonly EndpointGroupRecord[];
+  readonly endpoints: readonly EndpointRecord[];
+  readonly rules: readonly RuleRecord[];
+}
+
+/** The world of stored objects, all of which can be read. */
+export function worldOfRecords(records: PolicyRecords): PolicyWorld {
+  const networks = new Map(records.networks.map((record) => [record.key, record]));
+  const groups = new Map(records.groups.map((record) => [record.key, record]));
   const endpoints = new Map<string, EndpointRecord>();
-  for (const endpoint of endpointRecords(objects)) {
+  for (const endpoint of records.endpoints) {
     for (const address of [endpoint.ipv4, endpoint.ipv6]) endpoints.set(`${endpoint.networkId}/${address}`, endpoint);
   }
   const rules = new Map<string, RuleRecord[]>();
-  for (const record of objects.rules.map(ruleRecord)) {
+  for (const record of records.rules) {
     const policyKey = `${record.config.tenantName}:${record.config.policyName}`;
     const ofPolicy = rules.get(policyKey) ?? [];
     rules.set(policyKey, ofPolicy);
     ofPolicy.push(record);
   }
   return {
-    isRouting: objects.isRouting ?? false,
+    isRouting: records.isRouting,
     network: (key) => networks.get(key),
     networksOfTenant: (name) => [...networks.values()].filter(({ config }) => config.tenantName === name),
     group: (key) => groups.get(key),

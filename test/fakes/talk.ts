@@ -3,7 +3,7 @@ import { inNetns, run } from "../../deploy/cluster/exec.ts";
 import { end, spawnTied } from "./ovs-node.ts";
 
 const SCRIPT = fileURLToPath(new URL("talk.py", import.meta.url));
-const PYTHON = "/usr/bin/python3";
+export const PYTHON = "/usr/bin/python3";
 
 /** Echoes TCP and UDP on the ports, in a network namespace. */
 export function serveEchoes(netns: string, ports: readonly number[]): Promise<AsyncDisposable> {
