@@ -11,7 +11,7 @@ export function shownTraffic({ sent, received, lastAtMs }: Traffic): object {
   return { sent, received, lastHit: new Date(lastAtMs).toISOString() };
 }
 
-/** What a rule has decided over; undefined while that is nothing. */
+/** What a rule has decided over (a log rule: what it matched); undefined while that is nothing. */
 export function ruleHits({ hits }: NodeReports, ruleKey: string): Rendered {
   const found = hits.ofRule(ruleKey);
   return found && shownHits(found);
@@ -19,7 +19,7 @@ export function ruleHits({ hits }: NodeReports, ruleKey: string): Rendered {
 
 const PER_STEP = 200;
 
-/** The sum of a policy's rules, and each of them that has met packets. */
+/** The sum of a policy's rules that decide, and each rule that has met packets. */
 export function policyHits(view: ClusterView, { hits }: NodeReports, policyKey: string): Rendered {
   if (hits.rules().size === 0) return undefined;
   return new StreamedValue(function* () {
@@ -30,10 +30,11 @@ export function policyHits(view: ClusterView, { hits }: NodeReports, policyKey: 
       if (lookedAt++ % PER_STEP === 0) yield;
       const found = hits.ofRule(key);
       if (found === undefined) continue;
-      sum = addHits(sum, found);
+      if (view.records("rule").get(key)?.config.action !== "log") sum = addHits(sum, found);
       rules[key] = shownHits(found);
     }
-    return sum && { ...shownHits(sum), rules };
+    if (Object.keys(rules).length === 0) return undefined;
+    return { ...(sum && shownHits(sum)), rules };
   });
 }
 

@@ -130,17 +130,22 @@ describe("hits in inspect", () => {
   it("are those of the rule, the sum of the policy, the traffic of endpoint and group", async () => {
     const { cluster, must } = world;
     await must("POST", "rules/t1:p1:r2", { ...rule()[1], ruleId: "r2" });
+    await must("POST", "rules/t1:p1:r3", { ...rule()[1], ruleId: "r3", action: "log" });
     const [lastAtMs, lastHit] = [Date.UTC(2026, 0, 1), "2026-01-01T00:00:00.000Z"];
     cluster.hits.note(cluster.view(), "h1", {
       ...{ session: "s", sequence: 1 },
-      rules: { "t1:p1:r1": [1, 100, lastAtMs], "t1:p1:r2": [2, 200, lastAtMs - 5] },
+      rules: { "t1:p1:r1": [1, 100, lastAtMs], "t1:p1:r2": [2, 200, lastAtMs - 5], "t1:p1:r3": [1, 100, lastAtMs] },
       endpoints: { "t1:n1:e1": [1, 10, 2, 20, lastAtMs], "t1:n1:e2": [3, 30, 0, 0, lastAtMs - 5] },
     });
     const first = { packets: 1, bytes: 100, lastHit };
     expect((await oper("rules/t1:p1:r1")).hits).toEqual(first);
     expect((await oper("policys/t1:p1")).hits).toEqual({
       ...{ packets: 3, bytes: 300, lastHit },
-      rules: { "t1:p1:r1": first, "t1:p1:r2": { packets: 2, bytes: 200, lastHit: "2025-12-31T23:59:59.995Z" } },
+      rules: {
+        "t1:p1:r1": first,
+        "t1:p1:r2": { packets: 2, bytes: 200, lastHit: "2025-12-31T23:59:59.995Z" },
+        "t1:p1:r3": first,
+      },
     });
     const sent = { packets: 1, bytes: 10 };
     expect((await oper("endpoints/e1")).hits).toEqual({ sent, received: { packets: 2, bytes: 20 }, lastHit });

@@ -6,12 +6,15 @@ export interface ReportMetricSources {
   /** Objects that could not be enforced, as `kind/key`. */
   readonly failures: () => Iterable<string>;
   readonly ruleTotals: () => ReadonlyMap<string, Total>;
+  /** False for log rules, which what they match passes as well as a rule that decides. */
+  readonly decides: (ruleKey: string) => boolean;
 }
 
 /** Rules that get a series of their own; with more, only the sums are shown. */
 export const RULE_SERIES_MAX = 100;
 
-export function addReportMetrics(registry: Registry, { failures, ruleTotals }: ReportMetricSources): void {
+export function addReportMetrics(registry: Registry, sources: ReportMetricSources): void {
+  const { failures } = sources;
   const registers = [registry];
   new Gauge({
     name: "contiv_netplugin_enforcement_failures",
@@ -24,13 +27,13 @@ export function addReportMetrics(registry: Registry, { failures, ruleTotals }: R
       for (const [kind, count] of Object.entries(countByKind(failures()))) this.set({ kind }, count);
     },
   });
-  for (const unit of ["packets", "bytes"] as const) addRuleCounters(registers, unit, ruleTotals);
+  for (const unit of ["packets", "bytes"] as const) addRuleCounters(registers, unit, sources);
 }
 
 function addRuleCounters(
   registers: Registry[],
   unit: "packets" | "bytes",
-  ruleTotals: ReportMetricSources["ruleTotals"],
+  { ruleTotals, decides }: ReportMetricSources,
 ): void {
   new Counter({
     name: `contiv_netplugin_rules_${unit}_total`,
@@ -38,7 +41,7 @@ function addRuleCounters(
     registers,
     collect() {
       this.reset();
-      for (const total of ruleTotals().values()) this.inc(total[unit]);
+      for (const [rule, total] of ruleTotals()) if (decides(rule)) this.inc(total[unit]);
     },
   });
   new Counter({

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Registry } from "prom-client";
 import type { OpenNodeRuntime } from "../node-runtime.ts";
+import { recordOf } from "../view/query.ts";
 import { type Enforcement, watchEnforcement } from "./enforcement.ts";
 import { countHits } from "./hit-counter.ts";
 import { createHitLedger, type HitLedger } from "./hit-ledger.ts";
@@ -41,6 +42,10 @@ export function startNodeReport({ runtime, nodeName, registry, signal }: NodeRep
     attachments: runtime.attachments,
     report: (error) => log.debug({ error: error.message }, "hits were not counted this time"),
   });
-  addReportMetrics(registry, { failures: () => reconciler.failures().keys(), ruleTotals: ledger.totals });
+  addReportMetrics(registry, {
+    failures: () => reconciler.failures().keys(),
+    ruleTotals: ledger.totals,
+    decides: (rule) => recordOf(runtime.view(), "rule", rule)?.config.action !== "log",
+  });
   return { bell, enforcement, ledger };
 }
