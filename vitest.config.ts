@@ -1,5 +1,21 @@
 import { defineConfig } from "vitest/config";
 
+/** System tests that measure rates or count each packet: nothing else runs beside them. */
+const ALONE = ["test/system/{bandwidth,ceilings,chaos,policy-flood,restarts,masters}*.system.test.ts"];
+const NEVER = ["**/node_modules/**", "dist/**"];
+
+/** `test/run` runs the others two at a time, then these; by hand all of them run one after the other. */
+function systemFiles() {
+  switch (process.env.CONTIV_TEST_GROUP) {
+    case "alone":
+      return { include: ALONE, exclude: NEVER, fileParallelism: false };
+    case "shared":
+      return { include: ["**/*.system.test.ts"], exclude: [...NEVER, ...ALONE], fileParallelism: true, maxWorkers: 2 };
+    default:
+      return { include: ["**/*.system.test.ts"], exclude: NEVER, fileParallelism: false };
+  }
+}
+
 /** `unit` needs no privilege beyond loopback; `system` needs root, network namespaces, etcd and Open vSwitch. */
 export default defineConfig({
   test: {
@@ -8,18 +24,16 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["**/*.test.ts"],
-          exclude: ["**/node_modules/**", "dist/**", "**/*.system.test.ts"],
+          exclude: [...NEVER, "**/*.system.test.ts"],
           testTimeout: 60_000, // properties on two busy cores
         },
       },
       {
         test: {
           name: "system",
-          include: ["**/*.system.test.ts"],
-          exclude: ["**/node_modules/**", "dist/**"],
+          ...systemFiles(),
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
         },
       },
     ],
