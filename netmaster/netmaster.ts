@@ -261,7 +261,11 @@ function restServices(core: Core): RestServices {
       return { isLeader, self: new URL(self.restUrl).host, leaderUrl, term: directory.term(), netmasters };
     },
     readiness: () => readiness(core),
-    reports: { receipt: heartbeats.receipt.bind(heartbeats), hits, policyRevisions },
+    reports: {
+      ...{ hits, policyRevisions },
+      receipt: heartbeats.receipt.bind(heartbeats),
+      ceiling: heartbeats.ceilingReport.bind(heartbeats),
+    },
     bandwidthReport: heartbeats.bandwidthReport.bind(heartbeats),
   };
 }

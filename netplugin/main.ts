@@ -7,6 +7,7 @@ import type { RegisterReply } from "../state/node-api.ts";
 import { VERSION } from "../state/version.ts";
 import { createCniHandler } from "./attach/cni-handler.ts";
 import { startingHandler } from "./attach/starting-handler.ts";
+import { registerCeilingMetrics } from "./bandwidth/ceiling-metrics.ts";
 import { registerLimitMetrics } from "./bandwidth/limit-metrics.ts";
 import type { CniHandler } from "./cni/handler.ts";
 import { startCniServer } from "./cni/server.ts";
@@ -53,6 +54,7 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   let handler: CniHandler | undefined;
   const metrics = createMetrics(sources(() => runtime));
   registerLimitMetrics(metrics.registry, () => runtime?.limits);
+  registerCeilingMetrics(metrics.registry, () => runtime?.limits);
   const { inspectHost: host, inspectPort: port, cniSocketPath: socketPath } = settings;
   await startInspectServer({ host, port, metrics, runtime: () => runtime });
   await using _cni = await startCniServer({

@@ -80,6 +80,7 @@ async function beat({ runtime, report, signal }: PresenceOptions, bootId: string
     conditions: conditionsOf({ runtime }),
     receipt: report.enforcement.receipt(),
     bandwidth: [...runtime.limits.nextReports()],
+    ceilings: [...runtime.limits.nextCeilings()],
     ...(hits === undefined ? {} : { hits }),
   };
   const reply = await runtime.client.heartbeat(heartbeat, signal);

@@ -1,15 +1,18 @@
 import { type EffectiveLimit, effectiveLimits } from "../../state/bandwidth/effective.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { ClusterView } from "../view/types.ts";
+import { ceilingsOver } from "./ceilings.ts";
 import { omitEmpty, type Rendered } from "./streamed.ts";
 
 /** What limits an endpoint, and who said so; undefined where nobody says anything. Rates in bit/s, bursts in bits. */
 export function endpointBandwidth(view: ClusterView, endpoint: EndpointRecord): Rendered {
   const profileKey = netprofileKeyOf(view, endpoint);
   const profile = profileKey === undefined ? undefined : view.records("netprofile").get(profileKey)?.config;
-  if (profile === undefined && endpoint.limits === undefined) return undefined;
+  const ceilings = ceilingsOver(view, endpoint);
+  if (profile === undefined && endpoint.limits === undefined && ceilings.length === 0) return undefined;
   const { podIngress, podEgress, dscp, egressMode, isStrict } = effectiveLimits(endpoint.limits, profile);
   return omitEmpty({
+    ceilings,
     dscp,
     egressMode,
     netprofileKey: profileKey,

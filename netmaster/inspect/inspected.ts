@@ -2,14 +2,16 @@ import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { EndpointGroupRecord } from "../../state/kinds/endpoint-group.ts";
 import type { PolicyRecord } from "../../state/kinds/policy.ts";
 import type { RuleRecord } from "../../state/kinds/rule.ts";
+import type { TenantRecord } from "../../state/kinds/tenant.ts";
 import { policyKeysOf } from "../../state/policy/group-rules.ts";
 import { scopedKey } from "../intents/references.ts";
 import { groupKeyOf, networkKeyOf, policyKeyOf } from "../view/indexes.ts";
 import type { ClusterView } from "../view/types.ts";
+import { inspectedCeilings } from "./ceilings.ts";
 import { endpointOper } from "./endpoint.ts";
 import { enforcementOf, type Subject } from "./enforcement.ts";
 import { groupTraffic, policyHits, ruleHits, shownTraffic } from "./hits.ts";
-import { groupOper, policyOper } from "./oper.ts";
+import { groupOper, policyOper, tenantOper } from "./oper.ts";
 import type { PolicyChange } from "./policy-revisions.ts";
 import type { NodeReports } from "./reports.ts";
 import { omitEmpty, repeatable, StreamedObject } from "./streamed.ts";
@@ -59,7 +61,21 @@ export function inspectedGroup(view: ClusterView, group: EndpointGroupRecord, re
       object === `network/${networkKeyOf(group.config)}` ||
       isEndpointOf(view, object, (groupKey) => groupKey === key),
   });
-  return withReports(groupOper(view, group), { enforcement, hits: groupTraffic(view, reports, key) });
+  const ceilings = inspectedCeilings(group, view.nodesOfGroup(key), reports);
+  return withReports(groupOper(view, group), { ceilings, enforcement, hits: groupTraffic(view, reports, key) });
+}
+
+export function inspectedTenant(view: ClusterView, tenant: TenantRecord, reports: NodeReports): StreamedObject {
+  return withReports(tenantOper(view, tenant), {
+    ceilings: inspectedCeilings(tenant, nodesOfTenant(view, tenant.key), reports),
+  });
+}
+
+/** Those that have pods of it. */
+function nodesOfTenant(view: ClusterView, tenantName: string): ReadonlySet<string> {
+  const networks = [...view.networksOfTenant(tenantName)];
+  const ofPods = networks.filter((key) => view.records("network").get(key)?.config.nwType !== "infra");
+  return new Set(ofPods.flatMap((key) => [...view.nodesOfNetwork(key)]));
 }
 
 export interface InspectedEndpoint {

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { BandwidthReport } from "../../state/bandwidth/report.ts";
+import type { BandwidthReport, CeilingReport } from "../../state/bandwidth/report.ts";
 import type { NodeCondition, NodeRecord } from "../../state/kinds/node.ts";
 import type { Heartbeat, Receipt } from "../../state/node-api.ts";
 import type { Clock } from "../../state/store/clock.ts";
@@ -27,7 +27,8 @@ const NOTE_INTERVAL_MS = 5_000;
 export class Heartbeats {
   readonly #options: LivenessOptions;
   readonly #byNode = new Map<string, LastHeard>();
-  readonly #bandwidth = createBandwidthReports();
+  readonly #bandwidth = createBandwidthReports<BandwidthReport>();
+  readonly #ceilings = createBandwidthReports<CeilingReport>();
   /** Nobody counts as silent for longer than this process has been listening. */
   #listeningSinceMs: number;
 
@@ -50,6 +51,11 @@ export class Heartbeats {
     return this.#bandwidth.find(nodeName, key, this.#options.clock.nowMs());
   }
 
+  /** What it measured lately of all its pods of a group, or of a tenant, that has a ceiling. */
+  ceilingReport(nodeName: string, key: string): CeilingReport | undefined {
+    return this.#ceilings.find(nodeName, key, this.#options.clock.nowMs());
+  }
+
   /** How long the node has been silent, as far as this process can tell, in milliseconds. */
   silenceMs(nodeName: string): number {
     const heardAtMs = this.#byNode.get(nodeName)?.atMs ?? 0;
@@ -68,6 +74,7 @@ export class Heartbeats {
     const heard = { atMs: nowMs, heartbeat, notedAtMs: last?.notedAtMs ?? Number.NEGATIVE_INFINITY };
     this.#byNode.set(name, heard);
     this.#bandwidth.note(name, heartbeat.bandwidth ?? [], nowMs);
+    this.#ceilings.note(name, heartbeat.ceilings ?? [], nowMs);
     if (node.state === "unreachable") return { name, state: "ready", conditions: heartbeat.conditions };
     if (isSame(node.conditions, heartbeat.conditions) || nowMs - heard.notedAtMs < NOTE_INTERVAL_MS) return undefined;
     heard.notedAtMs = nowMs;
@@ -77,7 +84,7 @@ export class Heartbeats {
   /** Forgets nodes that are not registered any more. */
   forgetUnknown(view: ClusterView): void {
     for (const name of this.#byNode.keys()) if (!view.records("node").has(name)) this.#byNode.delete(name);
-    this.#bandwidth.keep((name) => view.records("node").has(name));
+    for (const reports of [this.#bandwidth, this.#ceilings]) reports.keep((name) => view.records("node").has(name));
   }
 
   /** The nodes that the store shows as ready and that have been silent for too long. */

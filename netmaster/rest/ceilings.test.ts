@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Body, type ContractWorld, contractWorld, grp, net } from "./testing/contract-world.ts";
 
-let { app, send, must, cluster }: ContractWorld = await contractWorld();
+let { app, send, must, cluster, endpoint }: ContractWorld = await contractWorld();
 
 beforeEach(async () => {
-  ({ app, send, must, cluster } = await contractWorld());
+  ({ app, send, must, cluster, endpoint } = await contractWorld());
   await must("POST", ...net("n1"));
   await must("POST", ...grp("g1"));
 });
@@ -63,5 +63,44 @@ describe("a client of version 1", () => {
     await must("POST", ...grp("g2", CEILINGS));
     expect(await get("tenants/t2")).toMatchObject(CEILINGS);
     expect(await get("endpointGroups/t1:g2")).toMatchObject(CEILINGS);
+  });
+});
+
+describe("inspect", () => {
+  const traffic = { rateBitPerSecond: 2e8, burstBits: 2e8, mechanism: "meter", bitPerSecond: 5, totalBytes: 6 };
+
+  it.each([
+    ["endpointGroup", "t1:g1", G1],
+    ["tenant", "t1", "tenants/t1"],
+  ] as const)("shows the ceilings of %s %s, and what its nodes measured", async (kind, key, path) => {
+    await endpoint("e1", { ServiceName: "g1" });
+    await endpoint("e2", { ServiceName: "g1", ConfigEP: { Host: "h2" } });
+    const oper = async () => (await get(`inspect/${path}`)).Oper;
+    expect(await oper()).not.toHaveProperty("ceilings");
+    await must("PATCH", path, CEILINGS);
+    const report = { kind, key, overMs: 4_000, podIngress: traffic, complaint: "so so" };
+    cluster.ceilings.set(`h2 ${key}`, report);
+    expect((await oper()).ceilings).toEqual({
+      podEgress: { rateBitPerSecond: 1e9, burstBits: 40_000_000 },
+      podIngress: { rateBitPerSecond: 2e8 },
+      nodes: [
+        { node: "h1", notMeasured: "node h1 has told nothing of it lately" },
+        { node: "h2", overSeconds: 4, podIngress: traffic, complaint: "so so" },
+      ],
+    });
+  });
+
+  it("shows an endpoint the ceilings over it", async () => {
+    await must("PATCH", G1, { ingressCeiling: "10m" });
+    await must("PATCH", "tenants/t1", { egressCeiling: "20m" });
+    await endpoint("e1", { ServiceName: "g1" });
+    await endpoint("e2");
+    const over = async (id: string) => (await get(`inspect/endpoints/${id}`)).Oper.bandwidth.ceilings;
+    const tenant = { kind: "tenant", key: "t1", podEgress: { rateBitPerSecond: 2e7 } };
+    expect(await over("e1")).toEqual([
+      { kind: "endpointGroup", key: "t1:g1", podIngress: { rateBitPerSecond: 1e7 } },
+      tenant,
+    ]);
+    expect(await over("e2")).toEqual([tenant]);
   });
 });

@@ -6,7 +6,13 @@ import { Policy } from "../../state/kinds/policy.ts";
 import { Rule } from "../../state/kinds/rule.ts";
 import { Tenant } from "../../state/kinds/tenant.ts";
 import { endpointObject } from "../inspect/endpoint.ts";
-import { inspectedEndpoint, inspectedGroup, inspectedPolicy, inspectedRule } from "../inspect/inspected.ts";
+import {
+  inspectedEndpoint,
+  inspectedGroup,
+  inspectedPolicy,
+  inspectedRule,
+  inspectedTenant,
+} from "../inspect/inspected.ts";
 import {
   appProfileLinks,
   groupLinks,
@@ -17,7 +23,7 @@ import {
   tenantLinks,
 } from "../inspect/links.ts";
 import { nodeObject, nodeOper } from "../inspect/node.ts";
-import { globalOper, networkOper, tenantOper } from "../inspect/oper.ts";
+import { globalOper, networkOper } from "../inspect/oper.ts";
 import { StreamedObject } from "../inspect/streamed.ts";
 import { deleteAppProfile, upsertAppProfile } from "../intents/app-profile.ts";
 import { deleteEndpointGroup, patchEndpointGroup, upsertEndpointGroup } from "../intents/endpoint-group.ts";
@@ -41,7 +47,7 @@ const TENANTS = configCollection({
   patch: patchTenant,
   remove: deleteTenant,
   links: (view, { key }) => tenantLinks(view, key),
-  oper: tenantOper,
+  oper: inspectedTenant,
 });
 
 const NETWORKS = configCollection({

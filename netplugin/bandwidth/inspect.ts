@@ -2,9 +2,11 @@ import { BANDWIDTH_REPORTS_MAX, type BandwidthReport } from "../../state/bandwid
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import { complaintOf, type LimitStatus } from "./limit-keeper.ts";
 import type { NodeLimits } from "./node-limits.ts";
-import type { TrafficSampler } from "./traffic-sampler.ts";
 
-/** Every pod of this node that is limited or was measured: limits with source and mechanism, what is wrong, and what passed. */
+/**
+ * Every pod of this node that is limited or was measured: limits with source and mechanism, what is wrong, and what passed; and the
+ * ceilings over them.
+ */
 export function inspectBandwidth({ keeper, traffic, means }: NodeLimits) {
   const statuses = keeper.statuses();
   const reports = traffic.reports();
@@ -12,6 +14,7 @@ export function inspectBandwidth({ keeper, traffic, means }: NodeLimits) {
   return {
     means: means(),
     endpoints: keys.map((key) => ({ key, ...statusMembers(statuses.get(key)), measured: reports.get(key) })),
+    ceilings: [...traffic.ceilingReports().values()],
   };
 }
 
@@ -35,16 +38,16 @@ export function bandwidthConditions({ keeper }: Pick<NodeLimits, "keeper">): rea
 /** Heartbeats may follow each other closely; measurements are made every two seconds. */
 const TELL_INTERVAL_MS = 1_900;
 
-/** What the next heartbeat tells: endpoints in turn, those with limits or traffic only, so that every heartbeat stays small. */
-export function createReportTurns(traffic: Pick<TrafficSampler, "reports">): () => readonly BandwidthReport[] {
+/** What the next heartbeats tell: of many in turn, so that every heartbeat stays small. */
+export function createReportTurns<R extends { readonly key: string }>(list: () => readonly R[]): () => readonly R[] {
   let last = "";
   let nextMs = 0;
   return () => {
     if (performance.now() < nextMs) return [];
     nextMs = performance.now() + TELL_INTERVAL_MS;
-    const told = [...traffic.reports().values()].filter(isWorthTelling);
+    const told = list();
     if (told.length <= BANDWIDTH_REPORTS_MAX) return told;
-    const sorted = told.sort((left, right) => (left.key < right.key ? -1 : 1));
+    const sorted = [...told].sort((left, right) => (left.key < right.key ? -1 : 1));
     const start = sorted.findIndex(({ key }) => key > last);
     const rotated = start < 0 ? sorted : [...sorted.slice(start), ...sorted.slice(0, start)];
     const taken = rotated.slice(0, BANDWIDTH_REPORTS_MAX);
@@ -53,7 +56,8 @@ export function createReportTurns(traffic: Pick<TrafficSampler, "reports">): () 
   };
 }
 
-function isWorthTelling({ podIngress, podEgress, complaint }: BandwidthReport): boolean {
+/** Those with limits or traffic only. */
+export function isWorthTelling({ podIngress, podEgress, complaint }: BandwidthReport): boolean {
   const isLimited = podIngress.mechanism !== undefined || podEgress.mechanism !== undefined || complaint !== undefined;
   return isLimited || podIngress.bitPerSecond > 0 || podEgress.bitPerSecond > 0;
 }

@@ -35,10 +35,12 @@ afterEach(() => {
 interface Change {
   readonly profile?: object | undefined;
   readonly limits?: StatedLimits;
+  /** Of the tenant, for what its pods send. */
+  readonly ceiling?: string;
 }
 
 /** Group g7 with that netprofile (or none), and endpoint b with those limits of its own. */
-function viewOf({ profile, limits }: Change, revision: number): NodeView {
+function viewOf({ profile, limits, ceiling }: Change, revision: number): NodeView {
   const put = (kind: string, object: { key: string }) =>
     parseMessage({ type: "put", kind, key: object.key, modRevision: String(revision), object });
   const group = { groupName: "g7", tenantName: "t1", networkName: "net", netProfile: profile === undefined ? "" : "p" };
@@ -48,6 +50,7 @@ function viewOf({ profile, limits }: Change, revision: number): NodeView {
   });
   return applyBatch(emptyView(), [
     ...(messages as typeof messages),
+    put("tenant", { key: "t1", tenantId: 1, config: { tenantName: "t1", egressCeiling: ceiling } } as { key: string }),
     put("endpointGroup", { key: "t1:g7", groupId: 7, config: group } as { key: string }),
     ...(profile === undefined
       ? []
@@ -94,6 +97,7 @@ function world(first: Change = {}, means: LimitMeans = MEANS) {
     },
     meters: {
       put: async (wanted) => {
+        expect(new Set(wanted.map(({ id }) => id)).size).toBe(wanted.length);
         for (const meter of wanted) meters.set(meter.id, meter);
       },
     },
@@ -176,6 +180,29 @@ describe("limits of a node's ports", () => {
     second.ports.set("spare", limited);
     await second.settled();
     expect([...second.ports.values()].every(isBare)).toBe(true);
+  });
+
+  it("come with the meters of the ceilings over them: one for all, changed in place", async () => {
+    const { meters, keeper, settled, change } = world({ ceiling: "8m" });
+    await settled();
+    const [[id = 0] = []] = meters;
+    expect([...meters.values()].map(({ bands }) => bands)).toEqual([[{ kind: "drop", rate: 8_000, burst: 8_000 }]]);
+    expect(keeper.statuses().get("b")?.plan.ceilings).toHaveLength(1);
+    await change({ ceiling: "9m" });
+    expect(meters.get(id)?.bands[0]?.rate).toBe(9_000);
+    expect(keeper.wantedCeiling(id)).toEqual(meters.get(id));
+    await change({});
+    expect(keeper.wantedCeiling(id)).toBeUndefined();
+    expect(keeper.statuses().size).toBe(0);
+  });
+
+  it("refuse a strict pod under a ceiling that the node cannot keep", async () => {
+    const profile = { ...SHAPED, strict: true };
+    const { keeper } = world({ profile, ceiling: "8m" }, { ...MEANS, meters: false });
+    const answer = keeper.enforced("a", AbortSignal.timeout(5_000));
+    await expect(answer).rejects.toThrow(/no meters, so the egress ceiling of tenant t1 is not kept/);
+    await keeper.enforced("b", AbortSignal.timeout(5_000));
+    expect(keeper.statuses().get("b")?.plan.shortfalls).toHaveLength(1);
   });
 
   it("do not stay on a port for the next pod", async () => {

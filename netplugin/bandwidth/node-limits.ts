@@ -7,11 +7,11 @@ import type { OpenOvsDriver } from "../../drivers/ovs/driver.ts";
 import { ROLE_KEY } from "../../drivers/ovs/names.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
 import { WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
-import type { BandwidthReport } from "../../state/bandwidth/report.ts";
+import type { BandwidthReport, CeilingReport } from "../../state/bandwidth/report.ts";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import type { Attachment } from "../attach/attachment.ts";
 import type { NodeView } from "../view/node-view.ts";
-import { createReportTurns } from "./inspect.ts";
+import { createReportTurns, isWorthTelling } from "./inspect.ts";
 import { type LimitKeeper, startLimitKeeper } from "./limit-keeper.ts";
 import type { LimitMeans } from "./mechanism.ts";
 import { MeterUse } from "./meter-ids.ts";
@@ -39,6 +39,7 @@ export interface NodeLimits {
   readonly traffic: TrafficSampler;
   /** Measurements for the next heartbeat. */
   nextReports(): readonly BandwidthReport[];
+  nextCeilings(): readonly CeilingReport[];
   /** Undefined until `setCapabilities`: before, nothing is limited and nothing is touched. */
   means(): LimitMeans | undefined;
   setCapabilities(capabilities: Capabilities): void;
@@ -90,7 +91,8 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     keeper,
     meters,
     traffic,
-    nextReports: createReportTurns(traffic),
+    nextReports: createReportTurns(() => [...traffic.reports().values()].filter(isWorthTelling)),
+    nextCeilings: createReportTurns(() => [...traffic.ceilingReports().values()]),
     means: () => means,
     setCapabilities: (capabilities) => {
       means = meansOf(driver, panel, capabilities);

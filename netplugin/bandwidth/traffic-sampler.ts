@@ -3,9 +3,10 @@ import type { QueueStatistics } from "../../drivers/netlink/queue-statistics.ts"
 import type { SwitchConnection } from "../../drivers/ovs/openflow/connection.ts";
 import type { MeterStats } from "../../drivers/ovs/openflow/meter.ts";
 import type { PortStats } from "../../drivers/ovs/openflow/port.ts";
-import type { BandwidthReport, DirectionTraffic } from "../../state/bandwidth/report.ts";
+import type { BandwidthReport, CeilingReport, DirectionTraffic } from "../../state/bandwidth/report.ts";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { type Attachment, POD_ROLE } from "../attach/attachment.ts";
+import { createCeilingMeasurer } from "./ceiling-traffic.ts";
 import { complaintOf, type LimitStatus } from "./limit-keeper.ts";
 import { meterIdOf, metersOfPlan } from "./limit-plan.ts";
 import type { PortLimiter, PortQueues } from "./port-limiter.ts";
@@ -27,6 +28,8 @@ export interface TrafficSamplerOptions {
 export interface TrafficSampler {
   /** The latest measurements, by endpoint key. */
   reports(): ReadonlyMap<string, BandwidthReport>;
+  /** The same of the ceilings over them, by the key of their group or tenant. */
+  ceilingReports(): ReadonlyMap<string, CeilingReport>;
   readonly ended: Promise<void>;
 }
 
@@ -39,11 +42,13 @@ export function startTrafficSampler(options: TrafficSamplerOptions): TrafficSamp
   /** By endpoint and epoch: a port may serve another endpoint later. */
   let windows = new Map<string, readonly TrafficSample[]>();
   let reports: ReadonlyMap<string, BandwidthReport> = new Map();
+  const ceilings = createCeilingMeasurer();
 
   async function sample(): Promise<void> {
     const pods = [...options.attachments().values()].filter(({ role }) => role === POD_ROLE);
     if (pods.length === 0 || !options.isConnected()) {
       reports = new Map();
+      ceilings.note({ atMs: performance.now(), meters: new Map(), statuses: new Map() });
       return;
     }
     const counters = await readCounters(options, pods);
@@ -64,6 +69,7 @@ export function startTrafficSampler(options: TrafficSamplerOptions): TrafficSamp
     }
     windows = nextWindows;
     reports = nextReports;
+    ceilings.note({ ...counters, statuses: options.statuses() });
     if (isMeterMissing(options.statuses(), counters.meters)) options.onMissingMeter();
   }
 
@@ -76,7 +82,7 @@ export function startTrafficSampler(options: TrafficSamplerOptions): TrafficSamp
     }
   }
 
-  return { reports: () => reports, ended: run() };
+  return { reports: () => reports, ceilingReports: ceilings.reports, ended: run() };
 }
 
 interface Counters {

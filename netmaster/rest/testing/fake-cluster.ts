@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import type { BandwidthReport } from "../../../state/bandwidth/report.ts";
+import type { BandwidthReport, CeilingReport } from "../../../state/bandwidth/report.ts";
 import { NetError } from "../../../state/errors.ts";
 import type { Epoch } from "../../../state/ids.ts";
 import { objectKey } from "../../../state/keys.ts";
@@ -33,6 +33,8 @@ export interface FakeCluster extends RestServices {
   readonly hits: HitCounters;
   /** By endpoint. */
   readonly measured: Map<string, BandwidthReport>;
+  /** By node and group or tenant, with a blank between. */
+  readonly ceilings: Map<string, CeilingReport>;
   /** Forgets the changes that watches could begin from. */
   forgetChanges(): void;
 }
@@ -104,6 +106,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     policyRevisions.follow(change);
   });
   const measured = new Map<string, BandwidthReport>();
+  const ceilings = new Map<string, CeilingReport>();
   function run<Request, Reply>(intent: Intent<Request, Reply>, request: Request): Reply {
     const plan = intent(store.view, request, context);
     store.commit(plan);
@@ -115,6 +118,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     receipts,
     hits,
     measured,
+    ceilings,
     claims: () => [...store.claimed.keys()].sort(),
     leaderInfo: LEADER,
     forgetChanges: () => store.forget(),
@@ -135,7 +139,11 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     },
     leader: () => cluster.leaderInfo,
     readiness: () => ({ isReady: true, reason: "ok" }),
-    reports: { receipt: (name) => receipts.get(name), hits, policyRevisions },
+    reports: {
+      ...{ hits, policyRevisions },
+      receipt: (name) => receipts.get(name),
+      ceiling: (nodeName, key) => ceilings.get(`${nodeName} ${key}`),
+    },
     bandwidthReport: (_nodeName, key) => measured.get(key),
     metrics: new Registry(),
     log: pino({ level: "info" }, { write: (line: string) => void audits.push(JSON.parse(line)) }),
