@@ -23,7 +23,7 @@ export async function startInspectServer(options: InspectOptions): Promise<Serve
     if (request.method !== "GET" && request.method !== "HEAD") {
       return send(response, 405, { error: "this server is read-only: use GET" });
     }
-    answer(options, new URL(request.url ?? "/", "http://node").pathname, response).catch((error: unknown) =>
+    answer(options, request.url?.split("?", 1)[0] ?? "/", response).catch((error: unknown) =>
       send(response, 500, { error: error instanceof Error ? error.message : String(error) }),
     );
   });
