@@ -14,8 +14,9 @@ import type { NodeName } from "../../state/names.ts";
  *   node n1 192.0.2.1
  *   network t1:blue vxlan 100 10.1.1.0/24 gateway 10.1.1.254 ipv6 2001:db8:1::/64 gateway6 2001:db8:1::ff physical lab type infra
  *   endpoint a t1:blue n1 10.1.1.1 2001:db8:1::1 group 7
- *   group t1:g7 t1:blue web,common ingressCeiling 10mbps
+ *   group t1:g7 t1:blue web,common ingressCeiling 10mbps netProfile gold
  *   tenant t1 egressCeiling 1gbps
+ *   netprofile t1:gold bandwidth 8m egressMode shape DSCP 6
  *   policy t1:web
  *   rule t1:web:r1 in deny protocol tcp ports 80,443 priority 10 fromEndpointGroup g8
  *
@@ -60,6 +61,7 @@ function putOf(words: readonly string[], modRevision: number, numbers: Numbers):
     group: groupOf,
     policy: policyOf,
     rule: ruleOf,
+    netprofile: profileOf,
   };
   const make = { mode: modeOf, node: nodeOf, ...objects }[kind];
   if (make === undefined) throw new Error(`World: "${words.join(" ")}" begins with no known word`);
@@ -181,6 +183,13 @@ function ceilingsOf(options: readonly string[] | undefined): object {
 function policyOf([key = ""]: readonly string[]): Made {
   const [tenantName, policyName] = key.split(":");
   return { kind: "policy", object: { key, config: { tenantName, policyName } } as Made["object"] };
+}
+
+function profileOf([key = "", ...options]: readonly string[]): Made {
+  const [tenantName, profileName] = key.split(":");
+  const fields = [...optionsOf(options)].map(([name, text]) => [name, name === "DSCP" ? Number(text) : text]);
+  const config = { tenantName, profileName, ...Object.fromEntries(fields) };
+  return { kind: "netprofile", object: { key, config } as Made["object"] };
 }
 
 const RULE_NUMBERS = ["port", "portEnd", "priority"];

@@ -1,167 +1,101 @@
 /**
- * One scenario for every kernel and datapath: two pods on a real Open vSwitch, the limit that this machine chooses for what a pod sends,
- * and real traffic. Prints what it measured as one line of JSON.
+ * One scenario for every kernel and datapath: two pods on a real Open vSwitch, limits as netplugin keeps them, and real traffic.
  *
- *   node limit-scenario.js system|netdev
+ *   node limit-scenario.js CELLS…      CELLS is DATAPATH[-MISSING…]:WISH[+WISH…], as in system-macvlan:shape+police
  *
- * Runs in the namespaces it finds itself in, as root, and leaves them changed: give it a guest, or a namespace of its own.
+ * DATAPATH is `system` or `netdev`; MISSING a kernel module that is not to be had (in a guest only), or `meters`; WISH is the
+ * netprofile's egressMode, or `default` for none; `probe` only tells what was found. Prints a line of JSON for each wish. Runs in the
+ * namespaces it finds itself in, as root, and leaves them changed: give it a guest, or a namespace of its own.
  */
-import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { probeCapabilities } from "../../drivers/capabilities.ts";
-import { openNetns } from "../../drivers/netlink/netns.ts";
-import { type OpenOvsDriver, openOvsDriver } from "../../drivers/ovs/driver.ts";
-import { openPanel } from "../../drivers/ovs/panel.ts";
-import { openPortPool } from "../../drivers/ovs/port-pool.ts";
-import { dressPod } from "../../netplugin/attach/pod-link.ts";
-import { meterOf, planOf } from "../../netplugin/bandwidth/limit-plan.ts";
-import type { LimitMeans } from "../../netplugin/bandwidth/mechanism.ts";
-import { createPortLimiter } from "../../netplugin/bandwidth/port-limiter.ts";
-import { BARE_PORT, portStateOf } from "../../netplugin/bandwidth/port-state.ts";
-import { effectiveLimits } from "../../state/bandwidth/effective.ts";
+import { run } from "../../deploy/cluster/exec.ts";
+import { INTEGRATION_BRIDGE } from "../../drivers/ovs/names.ts";
+import { eventually } from "../system/test-cluster.ts";
+import { type FlowOptions, measure, serveIperf } from "../system/throughput.ts";
+import { type LimitWorld, openLimitWorld } from "./limit-world.ts";
+import { takeAwayAll } from "./repairs.ts";
+import { startSwitch, vsctl } from "./switch.ts";
 
 const RATE_BIT_PER_SECOND = 20_000_000;
-const SECONDS = 5;
-/** The userspace switch handles nothing when it was started before this (guests only: a host is older). */
-const SWITCH_MIN_UPTIME_S = 11;
+/** The first second is left out: a full bucket would make any limiter look good. */
+const TIMES = { seconds: 3, omitSeconds: 1 } as const;
+const UNLIMITED_TIMES = { seconds: 2, omitSeconds: 0 } as const;
+/** Drops are sampled every two seconds. */
+const SAMPLES_TIMEOUT_MS = 10_000;
+const METERS = "meters";
+const MODULES_OFF = "/etc/modprobe.d/limit-scenario.conf";
 
-const datapath = process.argv[2] === "system" ? "system" : "netdev";
 const directory = mkdtempSync(join(tmpdir(), "limit-"));
 const log: string[] = [];
-const report = (error: Error) => log.push(error.message);
-const signal = AbortSignal.timeout(110_000);
-const run = (program: string, ...argv: readonly string[]) => execFileSync(program, argv, { encoding: "utf8" });
-
-await startSwitch();
-await using driver = await openOvsDriver({
-  ...{ runDirectory: directory, datapath, uplinks: [], allowDefaultRouteUplink: false, vxlanUdpPort: 4789 },
-  ...{ cookie: 0xc017n << 48n, cookieMask: 0xffffn << 48n, signal, report },
-});
-const panelName = `panel-${process.pid}`;
-using panel = await openPanel(panelName);
-while (!driver.flowConnection.connected) await sleep(20);
-const connection = driver.flowConnection.connection();
-const capabilities = await probeCapabilities(connection);
-const pods = await makePods(driver);
-await forward();
-const means: LimitMeans = { ...capabilities, datapathType: datapath, podEnd: panel.podEnd, frameBytes: 1_518 };
-const limit = { rateBitPerSecond: RATE_BIT_PER_SECOND, source: "rest" } as const;
-const plan = planOf({ ...effectiveLimits(undefined, undefined), podIngress: limit, podEgress: limit }, means);
-const limiter = createPortLimiter({ ports: driver.ports, netlink: driver.netlink, panelNetlink: panel.netlink });
-const state = portStateOf(plan);
-const { portName, ofport } = pods.sender;
-
-const unlimited = tcp(false);
-await limiter.change({ portName, before: BARE_PORT, after: state }, signal);
-const meter = plan.podEgress?.mechanism === "meter" ? meterOf(plan.podEgress, ofport) : undefined;
-if (meter !== undefined) {
-  await connection.meterMods([{ kind: "meter-add", meter }], { signal });
-  await forward(meter.id);
-}
-const limited = { egress: tcp(false), ingress: tcp(true), udp: udp(2 * RATE_BIT_PER_SECOND) };
-const queues = (await limiter.queues([portName], signal)).get(portName);
-const repaired = await repair();
-await limiter.change({ portName, before: state, after: BARE_PORT }, signal);
-if (meter !== undefined) await forward();
-const freed = tcp(false);
-const [meterStats] = meter === undefined ? [] : await connection.meterStats(meter.id, { signal });
-process.stdout.write(
-  `${JSON.stringify({
-    ...{
-      datapath,
-      means,
-      mechanism: plan.podEgress?.mechanism,
-      burstBits: plan.podEgress?.burstBits,
-      seconds: SECONDS,
-    },
-    ...{ unlimited, limited, freed, repaired, log },
-    droppedPackets: Number(meterStats?.bands[0]?.packetCount ?? queues?.ingress?.droppedPackets ?? 0),
-  })}\n`,
-);
-run("ip", "netns", "del", panelName);
+await startSwitch(directory);
+for (const cells of process.argv.slice(2)) await runCells(cells);
 process.exit(0);
 
-async function startSwitch(): Promise<void> {
-  const uptimeS = Number.parseFloat(run("cat", "/proc/uptime"));
-  await sleep(Math.max(0, SWITCH_MIN_UPTIME_S - uptimeS) * 1_000);
-  run("ovsdb-tool", "create", join(directory, "conf.db"), "/usr/share/openvswitch/vswitch.ovsschema");
-  const options = { env: { ...process.env, OVS_RUNDIR: directory, OVS_LOGDIR: directory }, stdio: "ignore" } as const;
-  const tied = (argv: readonly string[]) => spawn("setpriv", ["--pdeathsig", "KILL", "--", ...argv], options);
-  const socket = join(directory, "db.sock");
-  tied([
-    "ovsdb-server",
-    join(directory, "conf.db"),
-    `--remote=punix:${socket}`,
-    `--unixctl=${join(directory, "db.ctl")}`,
-  ]);
-  await sleep(1_000);
-  run("ovs-vsctl", `--db=unix:${socket}`, "--no-wait", "init");
-  tied(["ovs-vswitchd", `unix:${socket}`, `--unixctl=${join(directory, "switch.ctl")}`]);
-}
-
-async function makePods({ ports, netlink }: OpenOvsDriver) {
-  await using pool = await openPortPool({
-    ...{ ports, netlink, panel, target: 2, mtuBytes: 1_450, finishChecksums: datapath === "netdev", report },
-  });
-  const make = async (name: string, address: string, mac: string) => {
-    run("ip", "netns", "add", `${name}-${process.pid}`);
-    using netns = openNetns(`/run/netns/${name}-${process.pid}`);
-    const port = await pool.take({ signal });
-    const link = { ifName: "eth0", mac, mtuBytes: 1_450, addresses: [`${address}/24`], routes: [] };
-    await dressPod({ netlink, panel, port, netns, link }, signal);
-    return { netns: `${name}-${process.pid}`, address, portName: port.name, ofport: port.ofport };
-  };
-  const sender = await make("sender", "10.9.0.1", "02:02:0a:09:00:01");
-  return { sender, receiver: await make("receiver", "10.9.0.2", "02:02:0a:09:00:02") };
-}
-
-/** Everything to everybody; what the sender's port brings goes through a meter first. */
-async function forward(meterId?: number): Promise<void> {
-  const flow = { table: 0, cookie: 0xc017n << 48n } as const;
-  const normal = { kind: "output", port: "normal" } as const;
-  const metered = meterId === undefined ? [] : [{ kind: "meter", meter: meterId } as const];
-  await connection.bundle([
-    { kind: "flow-add", flow: { ...flow, priority: 1, match: {}, actions: [normal] } },
-    {
-      kind: "flow-add",
-      flow: { ...flow, priority: 2, match: { inPort: pods.sender.ofport }, actions: [...metered, normal] },
-    },
-  ]);
-}
-
-/** Somebody takes away what can be taken; what is read then, and whether it is back afterwards. */
-async function repair(): Promise<boolean> {
-  for (const hook of ["ingress", "root"]) {
-    try {
-      run("tc", "qdisc", "del", "dev", portName, hook);
-    } catch {
-      // this mechanism has none
+async function runCells(cells: string): Promise<void> {
+  const isFirst = cells === process.argv[2];
+  const [place = "", wishes = ""] = cells.split(":");
+  const [datapath, ...missing] = place.split("-");
+  await takeModules(missing.filter((name) => name !== METERS));
+  {
+    await using world = await openLimitWorld({
+      datapath: datapath === "system" ? "system" : "netdev",
+      withoutMeters: missing.includes(METERS),
+      runDirectory: directory,
+      report: (error) => log.push(error.message),
+    });
+    await serveIperf(world, "receiver");
+    const unlimited = isFirst ? [await tcp(world, UNLIMITED_TIMES)] : [];
+    for (const [index, wish] of wishes.split("+").entries()) {
+      const outcome = wish === "probe" ? {} : await cell(world, wish, isFirst && index === 0);
+      tell({ cell: `${place}:${wish}`, means: world.means, ...outcome });
     }
+    await world.limit("");
+    if (isFirst) tell({ cell: "free", unlimited: [...unlimited, await tcp(world, UNLIMITED_TIMES)] });
   }
-  const found = (await limiter.read(new Map([[portName, state]]), signal)).get(portName) ?? BARE_PORT;
-  const isMissed = found.near === undefined && found.policing === undefined;
-  await limiter.change({ portName, before: found, after: state }, signal);
-  const again = (await limiter.read(new Map([[portName, state]]), signal)).get(portName);
-  return isMissed && again?.near !== undefined && (state.policing === undefined || again.policing !== undefined);
+  await vsctl(directory, "del-br", INTEGRATION_BRIDGE);
+}
+
+function tell(outcome: object): void {
+  process.stdout.write(`${JSON.stringify({ ...outcome, log })}\n`);
+}
+
+/** Modules that nobody can load from now on; those of the last time are back. */
+async function takeModules(names: readonly string[]): Promise<void> {
+  if (names.length > 0 && !existsSync("/run/host/command"))
+    throw new Error("Kernel modules are taken away in guests only");
+  if (names.length === 0 && !existsSync(MODULES_OFF)) return;
+  writeFileSync(MODULES_OFF, names.map((name) => `install ${name} /bin/false\n`).join(""));
+  for (const name of names) await run(["modprobe", "--remove", name]);
+}
+
+/** One wish of an admin; `isFull` with more kinds of traffic than what the limit of sending makes of TCP. */
+async function cell(world: LimitWorld, wish: string, isFull: boolean): Promise<object> {
+  const mode = wish === "default" ? "" : ` egressMode ${wish}`;
+  const status = await world.limit(`bandwidth ${RATE_BIT_PER_SECOND / 1e6}m${mode}`);
+  const { plan, failure } = status ?? {};
+  const egress = await tcp(world, TIMES);
+  const more = isFull ? { udp: await udp(world), ingress: await tcp(world, { ...TIMES, reverse: true }) } : {};
+  const dropped = await eventually("drops", async () => droppedOf(world), Number.isInteger, SAMPLES_TIMEOUT_MS);
+  const filters = await run(["tc", "-s", "filter", "show", "dev", world.portName, "ingress"], { allowFailure: true });
+  const repaired = await takeAwayAll(world, { directory, mechanism: plan?.podEgress?.mechanism });
+  return { plan, failure, seconds: TIMES.seconds, egress, ...more, dropped, filters: filters.stdout, repaired };
+}
+
+/** As the node's reports tell; undefined as long as there were none. */
+function droppedOf(world: LimitWorld): number | undefined {
+  const dropped = world.report()?.podEgress.droppedPackets ?? 0;
+  return dropped === 0 ? undefined : dropped;
 }
 
 /** Mbit/s that arrived. */
-function tcp(isReverse: boolean): number {
-  return iperf(isReverse ? ["--reverse"] : []);
+async function tcp(world: LimitWorld, options: Pick<FlowOptions, "seconds" | "omitSeconds" | "reverse">) {
+  return (await measure(world, { from: "sender", address: world.address, ...options })).receivedBitPerSecond / 1e6;
 }
 
-function udp(bitPerSecond: number): number {
-  return iperf(["--udp", "--bitrate", String(bitPerSecond), "--length", "1300"]);
-}
-
-function iperf(more: readonly string[]): number {
-  const { sender, receiver } = pods;
-  run("ip", "netns", "exec", receiver.netns, "iperf3", "--server", "--one-off", "--daemon");
-  run("sleep", "1");
-  const client = ["iperf3", "--json", "--client", receiver.address, "--time", String(SECONDS), ...more];
-  const { end } = JSON.parse(run("ip", "netns", "exec", sender.netns, ...client));
-  return (end.sum_received ?? end.sum).bits_per_second / 1e6;
+/** As much as the sender can: a guest's clock is too coarse for less. */
+async function udp(world: LimitWorld): Promise<number> {
+  const options = { from: "sender", address: world.address, ...TIMES, udpBitPerSecond: 0 };
+  return (await measure(world, options)).receivedBitPerSecond / 1e6;
 }

@@ -1,11 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { netpluginName, netpluginReady, ovsRunDirectory, startNetplugin } from "../../deploy/cluster/components.ts";
+import {
+  netpluginName,
+  netpluginReady,
+  startNetplugin,
+  startOvs,
+  vswitchdName,
+} from "../../deploy/cluster/components.ts";
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
-import { findPod } from "../../deploy/cluster/pods.ts";
-import { nodeNetns, panelNetns, podNetns } from "../../deploy/cluster/underlay.ts";
+import { podNetns } from "../../deploy/cluster/underlay.ts";
+import { bandwidthAdmin, bandwidthNodes, bandwidthTraffic, mbit } from "./bandwidth-world.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
-import { type Flow, type FlowOptions, measure, serveIperf } from "./throughput.ts";
+import { type Flow, type FlowOptions, serveIperf } from "./throughput.ts";
 
 /** What somebody removed by hand is found by events or by the regular comparison; a busy machine takes its time. */
 const REPAIR_TIMEOUT_MS = 10_000;
@@ -22,103 +29,14 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
 });
 
-async function tenant(tenantName: string): Promise<void> {
-  await world.rest.post(`/api/v1/tenants/${tenantName}/`, { tenantName });
-  const subnets = { subnet: "10.1.0.0/16", ipv6Subnet: "fd01::/64" };
-  const network = { tenantName, networkName: "net", encap: "vxlan", ...subnets };
-  await world.rest.post(`/api/v1/networks/${tenantName}:net/`, network);
-  for (const groupName of ["web", "db"]) await attach(groupName, "", tenantName);
-}
-
-async function profile(profileName: string, members: object, tenantName = "t1"): Promise<void> {
-  await world.rest.post(`/api/v1/netprofiles/${tenantName}:${profileName}/`, { tenantName, profileName, ...members });
-}
-
-async function attach(groupName: string, netProfile: string, tenantName = "t1"): Promise<void> {
-  const group = { tenantName, groupName, networkName: "net", netProfile };
-  await world.rest.post(`/api/v1/endpointGroups/${tenantName}:${groupName}/`, group);
-}
-
-async function clear(): Promise<void> {
-  await world.removeAllPods();
-  for (const tenantName of ["t1", "t2"]) {
-    for (const groupName of ["web", "db"]) await attach(groupName, "", tenantName);
-  }
-  const profiles = await world.rest.get<{ key: string }[]>("/api/v1/netprofiles/");
-  for (const { key } of profiles) await world.rest.delete(`/api/v1/netprofiles/${key}/`);
-}
-
-const keyOf = (pod: string) => `${findPod(world.cluster.layout, pod).containerId}:eth0`;
-const onNode = async (node: number, ...argv: string[]) =>
-  (await run(inNetns(nodeNetns(world.cluster.layout.underlay, node), argv))).stdout;
-const inPanel = async (node: number, ...argv: string[]) =>
-  (await run(inNetns(panelNetns(world.cluster.layout.underlay, node), argv))).stdout;
-const ofctl = (node: number, command: string, ...more: string[]) =>
-  onNode(
-    node,
-    "ovs-ofctl",
-    "-O",
-    "OpenFlow15",
-    command,
-    `${ovsRunDirectory(world.cluster.layout, node)}/contiv-int.mgmt`,
-    ...more,
-  );
-
-interface Inspected {
-  readonly key: string;
-  readonly portName?: string;
-  readonly ofport?: number;
-  readonly complaint?: string;
-  readonly limits?: Readonly<
-    Record<"podIngress" | "podEgress", { mechanism: string; rateBitPerSecond: number; source: string }>
-  >;
-}
-
-async function inspect(node: number, pod: string): Promise<Inspected | undefined> {
-  const text = await onNode(node, "curl", "-s", "http://127.0.0.1:9090/inspect/bandwidth");
-  const { endpoints } = JSON.parse(text) as { endpoints: Inspected[] };
-  return endpoints.find(({ key }) => key === keyOf(pod));
-}
-
-interface Qdisc {
-  readonly kind: string;
-  readonly handle?: string;
-  readonly options?: { readonly rate?: number; readonly burst?: number };
-}
-
-/** The rate of the tbf at a device's root in bit/s, as tc shows it; 0 without one. */
-async function tbfRate(show: typeof onNode, node: number, device: string): Promise<number> {
-  const qdiscs = JSON.parse(await show(node, "tc", "-j", "qdisc", "show", "dev", device, "root")) as Qdisc[];
-  const tbf = qdiscs.find(({ kind }) => kind === "tbf");
-  return (tbf?.options?.rate ?? 0) * 8;
-}
-
-const nearRate = (node: number, port: string) => tbfRate(onNode, node, port);
-const farRate = (node: number, port: string) => tbfRate(inPanel, node, port.replace("cvh", "cvp"));
-const meterRates = async (node: number) =>
-  Object.fromEntries(
-    [...(await ofctl(node, "dump-meters")).matchAll(/meter=(\d+).*?\n?.*?rate=(\d+)/gs)].map((m) => [
-      m[1],
-      Number(m[2]),
-    ]),
-  );
-
-const mbit = (flow: Flow) => flow.receivedBitPerSecond / 1e6;
+const { tenant, profile, attach, clear } = bandwidthAdmin(() => world);
+const { keyOf, onNode, inPanel, ofctl, inspect, nearRate, farRate, meterRates } = bandwidthNodes(() => world);
+const { addressOf, flow, bothWays } = bandwidthTraffic(() => world);
 
 /** TCP's payload is 95 % of what is on the wire; the rest is what a few seconds of measuring give away. */
 function expectNear(flow: Flow, rateMbit: number, { below = 0.85, above = 1.05 } = {}): void {
   expect(mbit(flow)).toBeGreaterThan(rateMbit * below);
   expect(mbit(flow)).toBeLessThan(rateMbit * above);
-}
-
-const addressOf = async (pod: string, family: 4 | 6 = 4) => (await world.addresses(pod))[family === 4 ? 0 : 1] ?? "";
-
-async function flow(from: string, to: string, more: Partial<FlowOptions> = {}): Promise<Flow> {
-  return measure(world, { from, address: await addressOf(to), seconds: 3, omitSeconds: 1, ...more });
-}
-
-async function bothWays(from: string, to: string, more: Partial<FlowOptions> = {}): Promise<readonly [Flow, Flow]> {
-  return [await flow(from, to, more), await flow(from, to, { ...more, reverse: true })];
 }
 
 async function expectBoth(from: string, to: string, rateMbit: number, more: Partial<FlowOptions> = {}): Promise<void> {
@@ -308,6 +226,33 @@ describe("a group's netprofile", () => {
     await expectBoth("client", "server", 5);
   });
 
+  it("survives a restart of the switch", async () => {
+    await profile("gold", { bandwidth: "10mbps" });
+    await profile("silver", { bandwidth: "12mbps", ...SHAPE });
+    await attach("web", "gold");
+    await attach("db", "silver");
+    await world.addPod("shaped", 1, { tenant: "t1", network: "net", group: "db" });
+    const [{ portName = "", ofport } = {}, { portName: shaped = "" } = {}] = [
+      await inspect(1, "client"),
+      await inspect(1, "shaped"),
+    ];
+    await world.kill(vswitchdName(1), "SIGKILL");
+    await startOvs(world.cluster.layout, 1);
+    await eventually(
+      "all limits",
+      async () => [
+        await meterRates(1),
+        await nearRate(1, portName),
+        await nearRate(1, shaped),
+        await farRate(1, shaped),
+      ],
+      (found) => isDeepStrictEqual(found, [{ [String(ofport)]: 10_000 }, 10e6, 12e6, 12e6]),
+      20_000,
+    );
+    const udp = await flow("client", "server", { udpBitPerSecond: 30e6 });
+    expectNear(udp, 10, { below: 0.9, above: 1.1 });
+  });
+
   it("survives a change of the leader and can be updated afterwards (21)", async () => {
     await profile("gold", { bandwidth: "10mbps", ...SHAPE });
     await attach("web", "gold");
@@ -465,27 +410,37 @@ describe("many changes", () => {
   afterEach(clear);
 
   it("leave every port with exactly what the store says when the agent is killed among them", async () => {
-    const pods = Array.from({ length: 8 }, (_, index) => `p${index}`);
-    await profile("gold", { bandwidth: "10mbps", ...SHAPE });
+    const [shaped, metered] = ["s", "m"].map((name) => Array.from({ length: 4 }, (_, index) => `${name}${index}`));
+    const change = async (rateMbit: number) => {
+      await profile("gold", { bandwidth: `${rateMbit}mbps`, ...SHAPE });
+      await profile("silver", { bandwidth: `${rateMbit}mbps` });
+    };
+    await change(10);
     await attach("web", "gold");
-    for (const pod of pods) await world.addPod(pod, 1, { tenant: "t1", network: "net", group: "web" });
+    await attach("db", "silver");
+    for (const pod of shaped ?? []) await world.addPod(pod, 1, { tenant: "t1", network: "net", group: "web" });
+    for (const pod of metered ?? []) await world.addPod(pod, 1, { tenant: "t1", network: "net", group: "db" });
     const changing = (async () => {
-      for (let index = 1; index <= 100; index++) await profile("gold", { bandwidth: `${index}mbps`, ...SHAPE });
+      for (let index = 1; index <= 50; index++) await change(50 + index);
     })();
     await sleep(200);
     await world.kill(netpluginName(1));
     await startNetplugin(world.cluster.layout, 1);
     await netpluginReady(world.cluster.layout, 1);
     await changing;
-    for (const pod of pods) {
-      const found = await eventually(
-        pod,
-        () => inspect(1, pod),
-        (each) => each?.limits?.podIngress.rateBitPerSecond === 100e6,
-        5_000,
-      );
-      expect(await nearRate(1, found?.portName ?? "")).toBe(100e6);
-      expect(await farRate(1, found?.portName ?? "")).toBe(100e6);
+    const meters: Record<string, number> = {};
+    for (const pod of [...(shaped ?? []), ...(metered ?? [])]) {
+      const { portName = "", ofport } =
+        (await eventually(
+          pod,
+          () => inspect(1, pod),
+          (each) => each?.limits?.podIngress.rateBitPerSecond === 100e6,
+          5_000,
+        )) ?? {};
+      expect(await nearRate(1, portName)).toBe(100e6);
+      expect(await farRate(1, portName)).toBe(shaped?.includes(pod) ? 100e6 : 0);
+      if (!shaped?.includes(pod)) meters[String(ofport)] = 100_000;
     }
+    expect(await meterRates(1)).toEqual(meters);
   });
 });

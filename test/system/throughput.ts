@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TestCluster } from "./test-cluster.ts";
 
+/** Where pods are. */
+type Pods = Pick<TestCluster, "inPod">;
+
 export interface FlowOptions {
   readonly from: string;
   readonly address: string;
@@ -22,14 +25,14 @@ export interface Flow {
 }
 
 /** Starts iperf3's server in a pod; it ends with the pod's namespace's processes, that is with the test. */
-export async function serveIperf(world: TestCluster, pod: string, port = 5_201): Promise<void> {
+export async function serveIperf(world: Pods, pod: string, port = 5_201): Promise<void> {
   const argv = ["setpriv", "--pdeathsig", "KILL", "--", "iperf3", "--server", "--port", String(port), "--daemon"];
   const { exitCode, stderr } = await world.inPod(pod, argv);
   if (exitCode !== 0) throw new Error(`iperf3 does not serve in ${pod}: ${stderr}`);
 }
 
 /** Runs iperf3 between two pods. */
-export async function measure(world: TestCluster, options: FlowOptions): Promise<Flow> {
+export async function measure(world: Pods, options: FlowOptions): Promise<Flow> {
   const { from, address, seconds, omitSeconds = 0, reverse = false, connections = 1, udpBitPerSecond } = options;
   const argv = [
     ...["iperf3", "--json", "--client", address, "--port", String(options.port ?? 5_201)],
@@ -59,12 +62,7 @@ interface IperfReport {
 const ATTEMPTS = 5;
 const ATTEMPT_PAUSE_MS = 200;
 
-async function runIperf(
-  world: TestCluster,
-  pod: string,
-  argv: readonly string[],
-  timeoutMs: number,
-): Promise<IperfReport> {
+async function runIperf(world: Pods, pod: string, argv: readonly string[], timeoutMs: number): Promise<IperfReport> {
   for (let attempt = 1; ; attempt++) {
     const result = await world.inPod(pod, argv, timeoutMs);
     const report = JSON.parse(result.stdout) as IperfReport;
