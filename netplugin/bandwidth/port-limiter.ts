@@ -33,7 +33,7 @@ export interface PortLimiter {
   change(change: PortChange, signal: AbortSignal): Promise<void>;
   /** Counters of the shapers of ports that were read or changed before. */
   queues(portNames: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, PortQueues>>;
-  /** The near or far ends' numbers of the ports that were read or changed, to recognise their events. */
+  /** Is it the near or far end, or the ifb, of a port that was read or changed? To recognise their events. */
   knows(ifindex: number): boolean;
   /** Forgets ports that are gone, and removes what outlived them. */
   forget(portNames: Iterable<string>): Promise<void>;
@@ -51,6 +51,8 @@ export interface PortQueues {
 interface Ends {
   readonly near: number | undefined;
   readonly far: number | undefined;
+  /** Known once it has been read: what makes one is an event of the near end, too. */
+  readonly ifb?: number | undefined;
 }
 
 export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
@@ -81,7 +83,11 @@ export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
       ]);
       const states = new Map<string, PortState>();
       for (const [portName, want] of wanted) {
-        remember(portName, { near: node.ifindexes.get(portName), far: panel.ifindexes.get(peerNameOf(portName)) });
+        remember(portName, {
+          near: node.ifindexes.get(portName),
+          far: panel.ifindexes.get(peerNameOf(portName)),
+          ifb: node.ifindexes.get(ifbNameOf(portName)),
+        });
         states.set(portName, await readPort(options, { portName, want, node, panel }));
       }
       return states;
@@ -95,7 +101,7 @@ export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
       return new Map(portNames.map((portName) => [portName, queuesOf(portName, node, panel)]));
     },
     knows: (ifindex) => {
-      ifindexes ??= new Set([...ends.values()].flatMap(({ near, far }) => [near ?? 0, far ?? 0]));
+      ifindexes ??= new Set([...ends.values()].flatMap(({ near, far, ifb }) => [near ?? 0, far ?? 0, ifb ?? 0]));
       return ifindexes.has(ifindex);
     },
     forget: async (portNames) => {

@@ -58,7 +58,7 @@ async function runCells(cells: string): Promise<void> {
 }
 
 function tell(outcome: object): void {
-  process.stdout.write(`${JSON.stringify({ ...outcome, log })}\n`);
+  process.stdout.write(`${JSON.stringify({ ...outcome, log, atSeconds: process.uptime() })}\n`);
 }
 
 /** Modules that nobody can load from now on; those of the last time are back. */
