@@ -24,6 +24,10 @@ const PEER_PLUGINS = "/usr/lib/cni";
 const PODS_SUBNET = "10.77.0.0/16";
 const LIMIT_BITS_PER_S = 100_000_000;
 const BURST_BITS = 10_000_000;
+const LIMITS = {
+  ...{ ingressRate: LIMIT_BITS_PER_S, ingressBurst: BURST_BITS },
+  ...{ egressRate: LIMIT_BITS_PER_S, egressBurst: BURST_BITS },
+} as const;
 
 function environment(command: string, pod: BenchPod): Record<string, string> {
   return {
@@ -37,14 +41,28 @@ function environment(command: string, pod: BenchPod): Record<string, string> {
   };
 }
 
+export interface ContivOptions {
+  readonly tenant?: string;
+  readonly group?: string;
+  /** With the limits that the peer's `bandwidth` plugin sets. */
+  readonly withLimits?: boolean;
+}
+
 /** The product: the real shim on the socket of a real netplugin. */
-export function contivContender(cluster: TestCluster, node: number, networkName: string): Contender {
+export function contivContender(
+  cluster: TestCluster,
+  node: number,
+  networkName: string,
+  { tenant, group, withLimits = false }: ContivOptions = {},
+): Contender {
   const { layout } = cluster.cluster;
+  const labels = { "io.contiv.network": networkName, "io.contiv.tenant": tenant, "io.contiv.net-group": group };
   const config = {
     cniVersion: "1.0.0",
     name: "contiv",
     type: "contiv",
-    args: { labels: { "io.contiv.network": networkName } },
+    args: { labels },
+    ...(withLimits ? { runtimeConfig: { bandwidth: LIMITS } } : {}),
   };
   const steps = [{ program: join(projectRoot(), "cni-shim/contiv"), input: JSON.stringify(config) }];
   const call = (command: string, pod: BenchPod): Job => ({
@@ -53,7 +71,7 @@ export function contivContender(cluster: TestCluster, node: number, networkName:
     steps,
   });
   return {
-    name: "contiv",
+    name: withLimits ? "contiv with limits" : "contiv",
     netns: nodeNetns(layout.underlay, node),
     add: (pod) => call("ADD", pod),
     del: (pod) => call("DEL", pod),
@@ -89,10 +107,7 @@ export function peerContender(options: PeerOptions): Contender {
     cniVersion: "1.0.0",
     name: "peer",
     type: "bandwidth",
-    ingressRate: LIMIT_BITS_PER_S,
-    ingressBurst: BURST_BITS,
-    egressRate: LIMIT_BITS_PER_S,
-    egressBurst: BURST_BITS,
+    ...LIMITS,
   });
   const bridgeProgram = join(PEER_PLUGINS, "bridge");
   const limit: Step[] = options.withBandwidth
