@@ -21,6 +21,7 @@ import { startSwitch, vsctl } from "./switch.ts";
 const RATE_BIT_PER_SECOND = 20_000_000;
 /** The first second is left out: a full bucket would make any limiter look good. */
 const TIMES = { seconds: 3, omitSeconds: 1 } as const;
+const SHORT_TIMES = { seconds: 2, omitSeconds: 1 } as const;
 const UNLIMITED_TIMES = { seconds: 2, omitSeconds: 0 } as const;
 /** Drops are sampled every two seconds. */
 const SAMPLES_TIMEOUT_MS = 10_000;
@@ -70,17 +71,24 @@ async function takeModules(names: readonly string[]): Promise<void> {
   for (const name of names) await run(["modprobe", "--remove", name]);
 }
 
-/** One wish of an admin; `isFull` with more kinds of traffic than what the limit of sending makes of TCP. */
+/** One wish of an admin; `isFull` with more kinds of traffic than what the limit of sending makes of TCP, and what was dropped. */
 async function cell(world: LimitWorld, wish: string, isFull: boolean): Promise<object> {
   const mode = wish === "default" ? "" : ` egressMode ${wish}`;
   const status = await world.limit(`bandwidth ${RATE_BIT_PER_SECOND / 1e6}m${mode}`);
   const { plan, failure } = status ?? {};
-  const egress = await tcp(world, TIMES);
-  const more = isFull ? { udp: await udp(world), ingress: await tcp(world, { ...TIMES, reverse: true }) } : {};
+  const times = isFull ? TIMES : SHORT_TIMES;
+  const egress = await tcp(world, times);
+  const more = isFull ? await fullTraffic(world) : {};
+  const repaired = await takeAwayAll(world, { directory, mechanism: plan?.podEgress?.mechanism });
+  return { plan, failure, ...times, egress, ...more, repaired };
+}
+
+async function fullTraffic(world: LimitWorld): Promise<object> {
+  const ingress = await tcp(world, { ...TIMES, reverse: true });
+  const udp = await udpFlood(world);
   const dropped = await eventually("drops", async () => droppedOf(world), Number.isInteger, SAMPLES_TIMEOUT_MS);
   const filters = await run(["tc", "-s", "filter", "show", "dev", world.portName, "ingress"], { allowFailure: true });
-  const repaired = await takeAwayAll(world, { directory, mechanism: plan?.podEgress?.mechanism });
-  return { plan, failure, seconds: TIMES.seconds, egress, ...more, dropped, filters: filters.stdout, repaired };
+  return { ingress, udp, dropped, filters: filters.stdout };
 }
 
 /** As the node's reports tell; undefined as long as there were none. */
@@ -95,7 +103,7 @@ async function tcp(world: LimitWorld, options: Pick<FlowOptions, "seconds" | "om
 }
 
 /** As much as the sender can: a guest's clock is too coarse for less. */
-async function udp(world: LimitWorld): Promise<number> {
+async function udpFlood(world: LimitWorld): Promise<number> {
   const options = { from: "sender", address: world.address, ...TIMES, udpBitPerSecond: 0 };
   return (await measure(world, options)).receivedBitPerSecond / 1e6;
 }

@@ -98,8 +98,8 @@ async function rateRows(world: TestCluster, rateMbit: number, seconds: number): 
       mtuBytes: MTU_BYTES,
       directory: world.cluster.layout.home.directory,
     });
-  await using peerIn = await peer("i");
-  await using peerOut = await peer("o");
+  await using peerIn = await peer(`in${rateMbit}`);
+  await using peerOut = await peer(`out${rateMbit}`);
   await sleep(1_000);
   const { flow, addressOf } = bandwidthTraffic(() => world);
   const rows: Row[] = [];
