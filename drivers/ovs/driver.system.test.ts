@@ -12,6 +12,7 @@ import { type NetnsHandle, openNetns } from "../netlink/netns.ts";
 import { type OpenOvsDriver, openOvsDriver, removeEverything } from "./driver.ts";
 import type { Flow } from "./openflow/flow.ts";
 import { flowKey } from "./openflow/flow-identity.ts";
+import { packFlow } from "./openflow/packed-flow.ts";
 import { openPanel, type Panel } from "./panel.ts";
 import { openPortPool, peerNameOf } from "./port-pool.ts";
 import type { FlowDelta } from "./types.ts";
@@ -88,12 +89,9 @@ function vsctl(...args: string[]): Promise<string> {
   return onNode("ovs-vsctl", `--db=unix:${ovsRunDirectory(layout, 1)}/db.sock`, "--timeout=10", ...args);
 }
 
-function flowsOf(...flows: Flow[]): ReadonlyMap<string, Flow> {
-  return new Map(flows.map((flow) => [flowKey(flow), flow]));
-}
-
 function put(...flows: Flow[]): FlowDelta {
-  return { put: flowsOf(...flows), remove: new Map() };
+  const packed = flows.map((flow) => packFlow(flow));
+  return { put: new Map(packed.map(({ key, deed }) => [key, deed])), remove: new Set() };
 }
 
 describe("uplink", () => {
@@ -143,7 +141,7 @@ describe("flows", () => {
     await expect.poll(() => driver.connected).toBe(true);
     await driver.flows.apply(put(flow, foreign));
     expect([...(await driver.flows.read()).keys()]).toEqual([flowKey(flow)]);
-    await driver.flows.apply({ put: new Map(), remove: flowsOf(flow) });
+    await driver.flows.apply({ put: new Map(), remove: new Set([flowKey(flow)]) });
     expect((await driver.flows.read()).size).toBe(0);
     expect(await driver.flowConnection.connection().dumpFlows({ cookie: 1n })).toHaveLength(1);
   });

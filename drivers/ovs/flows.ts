@@ -4,7 +4,8 @@ import type { Failures } from "../../state/delta.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { connectSwitch, type SwitchConnection } from "./openflow/connection.ts";
 import type { FlowMod } from "./openflow/flow.ts";
-import { flowKey } from "./openflow/flow-identity.ts";
+import { yieldToLoop } from "./openflow/limit.ts";
+import type { FlowDeed } from "./openflow/packed-flow.ts";
 import type { FlowDelta, FlowDriver } from "./types.ts";
 
 export interface FlowDriverOptions {
@@ -68,11 +69,7 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
       return current !== undefined;
     },
     connection,
-    read: async () => {
-      const { cookie, cookieMask } = options;
-      const flows = await connection().dumpFlows({ cookie, cookieMask });
-      return new Map(flows.map((flow) => [flowKey(flow), flow]));
-    },
+    read: () => readFlows(connection(), options),
     apply: (delta, request = {}) => applyFlows(connection(), delta, request.signal ?? signal),
     [Symbol.asyncDispose]: async () => {
       closing.abort();
@@ -82,11 +79,29 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
   };
 }
 
+/** How many flows are put into a list or map between two chances to do something else. */
+const FLOWS_PER_SLICE = 4_000;
+
+async function readFlows(
+  connection: SwitchConnection,
+  { cookie, cookieMask }: Pick<FlowDriverOptions, "cookie" | "cookieMask">,
+): Promise<ReadonlyMap<string, FlowDeed>> {
+  const flows = new Map<string, FlowDeed>();
+  for (const { key, deed } of await connection.dumpPackedFlows({ cookie, cookieMask })) {
+    flows.set(key, deed);
+    if (flows.size % FLOWS_PER_SLICE === 0) await yieldToLoop();
+  }
+  return flows;
+}
+
 /** The switch answers the commit when its tables are changed (OFPBCT_COMMIT_REPLY): that is the barrier. */
 async function applyFlows(connection: SwitchConnection, delta: FlowDelta, signal: AbortSignal): Promise<Failures> {
   const mods: FlowMod[] = [];
-  for (const flow of delta.remove.values()) mods.push({ kind: "flow-delete-strict", flow });
-  for (const flow of delta.put.values()) mods.push({ kind: "flow-add", flow });
+  for (const key of delta.remove) mods.push({ kind: "flow-drop", key });
+  for (const [key, deed] of delta.put) {
+    mods.push({ kind: "flow-put", key, deed });
+    if (mods.length % FLOWS_PER_SLICE === 0) await yieldToLoop();
+  }
   using limit = deadline(BUNDLE_TIMEOUT_MS, signal);
   const refusals = await connection.offerBundle(mods, { signal: limit.signal });
   const keys = refusals.length === 0 ? [] : [...delta.remove.keys(), ...delta.put.keys()];

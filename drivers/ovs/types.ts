@@ -1,6 +1,6 @@
 import type { Delta, Failures } from "../../state/delta.ts";
 import type { NetError } from "../../state/errors.ts";
-import type { Flow } from "./openflow/flow.ts";
+import type { FlowDeed } from "./openflow/packed-flow.ts";
 
 /**
  * What the OVS driver offers to netplugin. It knows bridges, ports and flows; never tenants, networks or endpoints.
@@ -56,15 +56,12 @@ export interface PortDriver {
   ): Promise<Failures>;
 }
 
-/** Flows to add or replace, and flows to remove, by `flowKey`; a flow's identity is not readable from its key. */
-export interface FlowDelta {
-  readonly put: ReadonlyMap<string, Flow>;
-  readonly remove: ReadonlyMap<string, Flow>;
-}
+/** Flows to add or replace, and flows to remove, by the keys of packed flows. */
+export type FlowDelta = Delta<FlowDeed>;
 
-/** All flows of the integration bridge whose cookie carries our magic, by `flowKey`. */
+/** All flows of the integration bridge whose cookie carries our magic, packed: key → deed. */
 export interface FlowDriver {
-  read(options?: { readonly signal?: AbortSignal }): Promise<ReadonlyMap<string, Flow>>;
+  read(options?: { readonly signal?: AbortSignal }): Promise<ReadonlyMap<string, FlowDeed>>;
   /**
    * One atomic bundle, confirmed: when it resolves with no failures, packets see the new flows. Otherwise nothing has changed, and the
    * failures name flows that the switch refuses, as far as it tells: of those that it cannot carry out, the first.

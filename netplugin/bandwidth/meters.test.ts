@@ -41,6 +41,7 @@ function world(wanted: Map<number, Meter>) {
 describe("meters", () => {
   it("are found in flows", () => {
     expect(metersOf([flow(1, 2), flow(), flow(2)])).toEqual([1, 2]);
+    expect(metersOf([{ ...flow(), meter: 3 }])).toEqual([3]);
   });
 
   it("are made before the flows that name them, once, and changed in place", async () => {
@@ -81,9 +82,9 @@ describe("meters", () => {
     await keeper.prepare([first, second], signal);
     await keeper.settleAll(new Map(Object.entries({ first, second, other: flow() })), signal);
     wanted.clear();
-    await keeper.settle({ put: new Map(), remove: new Map([["first", first]]) }, signal);
+    await keeper.settle({ put: new Map(), remove: ["first"] }, signal);
     expect([...table.keys()]).toEqual([1]); // deleting it would delete the second flow, too
-    await keeper.settle({ put: new Map([["second", flow()]]), remove: new Map() }, signal);
+    await keeper.settle({ put: new Map([["second", flow()]]), remove: [] }, signal);
     expect([...table.keys()]).toEqual([]);
   });
 
@@ -96,8 +97,8 @@ describe("meters", () => {
     const wanted = new Map([[1, meter(1)]]);
     const { keeper, told } = world(wanted);
     await keeper.prepare([flow(1)], signal);
-    await keeper.settle({ put: new Map([["a", flow(1)]]), remove: new Map() }, signal);
-    await keeper.settle({ put: new Map([["b", flow(1)]]), remove: new Map([["a", flow(1)]]) }, signal);
+    await keeper.settle({ put: new Map([["a", flow(1)]]), remove: [] }, signal);
+    await keeper.settle({ put: new Map([["b", flow(1)]]), remove: ["a"] }, signal);
     expect(told).toEqual(["meter-add 1"]);
   });
 

@@ -22,7 +22,7 @@ export interface MeterKeeper {
   prepare(flows: Iterable<Flow>, signal: AbortSignal): Promise<void>;
   /** These flows have been installed and removed: meters that no flow names and nobody wants any more are deleted. */
   settle(delta: SettledFlows, signal: AbortSignal): Promise<void>;
-  /** The same when these are all flows that there are. */
+  /** The same when these are all flows that may name meters. */
   settleAll(flows: ReadonlyMap<string, Flow>, signal: AbortSignal): Promise<void>;
   /** Makes or changes these meters where they are not as wanted. */
   put(meters: readonly Meter[], signal: AbortSignal): Promise<void>;
@@ -30,16 +30,18 @@ export interface MeterKeeper {
   refresh(signal: AbortSignal): Promise<void>;
 }
 
-/** By `flowKey`. */
+/** By the keys of packed flows. */
 export interface SettledFlows {
+  /** Those that may name meters. */
   readonly put: ReadonlyMap<string, Flow>;
-  readonly remove: ReadonlyMap<string, Flow>;
+  /** What has gone, or names no meter. */
+  readonly remove: Iterable<string>;
 }
 
 export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
   const providers = new Map<number, WantedMeter>();
   let present = new Map<number, Meter>();
-  /** Meters that installed flows name, by `flowKey`: few flows name one. */
+  /** Meters that installed flows name, by their keys: few flows name one. */
   const named = new Map<string, readonly number[]>();
   let last: Promise<unknown> = Promise.resolve();
 
@@ -102,7 +104,7 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
       if (meters.length > 0) await inTurn(() => putNow(meters, signal));
     },
     settle: async ({ put, remove }, signal) => {
-      const earlier = new Set([...renamed(remove.keys(), put), ...renamed(put.keys(), put)]);
+      const earlier = new Set([...renamed(remove, put), ...renamed(put.keys(), put)]);
       if (earlier.size > 0) await inTurn(() => removeNow(earlier, signal));
     },
     settleAll: async (flows, signal) => {
@@ -128,7 +130,10 @@ async function readMeters({ connection }: MeterKeeperOptions, signal: AbortSigna
 /** Numbers of the meters that flows name. */
 export function metersOf(flows: Iterable<Flow>): readonly number[] {
   const ids = new Set<number>();
-  for (const { actions } of flows) addMeters(actions, ids);
+  for (const { meter, actions } of flows) {
+    if (meter !== undefined) ids.add(meter);
+    addMeters(actions, ids);
+  }
   return [...ids];
 }
 

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
 import { simulateFlows } from "../../test/fakes/flow-simulator.ts";
+import { flowsOfSet } from "../../test/fakes/flows-of-set.ts";
 import { machineOf, macOf, worldView } from "../../test/fakes/world.ts";
 import { NO_MEANS } from "../bandwidth/mechanism.ts";
 import { NO_CHANGES } from "../view/node-view.ts";
-import { desiredFlows, newFlowSet, updateFlowSet } from "./flow-set.ts";
+import { newFlowSet, updateFlowSet } from "./flow-set.ts";
 import { GATEWAY_MAC } from "./pipeline.ts";
 
 /** Group 7 has a ceiling each way, the tenant one for what its pods receive; d is another tenant's. Group 8 has a policy. */
@@ -37,7 +38,7 @@ const machine = machineOf("n1", PORTS, { limitMeans: { ...NO_MEANS, meters: true
 
 function flowsOf(world: string, means = machine) {
   return [
-    ...desiredFlows(
+    ...flowsOfSet(
       updateFlowSet(newFlowSet(), { view: worldView(world), changes: NO_CHANGES, machine: means }).set,
     ).values(),
   ];

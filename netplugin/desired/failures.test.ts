@@ -1,16 +1,17 @@
 import { describe, expect, it } from "vitest";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
+import { flowsOfSet } from "../../test/fakes/flows-of-set.ts";
 import { machineOf, worldView } from "../../test/fakes/world.ts";
 import { NO_CHANGES } from "../view/node-view.ts";
-import { desiredFlows, newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
+import { newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
 import { FLOOD_NODES_MAX } from "./flows-network.ts";
 import type { Machine } from "./machine.ts";
 
 function compile(world: string, machine: Machine) {
   const { set } = updateFlowSet(newFlowSet(), { view: worldView(world), changes: NO_CHANGES, machine });
   const flowsOf = (owner: string): Flow[] =>
-    [...desiredFlows(set).values()].filter(({ cookie }) => ownerOf(set, cookie) === owner);
+    [...flowsOfSet(set).values()].filter(({ cookie }) => ownerOf(set, cookie) === owner);
   return { failures: Object.fromEntries(set.failures.toArray()), flowsOf };
 }
 

@@ -1,12 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
+import { unpackFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
+import { flowsOfSet } from "../../test/fakes/flows-of-set.ts";
 import { machineOf, worldMessages, worldView } from "../../test/fakes/world.ts";
 import { NO_MEANS } from "../bandwidth/mechanism.ts";
 import { applyBatch } from "../view/apply.ts";
 import { type Changes, mergeChanges, NO_CHANGES, type NodeView } from "../view/node-view.ts";
-import { desiredFlows, type FlowSet, flowCount, newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
+import { type FlowSet, flowCount, newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
 import type { Machine } from "./machine.ts";
 import { parseCookie } from "./pipeline.ts";
 
@@ -166,10 +168,10 @@ function texts(flows: ReadonlyMap<string, Flow>): string[] {
 function updateAndCompare(state: State, onSwitch: Map<string, Flow>): void {
   const { set, delta } = updateFlowSet(state.set, state);
   for (const key of delta.remove) expect(onSwitch.delete(key)).toBe(true);
-  for (const [key, flow] of delta.put) onSwitch.set(key, flow);
+  for (const [key, deed] of delta.put) onSwitch.set(key, unpackFlow({ key, deed }));
   const fresh = updateFlowSet(newFlowSet(), { ...state, changes: NO_CHANGES }).set;
-  expect(texts(desiredFlows(set))).toEqual(texts(desiredFlows(fresh)));
-  expect(texts(onSwitch)).toEqual(texts(desiredFlows(fresh)));
+  expect(texts(flowsOfSet(set))).toEqual(texts(flowsOfSet(fresh)));
+  expect(texts(onSwitch)).toEqual(texts(flowsOfSet(fresh)));
   expect(set.failures.toArray()).toEqual(fresh.failures.toArray());
   expect(set.ownersById.toArray()).toEqual(fresh.ownersById.toArray());
   state.set = set;
@@ -212,7 +214,7 @@ describe("a flow set", () => {
 
   it("begins with everything", () => {
     expect([delta.put.size, delta.remove.size]).toEqual([flowCount(set), 0]);
-    expect(new Set(desiredFlows(set).keys())).toEqual(new Set(delta.put.keys()));
+    expect(new Set(flowsOfSet(set).keys())).toEqual(new Set(delta.put.keys()));
   });
 
   it("asks for nothing when nothing has changed, or what changed has no part in it", () => {
@@ -225,7 +227,7 @@ describe("a flow set", () => {
   });
 
   it("names the owner of a flow by its cookie", () => {
-    const owners = new Set([...desiredFlows(set).values()].map(({ cookie }) => ownerOf(set, cookie)));
+    const owners = new Set([...flowsOfSet(set).values()].map(({ cookie }) => ownerOf(set, cookie)));
     expect([...owners].sort()).toEqual(["base/", "endpoint/a", "endpoint/b", "network/t1:a", "node/n2"]);
     expect(ownerOf(set, 0x1234n)).toBeUndefined();
   });
@@ -236,8 +238,8 @@ describe("a flow set", () => {
 
   it("writes its generation into every cookie", () => {
     const next = updateFlowSet(newFlowSet(7), { view, changes: NO_CHANGES, machine }).set;
-    const generations = [...desiredFlows(next).values()].map(({ cookie }) => parseCookie(cookie)?.generation);
+    const generations = [...flowsOfSet(next).values()].map(({ cookie }) => parseCookie(cookie)?.generation);
     expect(new Set(generations)).toEqual(new Set([7]));
-    expect([...desiredFlows(next).keys()].sort()).toEqual([...desiredFlows(set).keys()].sort());
+    expect([...flowsOfSet(next).keys()].sort()).toEqual([...flowsOfSet(set).keys()].sort());
   });
 });

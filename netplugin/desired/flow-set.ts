@@ -1,5 +1,4 @@
-import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
-import { flowKey, flowsEqual } from "../../drivers/ovs/openflow/flow-identity.ts";
+import { type FlowDeed, type PackedFlow, packFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
 import type { Delta } from "../../state/delta.ts";
 import { compareText, type SortedMap, sortedMap } from "../../state/sorted-map.ts";
 import type { ObjectId } from "../view/messages.ts";
@@ -11,21 +10,26 @@ import { ownerIdOf, PIPELINE_GENERATION, parseCookie } from "./pipeline.ts";
 import { touchedOwners } from "./touched.ts";
 
 /** One owner's wish for a flow. Two owners want the same only when the cluster's data are at odds; then the first by name has it. */
-interface Claim {
+interface Wish {
   readonly owner: ObjectId;
-  readonly flow: Flow;
+  readonly deed: FlowDeed;
+}
+
+/** The wish that is fulfilled, and those that are not, in the order of their owners' names. */
+interface Claim extends Wish {
+  readonly others: readonly Wish[];
 }
 
 /**
  * All flows that should be in the switch, by owner; an immutable value like the view it was made from. Made by `newFlowSet`,
- * carried on by `updateFlowSet`.
+ * carried on by `updateFlowSet`. Flows are packed: a node can have a hundred thousand of them.
  */
 export interface FlowSet {
   readonly generation: number;
   /** What could not be turned into flows: object (`kind/key`) → the reason, for receipts and logs. */
   readonly failures: SortedMap<ObjectId, string>;
-  /** `flowKey` → who wants it, in the order of their names; never empty. */
-  readonly claims: SortedMap<string, readonly Claim[]>;
+  /** By the keys of packed flows. */
+  readonly claims: SortedMap<string, Claim>;
   readonly keysByOwner: SortedMap<ObjectId, readonly string[]>;
   /** Cookie's owner number → owner: names drift. */
   readonly ownersById: SortedMap<number, ObjectId>;
@@ -35,8 +39,8 @@ export interface FlowSet {
 
 export interface FlowSetStep {
   readonly set: FlowSet;
-  /** What the switch must be told, by `flowKey`, if it has the previous set. */
-  readonly delta: Delta<Flow>;
+  /** What the switch must be told if it has the previous set. */
+  readonly delta: Delta<FlowDeed>;
 }
 
 export interface FlowSetInput {
@@ -94,7 +98,7 @@ function ownersToCompute({ source, generation }: FlowSet, after: FlowContext, ch
 }
 
 /** A set being changed, and each flow touched as it was before (undefined = there was none). */
-type Draft = Omit<FlowSet, "source"> & { readonly before: Map<string, Flow | undefined> };
+type Draft = Omit<FlowSet, "source"> & { readonly before: Map<string, FlowDeed | undefined> };
 
 function beginDraft({ generation, failures, claims, keysByOwner, ownersById }: FlowSet): Draft {
   return {
@@ -108,9 +112,13 @@ function beginDraft({ generation, failures, claims, keysByOwner, ownersById }: F
 }
 
 function replaceOwner(draft: Draft, id: ObjectId, { flows, failure }: OwnedFlows): void {
-  const wanted = new Map(flows.map((flow) => [flowKey(flow), flow]));
-  for (const key of draft.keysByOwner.get(id) ?? []) if (!wanted.has(key)) changeClaim(draft, key, { id });
-  for (const [key, flow] of wanted) changeClaim(draft, key, { id, flow });
+  const wanted = new Map<string, FlowDeed>();
+  for (const flow of flows) {
+    const { key, deed } = packFlow(flow);
+    wanted.set(key, deed);
+  }
+  for (const key of draft.keysByOwner.get(id) ?? []) if (!wanted.has(key)) changeClaim(draft, key, { owner: id });
+  for (const [key, deed] of wanted) changeClaim(draft, key, { owner: id, deed });
   if (wanted.size > 0) draft.keysByOwner.set(id, [...wanted.keys()]);
   else draft.keysByOwner.delete(id);
   if (wanted.size > 0) draft.ownersById.set(ownerIdOf(id), id);
@@ -123,41 +131,68 @@ function forgetOwner({ ownersById }: Draft, id: ObjectId): void {
   if (ownersById.get(ownerIdOf(id)) === id) ownersById.delete(ownerIdOf(id));
 }
 
-/** Sets or (without a flow) withdraws an owner's claim. */
-function changeClaim(draft: Draft, key: string, { id, flow }: { readonly id: ObjectId; readonly flow?: Flow }): void {
-  const present = draft.claims.get(key) ?? [];
-  if (!draft.before.has(key)) draft.before.set(key, present[0]?.flow);
-  const others = present.filter(({ owner }) => owner !== id);
-  const claims = flow === undefined ? others : [...others, { owner: id, flow }];
-  if (claims.length === 0) draft.claims.delete(key);
-  else draft.claims.set(key, claims.length === 1 ? claims : claims.sort((a, b) => compareText(a.owner, b.owner)));
+const NOBODY: readonly Wish[] = [];
+
+/** Sets or (without a deed) withdraws an owner's wish. */
+function changeClaim(
+  draft: Draft,
+  key: string,
+  { owner, deed }: { readonly owner: ObjectId; readonly deed?: FlowDeed },
+) {
+  const present = draft.claims.get(key);
+  if (!draft.before.has(key)) draft.before.set(key, present?.deed);
+  const others = present === undefined ? NOBODY : [present, ...present.others].filter((wish) => wish.owner !== owner);
+  const claim = claimOf(deed === undefined ? others : [...others, { owner, deed }]);
+  if (claim === undefined) draft.claims.delete(key);
+  else draft.claims.set(key, claim);
+}
+
+function claimOf(wishes: readonly Wish[]): Claim | undefined {
+  const [first, ...rest] = [...wishes].sort((a, b) => compareText(a.owner, b.owner));
+  if (first === undefined) return undefined;
+  const others = rest.length === 0 ? NOBODY : rest.map(({ owner, deed }) => ({ owner, deed }));
+  // No spread: V8 would give each of a hundred thousand claims a shape of its own.
+  return { owner: first.owner, deed: first.deed, others };
 }
 
 /** How many flows are compared per slice. */
 const FLOWS_PER_SLICE = 256;
 
-function* deltaOf({ before, claims }: Draft): Generator<void, Delta<Flow>> {
-  const put = new Map<string, Flow>();
+function* deltaOf({ before, claims }: Draft): Generator<void, Delta<FlowDeed>> {
+  const put = new Map<string, FlowDeed>();
   const remove = new Set<string>();
   let count = 0;
   for (const [key, earlier] of before) {
-    const flow = claims.get(key)?.[0]?.flow;
-    if (flow !== undefined && (earlier === undefined || !flowsEqual(earlier, flow))) put.set(key, flow);
-    if (flow === undefined && earlier !== undefined) remove.add(key);
+    const deed = claims.get(key)?.deed;
+    if (deed !== undefined && deed !== earlier) put.set(key, deed);
+    if (deed === undefined && earlier !== undefined) remove.add(key);
     if (++count % FLOWS_PER_SLICE === 0) yield;
   }
   return { put, remove };
 }
 
-/** Everything that should be in the switch, by `flowKey`: for a full comparison. Costs what it holds. */
-export function desiredFlows({ claims }: FlowSet): Map<string, Flow> {
-  const flows = new Map<string, Flow>();
-  for (const [key, [claim]] of claims.entries()) if (claim !== undefined) flows.set(key, claim.flow);
-  return flows;
+/** Everything that should be in the switch. */
+export function* desiredFlows({ claims }: FlowSet): Generator<PackedFlow> {
+  for (const [key, { deed }] of claims.entries()) yield { key, deed };
 }
 
 export function flowCount({ claims }: FlowSet): number {
   return claims.size;
+}
+
+/** Is a flow of that key wanted? */
+export function wantsFlow({ claims }: FlowSet, key: string): boolean {
+  return claims.has(key);
+}
+
+/** The object (`kind/key`) whose flow has that key. */
+export function holderOf({ claims }: FlowSet, key: string): ObjectId | undefined {
+  return claims.get(key)?.owner;
+}
+
+/** How many flows an owner (`kind/key`) has. */
+export function flowCountOf({ keysByOwner }: FlowSet, owner: string): number {
+  return keysByOwner.get(owner as ObjectId)?.length ?? 0;
 }
 
 /** The object (`kind/key`) that a flow of ours belongs to, for reports of drift; undefined when it is not ours or unknown. */

@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
+import { flowsOfSet } from "../../test/fakes/flows-of-set.ts";
 import { machineOf, worldMessages } from "../../test/fakes/world.ts";
 import type { LimitMeans } from "../bandwidth/mechanism.ts";
 import { applyBatch } from "../view/apply.ts";
 import { parseMessage } from "../view/messages.ts";
 import { emptyView, NO_CHANGES, type NodeView } from "../view/node-view.ts";
-import { desiredFlows, newFlowSet, updateFlowSet } from "./flow-set.ts";
+import { newFlowSet, updateFlowSet } from "./flow-set.ts";
 
 const WORLD = `
   node n1 192.0.2.1
@@ -48,7 +49,7 @@ function viewOf(...puts: readonly Put[]): NodeView {
 
 function flowsOf(view: NodeView): readonly string[] {
   const { set } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
-  return [...desiredFlows(set).values()].map(formatFlow);
+  return [...flowsOfSet(set).values()].map(formatFlow);
 }
 
 describe("limits in the flows", () => {
@@ -99,7 +100,7 @@ describe("changes of limits", () => {
       const next = updateFlowSet(set, { view, changes: step.changes, machine });
       set = next.set;
       expect([...next.delta.put.values(), ...next.delta.remove].length > 0, title).toBe(changed.length > 0);
-      expect([...desiredFlows(set).values()].map(formatFlow).sort(), title).toEqual([...flowsOf(view)].sort());
+      expect([...flowsOfSet(set).values()].map(formatFlow).sort(), title).toEqual([...flowsOf(view)].sort());
     }
   });
 });

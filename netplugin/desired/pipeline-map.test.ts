@@ -2,10 +2,11 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
+import { flowsOfSet } from "../../test/fakes/flows-of-set.ts";
 import { machineOf, worldView } from "../../test/fakes/world.ts";
 import { NO_MEANS } from "../bandwidth/mechanism.ts";
 import { NO_CHANGES } from "../view/node-view.ts";
-import { desiredFlows, newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
+import { newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
 import { Register, Table } from "./pipeline.ts";
 
 /** docs/pipeline.md against the code. */
@@ -20,7 +21,7 @@ function flowsIn(mode: string) {
   const view = worldView(WORLD.replace(/^mode .*/, `mode ${mode}`));
   const machine = machineOf("n1", { web1: 11, db1: 12 }, { limitMeans: { ...NO_MEANS, meters: true } });
   const { set } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
-  return [...desiredFlows(set).values()].map((flow) => ({
+  return [...flowsOfSet(set).values()].map((flow) => ({
     flow,
     owner: ownerOf(set, flow.cookie)?.split("/")[0] ?? "",
   }));

@@ -1,11 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
+import { unpackFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
+import { flowsOfSet } from "../../test/fakes/flows-of-set.ts";
 import { machineOf, worldMessages, worldView } from "../../test/fakes/world.ts";
 import { applyBatch } from "../view/apply.ts";
 import { type Changes, mergeChanges, NO_CHANGES, type NodeView } from "../view/node-view.ts";
-import { desiredFlows, type FlowSet, newFlowSet, updateFlowSet } from "./flow-set.ts";
+import { type FlowSet, newFlowSet, updateFlowSet } from "./flow-set.ts";
 import type { Machine } from "./machine.ts";
 
 /** Policies through any history: what is carried on must equal what is made anew. */
@@ -157,9 +159,9 @@ function texts(flows: ReadonlyMap<string, Flow>): string[] {
 function updateAndCompare(state: State, onSwitch: Map<string, Flow>): void {
   const { set, delta } = updateFlowSet(state.set, state);
   for (const key of delta.remove) expect(onSwitch.delete(key)).toBe(true);
-  for (const [key, flow] of delta.put) onSwitch.set(key, flow);
+  for (const [key, deed] of delta.put) onSwitch.set(key, unpackFlow({ key, deed }));
   const fresh = updateFlowSet(newFlowSet(), { ...state, changes: NO_CHANGES }).set;
-  expect(texts(onSwitch)).toEqual(texts(desiredFlows(fresh)));
+  expect(texts(onSwitch)).toEqual(texts(flowsOfSet(fresh)));
   expect(set.failures.toArray()).toEqual(fresh.failures.toArray());
   state.set = set;
   state.changes = NO_CHANGES;
@@ -188,7 +190,7 @@ describe("policies in a flow set", () => {
     const view = worldView(BEGINNING.replace(/^ {2}(policy|rule).*\n/gm, "").replaceAll(/ p0(,p1)?$/gm, ""));
     const machine = machineOf("n1", { e0: 20, e2: 22, e3: 23 });
     const { set } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
-    const tables = new Set([...desiredFlows(set).values()].map(({ table }) => table));
+    const tables = new Set([...flowsOfSet(set).values()].map(({ table }) => table));
     expect([...tables].filter((table) => table >= 30 && table < 80)).toEqual([30]);
     expect(set.failures.size).toBe(0);
   });

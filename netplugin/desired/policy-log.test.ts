@@ -2,13 +2,14 @@ import { describe, expect, it } from "vitest";
 import type { Flow, Match } from "../../drivers/ovs/openflow/flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
 import { simulateFlows } from "../../test/fakes/flow-simulator.ts";
+import { flowsOfSet } from "../../test/fakes/flows-of-set.ts";
 import { readSample } from "../../test/fakes/policy-samples.ts";
 import { machineOf, worldView } from "../../test/fakes/world.ts";
 import { NO_MEANS } from "../bandwidth/mechanism.ts";
 import { metersOf } from "../bandwidth/meters.ts";
 import { sampleMeter } from "../connection-log/sample-meters.ts";
 import { NO_CHANGES } from "../view/node-view.ts";
-import { desiredFlows, newFlowSet, updateFlowSet } from "./flow-set.ts";
+import { newFlowSet, updateFlowSet } from "./flow-set.ts";
 import type { Machine } from "./machine.ts";
 import { Table } from "./pipeline.ts";
 
@@ -35,7 +36,7 @@ const RULE_KEYS = ["t1:server:audit", "t1:client:audit"];
 function compile(rules: string, machine: Machine = machineOf("n1", PORTS)) {
   const view = worldView(`${WORLD}\n${rules}`);
   const { set } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
-  return { flows: [...desiredFlows(set).values()], failures: Object.fromEntries(set.failures.toArray()) };
+  return { flows: [...flowsOfSet(set).values()], failures: Object.fromEntries(set.failures.toArray()) };
 }
 
 const texts = (flows: readonly Flow[]) => new Set(flows.map(formatFlow));

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
+import { flowsOfSet } from "../../test/fakes/flows-of-set.ts";
 import { type OvsNode, startOvsNode } from "../../test/fakes/ovs-node.ts";
 import { machineOf, worldView } from "../../test/fakes/world.ts";
 import { NO_CHANGES } from "../view/node-view.ts";
-import { desiredFlows, newFlowSet, updateFlowSet } from "./flow-set.ts";
+import { newFlowSet, updateFlowSet } from "./flow-set.ts";
 
 /**
  * Where does a packet go? Worlds as text are compiled for node n1 and loaded into a real switch, which is asked to trace packets.
@@ -81,7 +82,7 @@ function port(name: string, settings: readonly string[]): string[] {
 async function load(world: string): Promise<void> {
   const input = { view: worldView(world), changes: NO_CHANGES, machine: machineOf("n1", PORTS) };
   const { set } = updateFlowSet(newFlowSet(), input);
-  const text = [...desiredFlows(set).values()].map(formatFlow).join("\n");
+  const text = [...flowsOfSet(set).values()].map(formatFlow).join("\n");
   await node.ofctl(["--bundle", "replace-flows", node.bridgeSocket("br0"), "-"], text);
 }
 

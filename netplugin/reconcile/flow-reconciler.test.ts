@@ -1,6 +1,7 @@
 import pino from "pino";
 import { describe, expect, it } from "vitest";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
+import { packFlow, unpackFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
 import type { FlowDelta } from "../../drivers/ovs/types.ts";
 import { NetError } from "../../state/errors.ts";
 import { flowsFor, machineFor } from "../../test/fakes/policy-nodes.ts";
@@ -41,16 +42,17 @@ function fakeSwitch() {
   };
   const refusal = (reason: string) => new NetError("REJECTED", `the switch answered ${reason}`, { reason });
   const driver = {
-    read: async () => new Map(state.flows),
-    apply: async ({ put, remove }: FlowDelta) => {
+    read: async () => new Map([...state.flows].map(([key, flow]) => [key, packFlow(flow).deed])),
+    apply: async ({ put: packed, remove }: FlowDelta) => {
+      const put = [...packed].map(([key, deed]) => [key, unpackFlow({ key, deed })] as const);
       state.bundles += 1;
       const next = new Map(state.flows);
-      const illegible = [...put].flatMap(([key, flow]) => {
+      const illegible = put.flatMap(([key, flow]) => {
         const reason = state.illegible(flow, next);
         return reason === undefined ? [] : [[key, refusal(reason)] as const];
       });
       if (illegible.length > 0) return new Map(illegible);
-      for (const key of remove.keys()) next.delete(key);
+      for (const key of remove) next.delete(key);
       for (const [key, flow] of put) {
         const reason = state.impossible(flow, next);
         if (reason !== undefined) return new Map([[key, refusal(reason)]]);

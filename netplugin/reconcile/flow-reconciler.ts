@@ -1,5 +1,6 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
+import { type PackedFlow, tableOf, unpackFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
 import type { FlowDelta, FlowDriver } from "../../drivers/ovs/types.ts";
 import type { Failures } from "../../state/delta.ts";
@@ -9,13 +10,18 @@ import {
   desiredFlows,
   type FlowSet,
   type FlowSetStep,
+  flowCount,
+  flowCountOf,
+  holderOf,
   newFlowSet,
   ownerOf,
   updateFlowSetInSlices,
+  wantsFlow,
 } from "../desired/flow-set.ts";
 import type { Machine, RefusedObject } from "../desired/machine.ts";
 import { type Changes, mergeChanges, NO_CHANGES, type NodeView } from "../view/node-view.ts";
 import { compareFlows, type Drift } from "./flow-sync.ts";
+import { meteredFlows } from "./metered-flows.ts";
 import { type OfferedFlow, refusedObjects } from "./refusals.ts";
 
 export interface FlowReconcilerOptions {
@@ -68,7 +74,9 @@ const DRIFT_LOGGED_MAX = 20;
 /** Refused bundles of one round: each tells all that the switch cannot read, or the first flow of a full table. */
 const ATTEMPTS_MAX = 12;
 
-type InstalledFlows = ReadonlyMap<string, Flow>;
+/** What the switch has, as it says itself: key → deed. */
+type PresentFlows = Awaited<ReturnType<FlowDriver["read"]>>;
+const NOTHING: PresentFlows = new Map();
 type Refusals = ReadonlyMap<string, RefusedObject> | undefined;
 
 /** What one round begins from. */
@@ -84,18 +92,14 @@ interface Refusal {
   readonly offered: () => Iterable<OfferedFlow>;
 }
 
-type Outcome = Refusal | { readonly failures: Failures; readonly installed: InstalledFlows };
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
+type Outcome = Refusal | { readonly failures: Failures; readonly installed: FlowSet };
 
 export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconciler {
   /** What is in the switch, or was wanted last if that is not known. */
   let set: FlowSet = newFlowSet(options.generation);
   let touched: Changes = NO_CHANGES;
-  /** What the switch has, as far as this process knows. */
-  let installed: ReadonlyMap<string, Flow> | undefined;
+  /** What the switch has; undefined = not known. */
+  let installed: FlowSet | undefined;
   let driftExpected = true;
   let enforcedRevision = 0n;
   let refused: Refusals;
@@ -122,38 +126,32 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
   }
 
   /** The new flows of the switch; or, when it refuses some, their failures: then nothing has changed. */
-  async function applyStep(
-    { set: next, delta }: FlowSetStep,
-    known: InstalledFlows,
-    signal: AbortSignal,
-  ): Promise<Outcome> {
-    const remove = new Map<string, Flow>();
-    for (const key of delta.remove) {
-      const flow = known.get(key);
-      if (flow !== undefined) remove.set(key, flow);
-    }
-    await options.meters.prepare(delta.put.values(), signal);
-    const failures = await options.driver.apply({ put: delta.put, remove }, { signal });
-    if (failures.size > 0) return { failures, offered: () => offered(next, delta.put, known) };
-    await options.onApplied?.({ put: delta.put, remove }, changing, signal);
-    await options.meters.settle({ put: delta.put, remove }, signal);
-    return { failures, installed: remember(known, { put: delta.put, remove }) };
+  async function applyStep(step: FlowSetStep, known: FlowSet, signal: AbortSignal): Promise<Outcome> {
+    const { set: next, delta } = step;
+    const metered = await meteredFlows(packed(delta.put));
+    await options.meters.prepare(metered.values(), signal);
+    const failures = await options.driver.apply(delta, { signal });
+    if (failures.size > 0) return { failures, offered: () => offered(next, delta, (key) => wantsFlow(known, key)) };
+    await options.onApplied?.(delta, changing, signal);
+    const unmetered = [...delta.put.keys()].filter((key) => !metered.has(key));
+    await options.meters.settle({ put: metered, remove: [...delta.remove, ...unmetered] }, signal);
+    return { failures, installed: next };
   }
 
-  async function applyAll({ set: next }: FlowSetStep, actual: InstalledFlows, signal: AbortSignal): Promise<Outcome> {
-    const wanted = desiredFlows(next);
-    const { delta, drift } = await compareFlows(wanted, actual);
-    await options.meters.prepare(wanted.values(), signal);
+  async function applyAll({ set: next }: FlowSetStep, actual: PresentFlows, signal: AbortSignal): Promise<Outcome> {
+    const { delta, drift } = await compareFlows(next, actual);
+    const metered = await meteredFlows(desiredFlows(next));
+    await options.meters.prepare(metered.values(), signal);
     const failures = await options.driver.apply(delta, { signal });
-    if (failures.size > 0) return { failures, offered: () => offered(next, delta.put, actual) };
+    if (failures.size > 0) return { failures, offered: () => offered(next, delta, (key) => actual.has(key)) };
     if (!driftExpected) reportDrift(drift, next);
     driftExpected = false;
     await options.onApplied?.(delta, changing, signal);
-    await options.meters.settleAll(wanted, signal);
-    return { failures, installed: wanted };
+    await options.meters.settleAll(metered, signal);
+    return { failures, installed: next };
   }
 
-  async function readSwitch(signal: AbortSignal): Promise<InstalledFlows> {
+  async function readSwitch(signal: AbortSignal): Promise<PresentFlows> {
     const actual = await options.driver.read({ signal });
     await options.meters.refresh(signal);
     return actual;
@@ -168,8 +166,8 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
     options.onRefusal(first?.message ?? "", more.size);
   }
 
-  async function bringUpToDate(round: Round, known: InstalledFlows | undefined, signal: AbortSignal) {
-    const actual = known ?? (await readSwitch(signal));
+  async function bringUpToDate(round: Round, known: FlowSet | undefined, signal: AbortSignal) {
+    const actual = known === undefined ? await readSwitch(signal) : NOTHING;
     for (let attempt = 1; ; attempt += 1) {
       const step = await compute(round);
       const outcome = known === undefined ? await applyAll(step, actual, signal) : await applyStep(step, known, signal);
@@ -182,8 +180,11 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
     const count = drift.missing.length + drift.changed.length + drift.foreign.length;
     if (count === 0) return;
     options.onDrift(drift);
-    const describe = (flow: Flow) => `${ownerOf(from, flow.cookie) ?? "unknown owner"}: ${formatFlow(flow)}`;
-    const sample = (flows: readonly Flow[]) => flows.slice(0, DRIFT_LOGGED_MAX).map(describe);
+    const describe = (packedFlow: PackedFlow) => {
+      const flow = unpackFlow(packedFlow);
+      return `${ownerOf(from, flow.cookie) ?? "unknown owner"}: ${formatFlow(flow)}`;
+    };
+    const sample = (flows: readonly PackedFlow[]) => flows.slice(0, DRIFT_LOGGED_MAX).map(describe);
     options.log.warn(
       {
         missingCount: drift.missing.length,
@@ -227,23 +228,22 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
       wantsRefused = true;
     },
     get flowCount() {
-      return installed?.size ?? 0;
+      return installed === undefined ? 0 : flowCount(installed);
     },
     failures: () => new Map(set.failures.entries()),
-    isInstalled: (owner) => {
-      const keys = set.keysByOwner.get(owner as never) ?? [];
-      return keys.length > 0 && keys.every((key) => installed?.has(key) === true);
-    },
+    isInstalled: (owner) => installed !== undefined && flowCountOf(installed, owner) > 0,
     get enforcedRevision() {
       return enforcedRevision;
     },
   };
 }
 
-function* offered(from: FlowSet, put: InstalledFlows, present: InstalledFlows): Generator<OfferedFlow> {
-  for (const [key, { table, cookie }] of put) {
-    yield { key, table: Number(table), owner: ownerOf(from, cookie), isNew: !present.has(key) };
-  }
+function* offered(from: FlowSet, { put }: FlowDelta, isPresent: (key: string) => boolean): Generator<OfferedFlow> {
+  for (const key of put.keys()) yield { key, table: tableOf(key), owner: holderOf(from, key), isNew: !isPresent(key) };
+}
+
+function* packed(flows: FlowDelta["put"]): Generator<PackedFlow> {
+  for (const [key, deed] of flows) yield { key, deed };
 }
 
 /** Undefined when nothing is left. */
@@ -251,12 +251,4 @@ function without(refused: Refusals, changes: Changes): Refusals {
   if (refused === undefined || ![...refused.keys()].some((id) => changes.has(id))) return refused;
   const left = new Map([...refused].filter(([id]) => !changes.has(id)));
   return left.size === 0 ? undefined : left;
-}
-
-/** The map is only this module's, so a small change is made in place: a copy would cost what the node holds. */
-function remember(known: ReadonlyMap<string, Flow>, { put, remove }: FlowDelta): ReadonlyMap<string, Flow> {
-  const next = known as Map<string, Flow>;
-  for (const key of remove.keys()) next.delete(key);
-  for (const [key, flow] of put) next.set(key, flow);
-  return next;
 }

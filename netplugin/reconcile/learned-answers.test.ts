@@ -1,17 +1,22 @@
 import { describe, expect, it } from "vitest";
-import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
+import { type FlowDeed, packFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
 import { Table } from "../desired/pipeline.ts";
 import type { Changes } from "../view/node-view.ts";
 import { forgetAnswers } from "./learned-answers.ts";
 
-const flowsOf = (table: number): ReadonlyMap<string, Flow> =>
-  new Map([["f", { table, priority: 1, cookie: 1n, match: {}, instructions: [] } as unknown as Flow]]);
+const flowsOf = (table: number): ReadonlyMap<string, FlowDeed> => {
+  const { key, deed } = packFlow({ table, priority: 1, cookie: 1n, match: {}, actions: [] });
+  return new Map([[key, deed]]);
+};
 
 function changesOf(...kinds: readonly string[]): Changes {
   return new Map(kinds.map((kind) => [`${kind}/k`, { kind, key: "k" }])) as unknown as Changes;
 }
 
-async function calls(put: ReadonlyMap<string, Flow>, remove: ReadonlyMap<string, Flow>, changes: Changes) {
+type Flows = ReadonlyMap<string, FlowDeed>;
+
+async function calls(put: Flows, removed: Flows, changes: Changes) {
+  const remove = new Set(removed.keys());
   const made: string[] = [];
   const cache = { forget: async () => void made.push("now"), forgetSoon: () => void made.push("soon") };
   await forgetAnswers(cache, { delta: { put, remove }, changes }, new AbortController().signal);

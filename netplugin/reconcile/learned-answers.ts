@@ -1,4 +1,5 @@
 import type { FlowCache } from "../../drivers/ovs/flow-cache.ts";
+import { tableOf } from "../../drivers/ovs/openflow/packed-flow.ts";
 import type { FlowDelta } from "../../drivers/ovs/types.ts";
 import { Table } from "../desired/pipeline.ts";
 import type { Changes } from "../view/node-view.ts";
@@ -19,8 +20,8 @@ export async function forgetAnswers(
 }
 
 function touchesPolicies({ put, remove }: FlowDelta): boolean {
-  for (const flows of [put, remove]) {
-    for (const { table } of flows.values()) if (isPolicyTable(table)) return true;
+  for (const keys of [put.keys(), remove]) {
+    for (const key of keys) if (isPolicyTable(tableOf(key))) return true;
   }
   return false;
 }

@@ -1,11 +1,12 @@
 import { existsSync, readdirSync } from "node:fs";
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
-import { desiredFlows, newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set.ts";
+import { newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set.ts";
 import type { Machine } from "../../netplugin/desired/machine.ts";
 import { NO_CHANGES, type NodeView } from "../../netplugin/view/node-view.ts";
 import { endpointsOfNode, networkOf, recordsOf } from "../../netplugin/view/query.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import { flowsOfSet } from "./flows-of-set.ts";
 import { type OvsNode, startOvsNode } from "./ovs-node.ts";
 import { machineOf, worldView } from "./world.ts";
 
@@ -213,6 +214,6 @@ async function makeHost(name: string, addresses: readonly string[]): Promise<voi
 async function install(view: NodeView, machine: Machine, node: OvsNode, generation?: number): Promise<void> {
   const { set } = updateFlowSet(newFlowSet(generation), { view, changes: NO_CHANGES, machine });
   if (set.failures.size > 0) throw new Error(`Flows are missing: ${JSON.stringify(set.failures.toArray())}`);
-  const text = [...desiredFlows(set).values()].map(formatFlow).join("\n");
+  const text = [...flowsOfSet(set).values()].map(formatFlow).join("\n");
   await node.ofctl(["--bundle", "replace-flows", node.bridgeSocket(INTEGRATION), "-"], text);
 }

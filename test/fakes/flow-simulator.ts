@@ -161,6 +161,7 @@ function enter(walk: Walk, table: number): void {
   if (walk.depth > DEPTH_MAX) throw new Error("The flows lead a packet in circles");
   const found = walk.tables.get(table)?.find((flow) => matches(flow, walk.fields));
   if (found === undefined) return;
+  if (found.flow.meter !== undefined) act(walk, { kind: "meter", meter: found.flow.meter });
   for (const action of found.flow.actions) act(walk, action);
   if (found.flow.goto !== undefined) enter(walk, found.flow.goto);
 }

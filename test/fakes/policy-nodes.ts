@@ -1,10 +1,11 @@
 import type { Flow, Match } from "../../drivers/ovs/openflow/flow.ts";
-import { desiredFlows, newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set.ts";
+import { newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set.ts";
 import type { Machine } from "../../netplugin/desired/machine.ts";
 import { NO_CHANGES, type NodeView } from "../../netplugin/view/node-view.ts";
 import { endpointsOfNode } from "../../netplugin/view/query.ts";
 import { formatIpv4 } from "../../state/address.ts";
 import { type FlowSimulator, type Sent, simulateFlows } from "./flow-simulator.ts";
+import { flowsOfSet } from "./flows-of-set.ts";
 import type { Trip } from "./policy-journey.ts";
 import { VTEPS } from "./policy-view.ts";
 import { machineOf } from "./world.ts";
@@ -20,7 +21,7 @@ export function machineFor(view: NodeView, nodeName: string): Machine {
 
 export function flowsFor(view: NodeView, machine: Machine): ReadonlyMap<string, Flow> {
   const { set } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
-  return desiredFlows(set);
+  return flowsOfSet(set);
 }
 
 /** Two nodes with simulated switches, joined by tunnels. */

@@ -63,6 +63,13 @@ export function putBytes(writer: Writer, bytes: Uint8Array): void {
   writer.buffer.set(bytes, at);
 }
 
+/** Characters of a text of one byte each. */
+export function putText(writer: Writer, text: string, from: number, to: number): void {
+  const at = room(writer, to - from);
+  const { buffer } = writer;
+  for (let index = from; index < to; index += 1) buffer[at + index - from] = text.charCodeAt(index);
+}
+
 export function putZeros(writer: Writer, count: number): void {
   const at = room(writer, count);
   writer.buffer.fill(0, at, at + count);

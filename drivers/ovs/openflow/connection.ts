@@ -11,6 +11,7 @@ import { openSocket, shakeHands } from "./handshake.ts";
 import { type CallOptions, type Limit, limitOf } from "./limit.ts";
 import { OFPT } from "./message.ts";
 import type { Meter, MeterFeatures, MeterMod, MeterStats } from "./meter.ts";
+import type { PackedFlow } from "./packed-flow.ts";
 import type { PacketIn, PacketOut } from "./packet.ts";
 import { NXT, putExperimenter, putPacketOut } from "./packet-codec.ts";
 import { listenToPackets } from "./packet-in.ts";
@@ -23,6 +24,7 @@ import {
   meterFeaturesPart,
   meterStatsPart,
   metersPart,
+  packedFlowsPart,
   portStatsPart,
   portsPart,
 } from "./parts.ts";
@@ -51,6 +53,8 @@ export interface SwitchConnection extends AsyncDisposable {
   meterMods(mods: readonly MeterMod[], options?: CallOptions): Promise<void>;
   barrier(options?: CallOptions): Promise<void>;
   dumpFlows(filter?: FlowFilter, options?: CallOptions): Promise<Flow[]>;
+  /** The same in packed form. */
+  dumpPackedFlows(filter?: FlowFilter, options?: CallOptions): Promise<PackedFlow[]>;
   dumpFlowStats(filter?: FlowFilter, options?: CallOptions): Promise<FlowStats[]>;
   /** Counters of the flows that packets have met. */
   dumpFlowCounts(filter?: FlowFilter, options?: CallOptions): Promise<FlowCount[]>;
@@ -140,6 +144,8 @@ function connectionOf(channel: Channel): SwitchConnection {
     barrier: (options) => barrier(channel, within(`pass a barrier at ${name}`, options, BULK_TIMEOUT_MS)),
     dumpFlows: (filter = {}, options) =>
       multipart(channel, flowsPart(filter), within(`list flows of ${name}`, options, BULK_TIMEOUT_MS)),
+    dumpPackedFlows: (filter = {}, options) =>
+      multipart(channel, packedFlowsPart(filter), within(`list flows of ${name}`, options, BULK_TIMEOUT_MS)),
     dumpFlowStats: (filter = {}, options) =>
       multipart(channel, flowStatsPart(filter), within(`count flows of ${name}`, options, BULK_TIMEOUT_MS)),
     dumpFlowCounts: async (filter = {}, options) => {

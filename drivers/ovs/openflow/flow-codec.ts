@@ -1,18 +1,14 @@
 import { NetError } from "../../../state/errors.ts";
-import { getActions } from "./action-decode.ts";
-import { putActions } from "./action-encode.ts";
 import { checked } from "./action-wire.ts";
 import {
-  createWriter,
   getDurationMs,
   getU8,
   getU16,
   getU32,
   getU64,
   nested,
-  patchU16,
   protocolError,
-  putBytes,
+  putText,
   putU8,
   putU16,
   putU32,
@@ -23,61 +19,19 @@ import {
   skip,
   skipPadTo8,
   type Writer,
-  written,
 } from "./bytes.ts";
 import type { Flow, FlowFilter, FlowMod, FlowStats } from "./flow.ts";
+import { getInstructions, putInstructions } from "./instruction-codec.ts";
 import { getMatch, putMatch } from "./match-codec.ts";
+import { PACKED, type PackedFlow } from "./packed-flow.ts";
 import { portNumber } from "./port-number.ts";
 
 /** openflow-1.0.h and openflow-1.1.h, enum ofp_flow_mod_command. */
 const COMMAND = { add: 0, modifyStrict: 2, delete: 3, deleteStrict: 4 } as const;
-/** openflow-1.1.h, enum ofp11_instruction_type. */
-const INSTRUCTION = { goto: 1, apply: 4 } as const;
 const ALL_TABLES = 0xff;
 const NO_BUFFER = 0xffffffff;
 const ANY = 0xffffffff;
 const ALL_BITS = 0xffff_ffff_ffff_ffffn;
-
-/** Body of a flow-mod up to its match: cookie, mask, table, command, timeouts, priority, buffer, out, flags, importance. */
-const FIXED_BYTES = 40;
-const COMMAND_AT = 17;
-
-/** A flow in wire form, made once per Flow object: the body of its "add". */
-export interface EncodedFlow {
-  readonly body: Buffer;
-  /** Where the match ends and the instructions begin. */
-  readonly matchEnd: number;
-  /** Table, priority and match as text of one byte per character. */
-  readonly key: string;
-}
-
-const cache = new WeakMap<Flow, EncodedFlow>();
-const scratch = createWriter(4096);
-
-/**
- * Wire form of a flow; remembered as long as the (immutable) object lives. `isComplete`: its match comes from a switch, so that
- * nothing is missing in it.
- */
-export function encodeFlow(flow: Flow, isComplete = false): EncodedFlow {
-  const known = cache.get(flow);
-  if (known !== undefined) return known;
-  scratch.length = 0;
-  putFixed(scratch, COMMAND.add, flow);
-  putMatch(scratch, flow.match, isComplete);
-  const matchEnd = scratch.length;
-  putInstructions(scratch, flow);
-  const body = written(scratch);
-  const encoded = { body, matchEnd, key: keyOf(body, matchEnd) };
-  cache.set(flow, encoded);
-  return encoded;
-}
-
-function keyOf(body: Buffer, matchEnd: number): string {
-  const priority = body.readUInt16BE(22);
-  return (
-    String.fromCharCode(body[16] ?? 0, priority >> 8, priority & 0xff) + body.toString("latin1", FIXED_BYTES, matchEnd)
-  );
-}
 
 interface FixedPart extends FlowFilter {
   readonly priority?: number;
@@ -96,44 +50,39 @@ function putFixed(writer: Writer, command: number, part: FixedPart): void {
   putU16(writer, checked(part.idleTimeoutS ?? 0, 16, "flow idle timeout"));
   putU16(writer, checked(part.hardTimeoutS ?? 0, 16, "flow hard timeout"));
   putU16(writer, checked(part.priority ?? 0, 16, "flow priority"));
-  putU32(writer, NO_BUFFER);
-  putU32(writer, portNumber(part.outPort ?? "none"));
-  putU32(writer, part.outGroup ?? ANY);
+  putTargets(writer, part);
   putU16(writer, checked(part.flags ?? 0, 16, "flow flags"));
   putU16(writer, checked(part.importance ?? 0, 16, "flow importance"));
 }
 
-/** openflow-1.1.h, struct ofp11_instruction_*; a meter is the first action, as OpenFlow 1.5 has it. */
-function putInstructions(writer: Writer, flow: Flow): void {
-  if (flow.actions.length > 0 || flow.meter !== undefined) {
-    const start = writer.length;
-    putU16(writer, INSTRUCTION.apply);
-    putU16(writer, 0);
-    putZeros(writer, 4);
-    if (flow.meter !== undefined) putActions(writer, [{ kind: "meter", meter: flow.meter }]);
-    putActions(writer, flow.actions);
-    patchU16(writer, start + 2, writer.length - start);
-  }
-  if (flow.unknownInstructions !== undefined) putBytes(writer, Buffer.from(flow.unknownInstructions, "hex"));
-  if (flow.goto === undefined) return;
-  putU16(writer, INSTRUCTION.goto);
-  putU16(writer, 8);
-  putU8(writer, checked(flow.goto, 8, "goto table"));
-  putZeros(writer, 3);
+/** No buffered packet, and what a flow must put out to be deleted. */
+function putTargets(writer: Writer, { outPort, outGroup }: Pick<FlowFilter, "outPort" | "outGroup"> = {}): void {
+  putU32(writer, NO_BUFFER);
+  putU32(writer, portNumber(outPort ?? "none"));
+  putU32(writer, outGroup ?? ANY);
+}
+
+function putAdd(writer: Writer, command: number, flow: Flow): void {
+  putFixed(writer, command, flow);
+  putMatch(writer, flow.match);
+  putInstructions(writer, flow);
 }
 
 /** Body of a flow-mod message. */
 export function putFlowMod(writer: Writer, mod: FlowMod): void {
   switch (mod.kind) {
     case "flow-add":
-      putBytes(writer, encodeFlow(mod.flow).body);
+      putAdd(writer, COMMAND.add, mod.flow);
       return;
-    case "flow-modify-strict": {
-      const start = writer.length;
-      putBytes(writer, encodeFlow(mod.flow).body);
-      writer.buffer[start + COMMAND_AT] = COMMAND.modifyStrict;
+    case "flow-modify-strict":
+      putAdd(writer, COMMAND.modifyStrict, mod.flow);
       return;
-    }
+    case "flow-put":
+      putPackedAdd(writer, mod);
+      return;
+    case "flow-drop":
+      putPackedDelete(writer, mod.key);
+      return;
     case "flow-delete-strict":
       checkCookie(mod);
       putFixed(writer, COMMAND.deleteStrict, { ...cookieOf(mod), table: mod.flow.table, priority: mod.flow.priority });
@@ -160,6 +109,32 @@ function cookieOf(filter: CookieFilter): CookieFilter {
 function checkCookie(filter: CookieFilter): void {
   if (filter.cookieMask === undefined || filter.cookie !== undefined) return;
   throw new NetError("INVALID", "Cannot filter flows by cookieMask without cookie", { field: "cookie" });
+}
+
+/** Body of a flow-mod that adds the flow, or gives the one of this key another deed (openflow-1.1.h, struct ofp11_flow_mod). */
+function putPackedAdd(writer: Writer, { key, deed }: PackedFlow): void {
+  putText(writer, deed, 0, PACKED.timeouts);
+  putZeros(writer, 8);
+  putText(writer, key, 0, PACKED.priority);
+  putU8(writer, COMMAND.add);
+  putText(writer, deed, PACKED.timeouts, PACKED.flags);
+  putText(writer, key, PACKED.priority, PACKED.match);
+  putTargets(writer);
+  putText(writer, deed, PACKED.flags, PACKED.instructions);
+  putText(writer, key, PACKED.match, key.length);
+  putText(writer, deed, PACKED.instructions, deed.length);
+}
+
+/** Body of a flow-mod that deletes the flow of that key, whatever it does. */
+function putPackedDelete(writer: Writer, key: string): void {
+  putZeros(writer, 16);
+  putText(writer, key, 0, PACKED.priority);
+  putU8(writer, COMMAND.deleteStrict);
+  putZeros(writer, 4);
+  putText(writer, key, PACKED.priority, PACKED.match);
+  putTargets(writer);
+  putZeros(writer, 4);
+  putText(writer, key, PACKED.match, key.length);
 }
 
 /** openflow-1.1.h, struct ofp11_flow_stats_request: body of the multipart requests for flows. */
@@ -227,40 +202,4 @@ export function getCounters(entry: Reader): Omit<FlowStats, "flow"> {
     else skip(reader, header & 0xff);
   }
   return counters;
-}
-
-type Instructions = Pick<Flow, "actions" | "goto" | "meter" | "unknownInstructions">;
-
-function getInstructions(reader: Reader): Instructions {
-  let result: Instructions = { actions: [] };
-  while (remaining(reader) > 0) {
-    const start = reader.offset;
-    const type = getU16(reader);
-    const length = getU16(reader);
-    if (length < 8 || length % 8 !== 0) throw protocolError(`instruction of type ${type} has length ${length}`);
-    const body = nested(reader, length - 4);
-    if (type === INSTRUCTION.apply) {
-      skip(body, 4);
-      result = { ...result, ...splitMeter(getActions(body)) };
-    } else if (type === INSTRUCTION.goto) {
-      result = { ...result, goto: getU8(body) };
-    } else {
-      const hex = reader.buffer.toString("hex", start, reader.offset);
-      result = { ...result, unknownInstructions: (result.unknownInstructions ?? "") + hex };
-    }
-  }
-  return result;
-}
-
-function splitMeter(actions: readonly Flow["actions"][number][]): Instructions {
-  const [first, ...rest] = actions;
-  return first?.kind === "meter" ? { meter: first.meter, actions: rest } : { actions };
-}
-
-/** Bytes of the fixed part that say what a flow does rather than which it is: cookie, timeouts, flags, importance. */
-export function sameInstructions(a: EncodedFlow, b: EncodedFlow): boolean {
-  if (a.body.compare(b.body, 0, 8, 0, 8) !== 0) return false;
-  if (a.body.compare(b.body, 18, 22, 18, 22) !== 0) return false;
-  if (a.body.compare(b.body, 36, FIXED_BYTES, 36, FIXED_BYTES) !== 0) return false;
-  return a.body.compare(b.body, b.matchEnd, b.body.length, a.matchEnd, a.body.length) === 0;
 }

@@ -1,4 +1,5 @@
 import type { Action } from "./action.ts";
+import type { PackedFlow } from "./packed-flow.ts";
 
 /** OpenFlow table, 0 to 253 (254 and 255 are the switch's own). */
 export type TableId = number;
@@ -144,6 +145,10 @@ export interface FlowFilter {
 export type FlowMod =
   /** Adds, or replaces the flow of the same identity and keeps its counters. */
   | { readonly kind: "flow-add"; readonly flow: Flow }
+  /** The same with a packed flow. */
+  | ({ readonly kind: "flow-put" } & PackedFlow)
+  /** Deletes the flow of that key (of a packed flow). */
+  | { readonly kind: "flow-drop"; readonly key: string }
   /** Changes actions of the flow of this identity only; nothing when it is absent. Cookie and timeouts stay. */
   | { readonly kind: "flow-modify-strict"; readonly flow: Flow }
   /** Deletes the flow of this identity; with `cookieMask` only when its cookie agrees. */

@@ -5,6 +5,7 @@ import type { Flow, FlowFilter, FlowMod, Match, Port } from "./flow.ts";
 import type { Bucket, GroupMod } from "./group.ts";
 import { completeMatch } from "./match-entries.ts";
 import type { MeterMod } from "./meter.ts";
+import { unpackFlow, unpackKey } from "./packed-flow.ts";
 import { formatActions } from "./text-actions.ts";
 
 /** Protocols that ovs-ofctl has a word for, by Ethernet type and IP protocol. */
@@ -108,14 +109,22 @@ export function formatBits(bits: Bits): string {
   return bitCount === 1 ? `${spec.nxm}[${startBit}]` : `${spec.nxm}[${startBit}..${startBit + bitCount - 1}]`;
 }
 
+function formatIdentity({ table, priority, match }: Pick<Flow, "table" | "priority" | "match">): string {
+  return [`table=${table}`, `priority=${priority}`, ...matchParts(match)].join(",");
+}
+
 /** A modification in a few words, for error messages and logs. */
 export function formatMod(mod: FlowMod | GroupMod | MeterMod): string {
   switch (mod.kind) {
     case "flow-add":
     case "flow-modify-strict":
       return `${mod.kind} ${formatFlow(mod.flow)}`;
+    case "flow-put":
+      return `${mod.kind} ${formatFlow(unpackFlow(mod))}`;
+    case "flow-drop":
+      return `${mod.kind} ${formatIdentity(unpackKey(mod.key))}`;
     case "flow-delete-strict":
-      return `${mod.kind} ${[`table=${mod.flow.table}`, `priority=${mod.flow.priority}`, ...matchParts(mod.flow.match)].join(",")}`;
+      return `${mod.kind} ${formatIdentity(mod.flow)}`;
     case "flow-delete":
       return `${mod.kind} ${formatFilter(mod.filter)}`;
     case "group-add":
