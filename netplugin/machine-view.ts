@@ -22,6 +22,8 @@ export interface MachineOptions {
   readonly nodeName: NodeName;
   readonly vtepIp: () => string;
   readonly limitMeans: () => LimitMeans | undefined;
+  /** How many connections a pod may begin per second; 0 = any number. */
+  readonly newConnectionsPerSecond: number;
 }
 
 /** Source MAC of frames that this node routes onto a VLAN: locally administered, the same after every restart. */
@@ -31,7 +33,7 @@ export function routerMacOf(nodeName: string): Mac {
 }
 
 export function createMachineView(options: MachineOptions): MachineView {
-  const { driver, nodeName } = options;
+  const { driver, nodeName, newConnectionsPerSecond } = options;
   const routerMac = routerMacOf(nodeName);
   const closing = new Set<string>();
   let attachments: ReadonlyMap<string, Attachment> | undefined;
@@ -58,6 +60,7 @@ export function createMachineView(options: MachineOptions): MachineView {
         [...driver.uplinks()].map(([alias, uplink]) => [alias, uplink.patchOfport]),
       );
       currentAttachments();
+      const limitMeans = options.limitMeans();
       const tunnelOfport = driver.ports.read().get(TUNNEL_PORT)?.ofport;
       return {
         nodeName,
@@ -66,7 +69,8 @@ export function createMachineView(options: MachineOptions): MachineView {
         tunnelOfport,
         uplinks,
         ports,
-        limitMeans: options.limitMeans(),
+        limitMeans,
+        ...(limitMeans?.meters === true && newConnectionsPerSecond > 0 ? { newConnectionsPerSecond } : {}),
       };
     },
     close: (portName) => {

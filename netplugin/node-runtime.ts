@@ -8,6 +8,7 @@ import { openPanel, type Panel } from "../drivers/ovs/panel.ts";
 import { openPortPool, peerNameOf } from "../drivers/ovs/port-pool.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
+import { newConnectionsMeterOf } from "./bandwidth/connection-limit.ts";
 import { MeterUse } from "./bandwidth/meter-ids.ts";
 import { type NodeLimits, openNodeLimits } from "./bandwidth/node-limits.ts";
 import type { ConnectionLog } from "./connection-log/connection-log.ts";
@@ -51,6 +52,8 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   /** Why no netmaster was reached; undefined when one was. */
   setNetmasterAway(reason: string | undefined): void;
   vtepIp(): string;
+  /** Why what pods begin is not limited, although it should be. */
+  connectionLimitFault(): string | undefined;
 }
 
 type Report = (error: NetError) => void;
@@ -66,7 +69,9 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const pool = await openPool(options, panel, report);
   const holder = createViewHolder();
   const vtepIp = () => settings.vtepIp ?? addressOfUplink(driver) ?? "";
-  const machine = createMachineView({ driver, nodeName: settings.nodeName, vtepIp, limitMeans: () => limits.means() });
+  const { nodeName, newConnectionsPerSecond } = settings;
+  const limitMeans = () => limits.means();
+  const machine = createMachineView({ driver, nodeName, newConnectionsPerSecond, vtepIp, limitMeans });
   const limits = openLimits(options, { holder, machine, panel, report, flows: () => flows });
   const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });
   const connections = startConnectionLog({
@@ -101,6 +106,10 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       away = reason;
     },
     netmasterAway: () => away,
+    connectionLimitFault: () => {
+      if (newConnectionsPerSecond === 0 || limits.means()?.meters !== false) return undefined;
+      return "this switch has no meters, so pods may begin any number of connections per second";
+    },
     notReady: () => whyNotReady({ driver, registered, view: holder.view() }),
     markPort: async (portName, marks) => {
       const failures = await driver.ports.mark(new Map([[portName, marks]]));
@@ -148,6 +157,7 @@ function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, repor
     onRepair: () => metrics().limitRepairs.inc(),
     onFlowsLost: () => flows().loop.kick({ full: true }),
   });
+  limits.meters.provide(MeterUse.newConnections, (id) => newConnectionsMeterOf(machine.machine(), id));
   limits.meters.provide(MeterUse.sample, (id) =>
     isLogging({ view: holder.view(), machine: machine.machine() }) ? sampleMeter(id) : undefined,
   );

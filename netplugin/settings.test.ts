@@ -34,6 +34,11 @@ describe("settings", () => {
     expect(settings.uplinks).toHaveLength(2);
   });
 
+  it("limits what pods begin, unless told otherwise", () => {
+    expect(parse().settings.newConnectionsPerSecond).toBe(4_000);
+    expect(parse("--new-connections-per-second", "0").settings.newConnectionsPerSecond).toBe(0);
+  });
+
   it.each([
     ["false", false],
     ["0", false],

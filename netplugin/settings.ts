@@ -28,6 +28,8 @@ export interface NodeSettings {
   /** Network namespace in which the far ends of ready ports wait, one per node. */
   readonly panelNetns: string;
   readonly resyncIntervalMs: number;
+  /** How many connections one pod may begin per second; 0 = any number. */
+  readonly newConnectionsPerSecond: number;
   readonly pipelineGeneration: number;
   readonly logLevel: string;
   /** How many lines log rules may write. */
@@ -119,6 +121,7 @@ interface Flags {
   readonly readyPorts: number;
   readonly panelNetns: string;
   readonly resyncIntervalS: number;
+  readonly newConnectionsPerSecond: number;
   readonly pipelineGeneration: number;
   readonly logLevel: string;
   readonly connectionLogLinesPerS: number;
@@ -185,6 +188,14 @@ function program(): Command {
     )
     .addOption(
       flag(
+        "--new-connections-per-second <count>",
+        "connections that one pod may begin per second, where policies are (0 = any number)",
+      )
+        .argParser(integerBetween(0, 1_000_000))
+        .default(4_000),
+    )
+    .addOption(
+      flag(
         "--pipeline-generation <number>",
         "generation in the flows' cookies; another number replaces all flows at once",
       )
@@ -232,6 +243,7 @@ function settingsOf(command: Command, flags: Flags): NodeSettings {
     readyPorts: flags.readyPorts,
     panelNetns: flags.panelNetns,
     resyncIntervalMs: flags.resyncIntervalS * 1_000,
+    newConnectionsPerSecond: flags.newConnectionsPerSecond,
     pipelineGeneration: flags.pipelineGeneration,
     logLevel: flags.logLevel,
     connectionLog: {

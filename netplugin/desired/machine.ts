@@ -31,6 +31,8 @@ export interface Machine {
   readonly ports: ReadonlyMap<string, number>;
   /** What there is to limit bandwidth with; nothing until it has been probed. */
   readonly limitMeans?: LimitMeans | undefined;
+  /** How many connections one of its pods may begin per second; absent = any number, or this switch has no meters to limit it. */
+  readonly newConnectionsPerSecond?: number | undefined;
   /** By `kind/key`; absent = the switch takes everything. */
   readonly refused?: ReadonlyMap<string, RefusedObject> | undefined;
 }

@@ -19,7 +19,11 @@ function fences(text: string, language: string): string[] {
 
 function flowsIn(mode: string) {
   const view = worldView(WORLD.replace(/^mode .*/, `mode ${mode}`));
-  const machine = machineOf("n1", { web1: 11, db1: 12 }, { limitMeans: { ...NO_MEANS, meters: true } });
+  const machine = machineOf(
+    "n1",
+    { web1: 11, db1: 12 },
+    { limitMeans: { ...NO_MEANS, meters: true }, newConnectionsPerSecond: 4_000 },
+  );
   const { set } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
   return [...flowsOfSet(set).values()].map((flow) => ({
     flow,

@@ -21,6 +21,7 @@ export const Table = {
   inLog: 58,
   inRules: 60,
   commit: 70,
+  newConnections: 71,
   denied: 75,
   route: 80,
   switch: 90,
@@ -93,6 +94,7 @@ export const Priority = {
     other: 70,
     fragment: 60,
   },
+  newConnections: { limited: 100, other: 10 },
   denied: { logged: 200, established: 100 },
   route: { gatewayEcho: 300, linkLocal: 200, endpoint: 100, unroutable: 10 },
   /** The group flow (broadcast and multicast) is below endpoints only for order's sake: their MACs are unicast. */

@@ -26,7 +26,7 @@ const NOT_BLOCKED = { value: 0, mask: blocked };
 
 /** What the policy tables do whatever the rules say. Absent while no policy concerns this node. */
 export function policyBaseFlows(): FlowDraft[] {
-  return [...discovery(), ...connectionStates(), ...ways(), ...commits(), blockDenied()].flat();
+  return [...discovery(), ...connectionStates(), ...ways(), ...commits(), remember({}), blockDenied()].flat();
 }
 
 /** Neighbour discovery is never judged, neither on its way nor when it is flooded to a pod. */
@@ -120,13 +120,16 @@ function commits(): FlowDraft[] {
   const table = Table.commit;
   const { delivering, groupFragment, group, unblock, opening, pickUp, tcp, other, fragment } = Priority.commit;
   const committed = (priority: number, match: Match): FlowDraft => {
-    return { table, priority, match, actions: [commit(0)], goto: Table.route };
+    return { table, priority, match, goto: Table.newConnections };
   };
   const reassemble: Action = { kind: "ct", zone: ZONE, table: Table.route };
   const { syn, ack } = TcpFlag;
   const ctState = "+new+trk";
   const ofFamily = (ethType: number): FlowDraft[] => [
-    committed(unblock, { ctState: "+est-rpl+trk", ctMark: BLOCKED, ethType }),
+    {
+      ...{ table, priority: unblock, match: { ctState: "+est-rpl+trk", ctMark: BLOCKED, ethType } },
+      ...{ actions: [commit(0)], goto: Table.route },
+    },
     committed(opening, {
       ...{ ctState, ethType, ipProto: IpProtocol.tcp, ipFrag: "no" },
       tcpFlags: { value: syn, mask: syn | ack },
@@ -155,6 +158,16 @@ function commits(): FlowDraft[] {
     { table, priority: group, match: { ethDst: GROUP_MAC }, goto: Table.route },
     ...IP.flatMap(ofFamily),
   ];
+}
+
+/** A connection begins. One that a pod of this node begins passes the pod's meter first, if there is one. */
+export function remember({ inPort, meter }: { readonly inPort?: number; readonly meter?: number }): FlowDraft[] {
+  const { limited, other } = Priority.newConnections;
+  const [priority, sender] = inPort === undefined ? [other, {}] : [limited, { inPort }];
+  const limit: Action[] = meter === undefined ? [] : [{ kind: "meter", meter }];
+  const actions = [...limit, commit(0)];
+  const table = Table.newConnections;
+  return IP.map((ethType) => ({ table, priority, match: { ...sender, ethType }, actions, goto: Table.route }));
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
+import { newConnectionsMeterId } from "../bandwidth/connection-limit.ts";
 import { planLimits } from "../bandwidth/limit-plan.ts";
 import { NO_MEANS } from "../bandwidth/mechanism.ts";
 import { networkOf, recordOf } from "../view/query.ts";
@@ -10,6 +11,7 @@ import { type FlowContext, type FlowDraft, isRouting, type LocalPort, localPorts
 import { ceilingMeters } from "./flows-ceiling.ts";
 import { Flag, GATEWAY_MAC, hasFlags, Priority, Register, raiseFlags, Table } from "./pipeline.ts";
 import { type Place, placeOf } from "./place.ts";
+import { remember } from "./policy-base.ts";
 import { domainOf, hasPolicies, isNamed, localGroupOf, policyScope } from "./policy-scope.ts";
 import { zoneOf } from "./policy-zone.ts";
 
@@ -32,12 +34,20 @@ export function endpointPolicy(context: FlowContext, endpoint: EndpointRecord): 
   const isLocal = endpoint.nodeName === context.machine.nodeName;
   const members = memberFlows(context, place, isLocal);
   const group = isLocal ? localGroupOf(policyScope(context), endpoint) : undefined;
-  if (group === undefined) return { drafts: members, failure: undefined };
+  if (group === undefined) return { drafts: [...members, ...connectionLimit(context, endpoint)], failure: undefined };
   if (group.fault !== undefined) {
     const failure = `It is closed, because its policies cannot be enforced: ${group.fault}`;
     return { drafts: [...members, ...closedFlows(context, place)], failure };
   }
-  return { drafts: [...members, ...judgedFlows(context, place, group.ruleset)], failure: undefined };
+  const judged = [...judgedFlows(context, place, group.ruleset), ...connectionLimit(context, endpoint)];
+  return { drafts: [...members, ...judged], failure: undefined };
+}
+
+/** One pod must not fill the table of connections: what it begins too fast is dropped. What has begun is not slowed down. */
+function connectionLimit({ machine }: FlowContext, endpoint: EndpointRecord): FlowDraft[] {
+  const inPort = endpoint.nodeName === machine.nodeName ? machine.ports.get(endpoint.key) : undefined;
+  if (inPort === undefined || machine.newConnectionsPerSecond === undefined) return [];
+  return remember({ inPort, meter: newConnectionsMeterId(inPort) });
 }
 
 /** Group of a sender from outside, and of a receiver, by address: only where a rule on this node asks for that group. */

@@ -172,7 +172,7 @@ describe("policies in a flow set", () => {
     const history = fc.array(fc.tuple(step, fc.boolean()), { minLength: 1, maxLength: 30, size: "max" });
     fc.assert(
       fc.property(history, (steps) => {
-        const machine = machineOf("n1", { e0: 20, e2: 22 });
+        const machine = machineOf("n1", { e0: 20, e2: 22 }, { newConnectionsPerSecond: 100 });
         const state: State = { view: worldView(BEGINNING), machine, set: newFlowSet(), changes: NO_CHANGES };
         const onSwitch = new Map<string, Flow>();
         updateAndCompare(state, onSwitch);
@@ -188,7 +188,7 @@ describe("policies in a flow set", () => {
 
   it("leave no trace where no group has any", () => {
     const view = worldView(BEGINNING.replace(/^ {2}(policy|rule).*\n/gm, "").replaceAll(/ p0(,p1)?$/gm, ""));
-    const machine = machineOf("n1", { e0: 20, e2: 22, e3: 23 });
+    const machine = machineOf("n1", { e0: 20, e2: 22, e3: 23 }, { newConnectionsPerSecond: 100 });
     const { set } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
     const tables = new Set([...flowsOfSet(set).values()].map(({ table }) => table));
     expect([...tables].filter((table) => table >= 30 && table < 80)).toEqual([30]);

@@ -5,6 +5,7 @@ import type { Changes, NodeView } from "../view/node-view.ts";
 import {
   endpointsOfGroup,
   endpointsOfNetwork,
+  endpointsOfNode,
   networkOf,
   recordOf,
   rulesNamingGroup,
@@ -33,6 +34,7 @@ export function touchPolicies(step: Step, changes: Changes): void {
   if (!scopes.some(hasPolicies)) return;
   const isOtherBase = hasPolicies(scopes[0]) !== hasPolicies(scopes[1]) || scopes[0].isLogged !== scopes[1].isLogged;
   if (isOtherBase) addOwner(step.owners, { kind: "base", key: "" });
+  if (hasPolicies(scopes[0]) !== hasPolicies(scopes[1])) touchPods(step);
   const views = [step.before.view, step.after.view] as const;
   const policies: PolicyStep = { step, views, scopes, peers: new Set() };
   touchChanged(policies, changes);
@@ -40,6 +42,12 @@ export function touchPolicies(step: Step, changes: Changes): void {
   touchPolicyUses(policies);
   const domains = new Set(scopes.flatMap(({ uses }) => [...uses.values()].flatMap(domainsOf)));
   for (const groupKey of policies.peers) touchPeer(policies, groupKey, domains);
+}
+
+/** The policy tables are entered now, or not any more: what pods without policies begin is limited there, too. */
+function touchPods(step: Step): void {
+  for (const { view, machine } of [step.before, step.after])
+    touchEndpoints(step, endpointsOfNode(view, machine.nodeName));
 }
 
 function touchChanged(policies: PolicyStep, changes: Changes): void {

@@ -58,6 +58,7 @@ function hasMachineChanged(before: Machine, after: Machine): boolean {
     before.tunnelOfport !== after.tunnelOfport ||
     before.vtepIp !== after.vtepIp ||
     before.limitMeans !== after.limitMeans ||
+    before.newConnectionsPerSecond !== after.newConnectionsPerSecond ||
     !isEqualMap(before.uplinks, after.uplinks)
   );
 }

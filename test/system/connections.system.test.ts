@@ -1,8 +1,9 @@
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ovsRunDirectory } from "../../deploy/cluster/components.ts";
 import { podNetns } from "../../deploy/cluster/underlay.ts";
 import { Table } from "../../netplugin/desired/pipeline.ts";
-import { drinkNumbers, type LongTalk, pourNumbers } from "../fakes/talk.ts";
+import { drinkNumbers, keepTalking, type LongTalk, pourNumbers, serveEchoes } from "../fakes/talk.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /**
@@ -15,10 +16,13 @@ const TENANT = "flow";
 const PORTS = [9_000, 9_001, 9_002];
 /** What the issue asks for. */
 const END_WITHIN_MS = 1_000;
+/** What each pod may begin; the default is far more than a test can send on a slow machine. */
+const NEW_PER_SECOND = 200;
 const cleanups: AsyncDisposable[] = [];
 
 beforeAll(async () => {
-  world = await startTestCluster({ nodes: 1 });
+  const limit = ["--new-connections-per-second", String(NEW_PER_SECOND)];
+  world = await startTestCluster({ nodes: 1, extraArguments: { netplugin: limit } });
   const { rest } = world;
   await rest.post(`/api/v1/tenants/${TENANT}/`, { tenantName: TENANT });
   const network = { tenantName: TENANT, networkName: "n", encap: "vxlan", subnet: "10.83.0.0/24" };
@@ -196,5 +200,80 @@ describe("a switch that has no room for a rule", () => {
       (node) => node?.state === "enforced",
     );
     expect(await metric("contiv_netplugin_refused_objects")).toBe(0);
+  });
+});
+
+/** A door (group `door`) that takes TCP 8080 from `friend`s; nobody else gets in. */
+describe("a flood", () => {
+  const FLOOD_SECONDS = 5;
+  const FLOOD_PER_SECOND = 2_000;
+  /** Another's load on this machine may slow a talk down, too. */
+  const ATTEMPTS = 3;
+  const script = fileURLToPath(new URL("../fakes/flood.py", import.meta.url));
+
+  beforeAll(async () => {
+    const { rest } = world;
+    await rest.post(`/api/v1/policys/${TENANT}:door/`, { tenantName: TENANT, policyName: "door" });
+    for (const [name, policies] of [
+      ["friend", []],
+      ["door", ["door"]],
+    ] as const) {
+      const group = { tenantName: TENANT, groupName: name, networkName: "n", policies };
+      await rest.post(`/api/v1/endpointGroups/${TENANT}:${name}/`, group);
+    }
+    await rule("door", "closed", { action: "deny" });
+    await rule("door", "web", { protocol: "tcp", port: 8_080, fromEndpointGroup: "friend", priority: 10 });
+    const placement = { tenant: TENANT, network: "n" };
+    for (const pod of ["door", "talker", "flooder", "foe"]) {
+      const group = pod === "door" ? "door" : pod === "foe" ? undefined : "friend";
+      await world.addPod(pod, 1, group === undefined ? placement : { ...placement, group });
+    }
+    cleanups.push(await serveEchoes(netnsOf("door"), [8_080]));
+  });
+
+  async function flood(from: string, port: number): Promise<number> {
+    const ends = [await addressOf(from), await addressOf("door")];
+    const numbers = [port, FLOOD_PER_SECOND, FLOOD_SECONDS].map(String);
+    const { stdout, stderr } = await world.inPod(from, ["/usr/bin/python3", script, ...ends, ...numbers], 60_000);
+    expect(stderr).toBe("");
+    return Number(stdout);
+  }
+
+  /** Numbers per second that come back while something goes on. */
+  async function rateDuring({ numbers }: LongTalk, work: () => Promise<unknown>): Promise<number> {
+    const [heard, startMs] = [numbers.length, performance.now()];
+    await work();
+    return ((numbers.length - heard) * 1_000) / (performance.now() - startMs);
+  }
+
+  async function trackedFrom(pod: string): Promise<number> {
+    const { stdout } = await appctl("dpctl/dump-conntrack");
+    return stdout.split(`tcp,orig=(src=${await addressOf(pod)},`).length - 1;
+  }
+
+  it("of SYNs, allowed or denied, disturbs no connection and leaves few behind", async () => {
+    const talk = await keepTalking(netnsOf("talker"), await addressOf("door"), 8_080);
+    cleanups.push(talk);
+    let ratio = 0;
+    for (let attempt = 1; attempt <= ATTEMPTS && ratio < 0.8; attempt += 1) {
+      const calm = await rateDuring(talk, () => pause(2_000));
+      const startMs = performance.now();
+      let sent: readonly number[] = [];
+      const busy = await rateDuring(talk, async () => {
+        sent = await Promise.all([flood("flooder", 8_080), flood("foe", 0), flood("foe", 8_080)]);
+      });
+      const begunMost = NEW_PER_SECOND * (2 + (performance.now() - startMs) / 1_000);
+      ratio = busy / calm;
+      const tracked = await trackedFrom("flooder");
+      process.stdout.write(
+        `flood: ${sent.join(" + ")} SYNs sent, ${tracked} tracked; talk at ${calm.toFixed(1)}/s, then ${busy.toFixed(1)}/s\n`,
+      );
+      expect(sent[0]).toBeGreaterThan(2 * begunMost);
+      expect(tracked).toBeGreaterThan(0);
+      if (attempt === 1) expect(tracked).toBeLessThanOrEqual(begunMost);
+      expect(await trackedFrom("foe")).toBe(0);
+    }
+    expect(ratio).toBeGreaterThanOrEqual(0.8);
+    expect(talk.numbers).toEqual(talk.numbers.map((_, index) => index + 1));
   });
 });
