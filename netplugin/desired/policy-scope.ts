@@ -94,7 +94,7 @@ function findGroups(view: NodeView, machine: ScopeMachine): Map<string, Found> {
   return found;
 }
 
-/** Policies that the switch does not take whole, with the reason: a rule of theirs, or a member of a group that they name, is missing. */
+/** Policies that the switch does not take whole, with the reason: a rule of theirs that decides, or a member of a group that they name, is missing. */
 function refusedPolicies(view: NodeView, { refused }: ScopeMachine): ReadonlyMap<string, string> {
   const reasons = new Map<string, string>();
   for (const [id, { kind, key, reason }] of refused ?? []) {
@@ -105,7 +105,7 @@ function refusedPolicies(view: NodeView, { refused }: ScopeMachine): ReadonlyMap
 
 function* policiesThatNeed(view: NodeView, kind: string, key: string): Generator<string> {
   const rule = kind === "rule" ? recordOf(view, "rule", key) : undefined;
-  if (rule !== undefined) yield policyKeyOf(rule);
+  if (rule !== undefined && rule.config.action !== "log") yield policyKeyOf(rule);
   const endpoint = kind === "endpoint" ? recordOf(view, "endpoint", key) : undefined;
   if (endpoint === undefined) return;
   for (const direction of ["in", "out"] as const) {

@@ -148,6 +148,15 @@ describe("a rule that the switch refuses", () => {
     expect(given.told.refusals.length).toBe(1);
   });
 
+  it("closes nobody when it only logs", async () => {
+    const given = await ready();
+    given.state.illegible = (flow) => (isPort(flow, 666) ? "OFPBMC_BAD_VALUE" : undefined);
+    given.write([...FINE, { ...BAD, action: "log" }], ["t1:p:bad"]);
+    await given.round();
+    expect(closedAddresses(given)).toEqual([]);
+    expect([...given.reconciler.failures().keys()]).toEqual(["rule/t1:p:bad"]);
+  });
+
   it("is offered again when asked for, and then everything opens", async () => {
     const given = await ready();
     given.state.illegible = (flow) => (isPort(flow, 666) ? "OFPBMC_BAD_VALUE" : undefined);
