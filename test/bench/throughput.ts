@@ -1,5 +1,6 @@
 /**
- * TCP throughput through the pipeline, against a bare bridge with `actions=normal` in the same vswitchd and datapath.
+ * TCP throughput through the pipeline, against a bare bridge with `actions=normal` in the same vswitchd and datapath; and with policies
+ * (100 rules that match on each side) against the same pipeline without.
  *
  *   test/bench/run throughput [--rounds 5] [--seconds 4]
  *
@@ -11,11 +12,13 @@ import { ovsRunDirectory } from "../../deploy/cluster/components.ts";
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
 import { nodeAddress, nodeNetns, podNetns } from "../../deploy/cluster/underlay.ts";
 import { eventually, startTestCluster, type TestCluster } from "../system/test-cluster.ts";
-import { printMachine, printTable, printVerdicts } from "./lib/report.ts";
+import { printMachine, printTable, printVerdicts, type Verdict } from "./lib/report.ts";
 import { median } from "./lib/statistics.ts";
 import { spawnTied, type Tied } from "./lib/tied.ts";
 
 const PART_MIN = 0.9;
+const POLICY_PART_MIN = 0.95;
+const RULES_PER_SIDE = 100;
 const BARE_MTU_BYTES = 1450;
 /** Another than the pipeline's, which has the port for all flow-based tunnels. */
 const BARE_VXLAN_UDP_PORT = 4790;
@@ -34,37 +37,76 @@ const { values: flags } = parseArgs({
 
 await using cluster = await startTestCluster({ nodes: 2 });
 printMachine();
-const ways = [
-  { name: "one node", ours: await podPath(cluster, "one", 1, 1), bare: await barePath(cluster, 1, 1) },
-  { name: "two nodes, VXLAN", ours: await podPath(cluster, "two", 1, 2), bare: await barePath(cluster, 1, 2) },
-];
-const verdicts = [];
-const rows = [];
-for (const way of ways) {
-  using _ours = await serve(way.ours);
-  using _bare = await serve(way.bare);
-  const gbps = { ours: [] as number[], bare: [] as number[] };
-  for (let round = 0; round < Number(flags.rounds); round++) {
-    gbps.ours.push(await measure(way.ours));
-    gbps.bare.push(await measure(way.bare));
-  }
-  const part = median(gbps.ours) / median(gbps.bare);
-  rows.push([way.name, median(gbps.ours), median(gbps.bare), part]);
-  verdicts.push({ what: way.name, measured: part, limit: PART_MIN, direction: "at-least" as const });
+const ways = [];
+for (const [name, to] of [
+  ["one node", 1],
+  ["two nodes, VXLAN", 2],
+] as const) {
+  ways.push({
+    name,
+    ours: await podPath(cluster, `net${to}`, 1, to),
+    ruled: await podPath(cluster, `ruled${to}`, 1, to, await writeRules(cluster, `ruled${to}`)),
+    bare: await barePath(cluster, 1, to),
+  });
 }
-printTable(["TCP, one stream, Gbit/s (median)", "pipeline", "bare bridge", "part"], rows);
+const verdicts: Verdict[] = [];
+const rows = [];
+for (const { name, ours, ruled, bare } of ways) {
+  using _ours = await serve(ours);
+  using _ruled = await serve(ruled);
+  using _bare = await serve(bare);
+  const gbps = { ours: [] as number[], ruled: [] as number[], bare: [] as number[] };
+  for (let round = 0; round < Number(flags.rounds); round++) {
+    gbps.ours.push(await measure(ours));
+    gbps.ruled.push(await measure(ruled));
+    gbps.bare.push(await measure(bare));
+  }
+  const [plain, withRules, normal] = [median(gbps.ours), median(gbps.ruled), median(gbps.bare)];
+  rows.push([name, plain, normal, plain / normal, withRules, withRules / plain]);
+  verdicts.push({ what: name, measured: plain / normal, limit: PART_MIN, direction: "at-least" });
+  verdicts.push({
+    what: `${name}, with rules`,
+    measured: withRules / plain,
+    limit: POLICY_PART_MIN,
+    direction: "at-least",
+  });
+}
+printTable(
+  ["TCP, one stream, Gbit/s (median)", "pipeline", "bare bridge", "part", "with 100 + 100 rules", "part of without"],
+  rows,
+);
 printVerdicts(verdicts);
 
-/** Two pods of a network of their own. */
-async function podPath(cluster: TestCluster, name: string, from: number, to: number): Promise<Path> {
-  const placement = { network: name };
-  await cluster.rest.post(`/api/v1/networks/default:${name}/`, {
-    tenantName: "default",
-    networkName: name,
-    encap: "vxlan",
-    subnet: `10.${from}.${to}.0/24`,
-    gateway: `10.${from}.${to}.254`,
+async function writeNetwork(cluster: TestCluster, networkName: string, subnet: string): Promise<void> {
+  await cluster.rest.post(`/api/v1/networks/default:${networkName}/`, {
+    ...{ tenantName: "default", networkName, encap: "vxlan", subnet: `${subnet}.0/24`, gateway: `${subnet}.254` },
   });
+}
+
+/** A group whose rules allow what its members tell each other, by 100 rules on the way out and 100 on the way in. */
+async function writeRules(cluster: TestCluster, name: string): Promise<string> {
+  const tenantName = "default";
+  await writeNetwork(cluster, name, name === "ruled1" ? "10.3.1" : "10.3.2");
+  await cluster.rest.post(`/api/v1/policys/default:${name}/`, { tenantName, policyName: name });
+  const group = { tenantName, groupName: name, networkName: name, policies: [name] };
+  await cluster.rest.post(`/api/v1/endpointGroups/default:${name}/`, group);
+  for (const [direction, peer] of [
+    ["out", "toEndpointGroup"],
+    ["in", "fromEndpointGroup"],
+  ] as const) {
+    for (let priority = 1; priority <= RULES_PER_SIDE; priority += 1) {
+      const ruleId = `${direction}${priority}`;
+      const rule = { tenantName, policyName: name, ruleId, direction, action: "allow", priority, [peer]: name };
+      await cluster.rest.post(`/api/v1/rules/default:${name}:${ruleId}/`, rule);
+    }
+  }
+  return name;
+}
+
+/** Two pods of a network of their own; of a group, in its network, which is there already. */
+async function podPath(cluster: TestCluster, name: string, from: number, to: number, group?: string): Promise<Path> {
+  const placement = { network: name, ...(group === undefined ? {} : { group }) };
+  if (group === undefined) await writeNetwork(cluster, name, `10.${from}.${to}`);
   await cluster.addPod(`${name}-a`, from, placement);
   await cluster.addPod(`${name}-b`, to, placement);
   const [address = ""] = await cluster.addresses(`${name}-b`);
