@@ -5,7 +5,7 @@ import type { ObjectId } from "../view/messages.ts";
 import type { Changes, NodeView } from "../view/node-view.ts";
 import { type FlowContext, flowContext, type OwnedFlows } from "./context.ts";
 import type { Machine } from "./machine.ts";
-import { allOwners, flowsOf } from "./owners.ts";
+import { allOwners, flowsOf, type Owner } from "./owners.ts";
 import { ownerIdOf, PIPELINE_GENERATION, parseCookie } from "./pipeline.ts";
 import { touchedOwners } from "./touched.ts";
 
@@ -62,8 +62,8 @@ export function newFlowSet(generation: number = PIPELINE_GENERATION): FlowSet {
   };
 }
 
-/** How many owners are computed between two chances to do something else: well below 10 ms of work. */
-const OWNERS_PER_SLICE = 16;
+/** How many owners are computed between two chances to do something else: a millisecond of work. */
+const OWNERS_PER_SLICE = 4;
 
 /**
  * The next set, computed only for owners that the changes touch. Equal to what a new set would hold (flow-set.test.ts).
@@ -92,7 +92,11 @@ export function* updateFlowSetInSlices(previous: FlowSet, input: FlowSetInput): 
   return { set: Object.freeze({ ...rest, source: { view, machine } }), delta };
 }
 
-function ownersToCompute({ source, generation }: FlowSet, after: FlowContext, changes: Changes) {
+function ownersToCompute(
+  { source, generation }: FlowSet,
+  after: FlowContext,
+  changes: Changes,
+): Iterable<[ObjectId, Owner]> {
   if (source === undefined) return allOwners(after.view);
   return touchedOwners(flowContext(source.view, source.machine, generation), after, changes);
 }

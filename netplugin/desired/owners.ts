@@ -25,12 +25,11 @@ export function addOwner(owners: Owners, owner: Owner): void {
 }
 
 /** Every owner of a view. */
-export function allOwners(view: NodeView): Owners {
-  const owners: Owners = new Map([[BASE_OWNER, { kind: "base", key: "" }]]);
+export function* allOwners(view: NodeView): Generator<[ObjectId, Owner]> {
+  yield [BASE_OWNER, { kind: "base", key: "" }];
   for (const kind of OWNING_KINDS) {
-    for (const { key } of recordsOf(view, kind)) addOwner(owners, { kind, key });
+    for (const { key } of recordsOf(view, kind)) yield [objectId(kind, key), { kind, key }];
   }
-  return owners;
 }
 
 /** The flows of one owner as they should be; none when the object does not exist. */

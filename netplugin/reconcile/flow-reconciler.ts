@@ -19,7 +19,8 @@ import {
   wantsFlow,
 } from "../desired/flow-set.ts";
 import type { Machine, RefusedObject } from "../desired/machine.ts";
-import { type Changes, mergeChanges, NO_CHANGES, type NodeView } from "../view/node-view.ts";
+import type { ObjectId } from "../view/messages.ts";
+import { type Changes, mergeChanges, NO_CHANGES, type NodeView, type ObjectRef } from "../view/node-view.ts";
 import { compareFlows, type Drift } from "./flow-sync.ts";
 import { meteredFlows } from "./metered-flows.ts";
 import { type OfferedFlow, refusedObjects } from "./refusals.ts";
@@ -71,6 +72,8 @@ export interface FlowReconciler {
 }
 
 const DRIFT_LOGGED_MAX = 20;
+/** Time for computing before others get their turn. */
+const SLICE_MS = 4;
 /** Refused bundles of one round: each tells all that the switch cannot read, or the first flow of a full table. */
 const ATTEMPTS_MAX = 12;
 
@@ -97,7 +100,7 @@ type Outcome = Refusal | { readonly failures: Failures; readonly installed: Flow
 export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconciler {
   /** What is in the switch, or was wanted last if that is not known. */
   let set: FlowSet = newFlowSet(options.generation);
-  let touched: Changes = NO_CHANGES;
+  let touched = new Map<ObjectId, ObjectRef>();
   /** What the switch has; undefined = not known. */
   let installed: FlowSet | undefined;
   let driftExpected = true;
@@ -110,7 +113,7 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
   /** What is to be enforced next. Objects that have changed may be taken now. */
   function beginRound(): Round {
     const round = { from: set, view: options.view(), machine: options.machine(), changes: touched };
-    touched = NO_CHANGES;
+    touched = new Map();
     changing = round.changes;
     refused = wantsRefused ? undefined : without(refused, round.changes);
     wantsRefused = false;
@@ -119,9 +122,12 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
 
   async function compute({ from, view, machine, changes }: Round): Promise<FlowSetStep> {
     const slices = updateFlowSetInSlices(from, { view, changes, machine: { ...machine, refused } });
-    for (let slice = slices.next(); ; slice = slices.next()) {
+    for (let turnEndsMs = performance.now() + SLICE_MS; ; ) {
+      const slice = slices.next();
       if (slice.done === true) return slice.value;
+      if (performance.now() < turnEndsMs) continue;
       await nextTurn();
+      turnEndsMs = performance.now() + SLICE_MS;
     }
   }
 
@@ -200,7 +206,7 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
 
   return {
     touch: (changes) => {
-      touched = mergeChanges(touched, changes);
+      for (const [id, ref] of changes) touched.set(id, ref); // in place: a first list comes in hundreds of steps
     },
     reconcile: async (full, signal) => {
       if (!options.view().complete) return undefined; // what is in the switch stays: nothing is known yet
@@ -213,7 +219,7 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
         enforcedRevision = round.view.revision;
         return { ...round, machine: { ...round.machine, refused }, madeRoom: done.madeRoom };
       } catch (error) {
-        touched = mergeChanges(round.changes, touched);
+        touched = new Map(mergeChanges(round.changes, touched));
         throw error;
       }
     },
