@@ -240,12 +240,10 @@ describe("a group's netprofile", () => {
     await startOvs(world.cluster.layout, 1);
     await eventually(
       "all limits",
-      async () => [
-        await meterRates(1),
-        await nearRate(1, portName),
-        await nearRate(1, shaped),
-        await farRate(1, shaped),
-      ],
+      async () => {
+        const meters = await meterRates(1).catch(() => undefined); // the switch may not listen yet
+        return [meters, await nearRate(1, portName), await nearRate(1, shaped), await farRate(1, shaped)];
+      },
       (found) => isDeepStrictEqual(found, [{ [String(ofport)]: 10_000 }, 10e6, 12e6, 12e6]),
       20_000,
     );

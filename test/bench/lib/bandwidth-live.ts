@@ -25,7 +25,7 @@ export async function update(world: TestCluster): Promise<readonly Verdict[]> {
     netns: `${layout.underlay.prefix}-m${index}`,
   }));
   await makeNamespaces(pods.map(({ netns }) => netns));
-  await timer.time(contender.netns, pods.map(contender.add), 8);
+  await timer.time(contender.netns, pods.map(contender.add), 4);
   const verdicts: Verdict[] = [];
   const rows: (string | number)[][] = [];
   for (const [index, egressMode] of MODES.entries()) {
@@ -46,7 +46,7 @@ export async function update(world: TestCluster): Promise<readonly Verdict[]> {
     verdicts.push({ what, measured: median(ms), limit: UPDATE_MAX_MS, direction: "at-most" });
   }
   printTable([`one update, ${ENDPOINTS} endpoints, ms`, "median", "longest"], rows);
-  await timer.time(contender.netns, pods.map(contender.del), 8);
+  await timer.time(contender.netns, pods.map(contender.del), 4);
   return verdicts;
 }
 
