@@ -12,8 +12,13 @@ import { printStatus } from "./status.ts";
 import { endProcesses, netnsExists, nodeNetns, podNetns } from "./underlay.ts";
 
 const DIRECTORY = process.env.CONTIV_SANDBOX_DIR ?? "/var/lib/contiv-sandbox";
-/** Two sandboxes may live beside each other in folders of different names, with different REST ports. */
-const UNDERLAY = { prefix: basename(DIRECTORY), subnet: "192.168.213" };
+/**
+ * Two sandboxes may live beside each other in folders of different names, with different REST ports. No hyphens: what begins with one
+ * sandbox's prefix and a hyphen is never another's.
+ */
+const PREFIX =
+  process.env.CONTIV_SANDBOX_DIR === undefined ? "contiv-sandbox" : basename(DIRECTORY).replaceAll("-", "_");
+const UNDERLAY = { prefix: PREFIX, subnet: "192.168.213" };
 const REST_PORT = Number(process.env.CONTIV_SANDBOX_REST_PORT ?? 9999);
 const MAX_NODES = 8;
 

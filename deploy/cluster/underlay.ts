@@ -55,7 +55,9 @@ export async function ensureControl(underlay: Underlay): Promise<void> {
   await run(["ip", "netns", "add", netns]);
   await ipBatch(netns, [
     "link set lo up",
-    `link add ${BRIDGE} type bridge`,
+    // It learns nothing (always floods): tenants with the same subnets have the same MACs in different VLANs, and a bridge that
+    // knows no VLANs would learn each of them now here, now there. Switches learn per VLAN.
+    `link add ${BRIDGE} type bridge ageing_time 0`,
     `address add ${controlAddress(underlay)}/24 dev ${BRIDGE}`,
     `link set ${BRIDGE} up`, // the last step: says that the namespace is complete
   ]);

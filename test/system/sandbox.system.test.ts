@@ -8,7 +8,7 @@ import { type RunResult, run } from "../../deploy/cluster/exec.ts";
 import { freePorts } from "./test-cluster.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "contiv-sb-"));
-const prefix = basename(directory);
+const prefix = basename(directory).replaceAll("-", "_");
 const restPort = await freePorts(1);
 const env = { ...process.env, CONTIV_SANDBOX_DIR: directory, CONTIV_SANDBOX_REST_PORT: String(restPort) };
 const PATIENT = { timeout: 60_000, interval: 200 };
@@ -40,10 +40,10 @@ async function netnses(): Promise<readonly string[]> {
   return stdout.split("\n").filter((line) => line.startsWith(`${prefix}-`));
 }
 
-/** Processes that name the sandbox in their arguments. */
+/** Processes that name the sandbox's folder in their arguments. */
 function processes(): readonly string[] {
   const numbers = readdirSync("/proc").filter((name) => /^[0-9]+$/.test(name));
-  return numbers.map(commandLine).filter((line) => line.includes(prefix));
+  return numbers.map(commandLine).filter((line) => line.includes(directory));
 }
 
 function commandLine(pid: string): string {
