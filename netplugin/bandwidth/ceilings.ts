@@ -88,12 +88,13 @@ function planned(view: NodeView, { kind, key, number }: Ceilinged, { direction, 
   return { kind, key, direction, rateBitPerSecond, burstBits, meterId: id, notes };
 }
 
-/** What an admin must know of a ceiling over an endpoint: completed "<complaint>; …". */
+/** Why a ceiling is not kept on this node. */
 export function ceilingShortfall(ceiling: PlannedCeiling): readonly string[] {
   if (ceiling.meterId !== undefined) return [];
   return [`this node has no meters, so the ${nameOf(ceiling)} is not kept`];
 }
 
+/** What is not as the admin wrote it. */
 export function ceilingNotes(ceiling: PlannedCeiling): readonly string[] {
   return ceiling.notes.map((note) => `${nameOf(ceiling)}: ${note}`);
 }

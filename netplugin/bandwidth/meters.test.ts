@@ -42,6 +42,7 @@ describe("meters", () => {
   it("are found in flows", () => {
     expect(metersOf([flow(1, 2), flow(), flow(2)])).toEqual([1, 2]);
     expect(metersOf([{ ...flow(), meter: 3 }])).toEqual([3]);
+    expect(metersOf([{ ...flow(), actions: [{ kind: "clone", actions: flow(4, 5).actions }] }])).toEqual([4, 5]);
   });
 
   it("are made before the flows that name them, once, and changed in place", async () => {
