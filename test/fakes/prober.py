@@ -7,7 +7,7 @@ prober.py PORT...    answers TCP and UDP on these ports, in both families; says 
     "kept": UDP from the same port as ever, so that the switch takes it for a connection that it knows.
 {"end": true}
     Gives up what is unanswered, and answers {"heard": [ID, ...]}: what others' questions this pod has got since the last end.
-{"watch": NAME, "protocol": "tcp"|"udp", "host": HOST, "port": PORT, "intervalMs": N}
+{"watch": NAME, "protocol": "tcp"|"udp"|"icmp", "host": HOST, "port": PORT, "intervalMs": N}
     A question every N ms. Answers {"watch": NAME, "sentNs": N, "passed": true|false} of each, in their order; false when there is no
     answer after UNANSWERED_S. Times are of the monotonic clock.
 {"unwatch": NAME}
@@ -25,6 +25,11 @@ import time
 UNANSWERED_S = 0.25
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST, and no port waits for stray packets
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "icmp": socket.SOCK_RAW}
+ICMP_PROTOCOL = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
+ECHO_REQUEST = {4: 8, 6: 128}
+ECHO_REPLY = {4: 0, 6: 129}
+IPV4_HEADER_BYTES = 20
 
 selector = selectors.DefaultSelector()
 heard = []
@@ -102,22 +107,48 @@ def family_of(host):
 
 def open_question(id_, protocol, host, port):
     """A socket that has sent the ID, or will once it is connected; None when it cannot even send."""
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    asker = socket.socket(FAMILIES[family_of(host)], kind)
+    family = family_of(host)
+    asker = socket.socket(FAMILIES[family], KINDS[protocol], ICMP_PROTOCOL[family] if protocol == "icmp" else 0)
     asker.setblocking(False)
     if protocol == "tcp":
         asker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
     try:
         asker.connect((host, port))
-        asker.send(id_.encode())
+        asker.send(echo_request(family, id_) if protocol == "icmp" else id_.encode())
     except BlockingIOError:
         pass
     except OSError:
         asker.close()
         return None
     waits_for = selectors.EVENT_WRITE if protocol == "tcp" else selectors.EVENT_READ
-    selector.register(asker, waits_for, proceed)
+    selector.register(asker, waits_for, proceed_echo if protocol == "icmp" else proceed)
     return asker
+
+
+def echo_request(family, id_):
+    packet = struct.pack("!BBHHH", ECHO_REQUEST[family], 0, 0, os.getpid() & 0xFFFF, 0) + id_.encode()
+    if family == 6:
+        return packet  # the kernel fills in the checksum
+    padded = packet + b"\0" * (len(packet) % 2)
+    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total = (total >> 16) + (total & 0xFFFF)
+    total = (total >> 16) + (total & 0xFFFF)
+    return packet[:2] + struct.pack("!H", total ^ 0xFFFF) + packet[4:]
+
+
+def proceed_echo(asker, _):
+    """Each of these sockets gets all ICMP messages of its peer."""
+    id_ = questions.get(asker)
+    try:
+        data = asker.recv(65535)
+    except OSError:
+        return
+    family = 4 if asker.family == socket.AF_INET else 6
+    message = data[IPV4_HEADER_BYTES:] if family == 4 else data
+    if message[0] == ECHO_REPLY[family] and message[8:].decode(errors="replace") == id_:
+        settle(id_)
+        del questions[asker]
+        close(asker)
 
 
 def proceed(asker, events):

@@ -7,8 +7,9 @@ import { PYTHON } from "./talk.ts";
 const SCRIPT = fileURLToPath(new URL("prober.py", import.meta.url));
 
 export interface Target {
-  readonly protocol: "tcp" | "udp";
+  readonly protocol: "tcp" | "udp" | "icmp";
   readonly host: string;
+  /** 0 with ICMP. */
   readonly port: number;
 }
 
@@ -17,9 +18,14 @@ export interface Probe extends Target {
   readonly id: string;
 }
 
+/** The clock that all processes of this machine share. */
+export function monotonicNs(): number {
+  return Number(process.hrtime.bigint());
+}
+
 /** One question of a watch. */
 export interface WatchedProbe {
-  /** Of the monotonic clock, that of `performance.now` and `process.hrtime`. */
+  /** Of the monotonic clock. */
   readonly sentNs: number;
   readonly passed: boolean;
 }

@@ -39,6 +39,51 @@ export function policyMover({ admin, groups, random }: PolicyMoverOptions): Poli
   };
 }
 
+/** Changes without plan: rules come and go, policies are attached and detached. */
+export interface RandomChanges {
+  next(): Promise<void>;
+  /** What is in force now. */
+  present(): Pick<PolicySet, "rules" | "attached">;
+  /** Takes everything away. */
+  end(): Promise<void>;
+}
+
+const PRESENT_MAX = 25;
+const POLICY_LISTS = [[], ["p"], ["q"], ["p", "q"]];
+
+export function randomChanges(
+  { admin, groups, random }: PolicyMoverOptions,
+  choices: readonly RuleSpec[],
+): RandomChanges {
+  const rules = new Map<string, RuleSpec>();
+  const attached = new Map<string, readonly string[]>();
+
+  async function attach(group: string, policies: readonly string[]): Promise<void> {
+    await admin.attach(group, policies);
+    attached.set(group, policies);
+  }
+
+  async function remove(rule: RuleSpec): Promise<void> {
+    await admin.remove(rule);
+    rules.delete(ruleIdOf(rule));
+  }
+
+  return {
+    next: async () => {
+      if (random.next() < 0.15) return attach(random.pick(groups), random.pick(POLICY_LISTS));
+      if (rules.size > 0 && random.next() < rules.size / PRESENT_MAX) return remove(random.pick([...rules.values()]));
+      const rule = random.pick(choices.filter((each) => !rules.has(ruleIdOf(each))));
+      await admin.add(rule);
+      rules.set(ruleIdOf(rule), rule);
+    },
+    present: () => ({ rules: [...rules.values()], attached: Object.fromEntries(attached) }),
+    end: async () => {
+      for (const group of groups) await attach(group, []);
+      for (const rule of [...rules.values()]) await remove(rule);
+    },
+  };
+}
+
 function shuffled<T>(all: readonly T[], random: Random): readonly T[] {
   return all
     .map((each) => [random.next(), each] as const)

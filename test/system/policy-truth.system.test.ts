@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type PolicyAdmin, policyAdmin, type RuleSpec } from "./policy-admin.ts";
-import { type PolicyMover, policyMover } from "./policy-changes.ts";
-import { OVERLAPPING, policySets } from "./policy-sets.ts";
+import { differencesFromFresh } from "./fresh-flows.ts";
+import { type PolicyAdmin, policyAdmin, type RuleSpec, ruleIdOf } from "./policy-admin.ts";
+import { type PolicyMover, policyMover, randomChanges } from "./policy-changes.ts";
+import { OVERLAPPING, type PolicySet, policySets } from "./policy-sets.ts";
 import { seededRandom, testSeed } from "./random.ts";
 import { startTestCluster, type TestCluster } from "./test-cluster.ts";
 import { openTruthTable, type TruthTable } from "./truth-table.ts";
@@ -58,7 +59,7 @@ beforeEach(() => mover.moveTo({ rules: [], attached: {} }));
 
 describe("what packets do is what the evaluator says", () => {
   it("whatever set of policies follows whatever other", { timeout: 400_000 }, async () => {
-    const sets = policySets(Object.fromEntries(table.pods));
+    const sets = policySets(addresses());
     const startMs = performance.now();
     for (const [index, set] of sets.entries()) {
       await mover.moveTo(set);
@@ -85,6 +86,37 @@ describe("what packets do is what the evaluator says", () => {
     await admin.attach("a", []);
   });
 });
+
+/** Issue: "must be true at the end", 6. */
+const RANDOM_CHANGES = 200;
+
+describe("netplugin killed amid random changes", () => {
+  it("leaves the flows that a fresh node has", { timeout: 300_000 }, async () => {
+    const random = seededRandom(testSeed());
+    console.log(`seed ${random.seed}`);
+    const changes = randomChanges({ admin, groups: Object.keys(NETWORKS), random }, rulesOf(policySets(addresses())));
+    const killAt = random.between(RANDOM_CHANGES / 4, (RANDOM_CHANGES * 3) / 4);
+    let restarted: Promise<void> = Promise.resolve();
+    for (let count = 0; count < RANDOM_CHANGES; count += 1) {
+      if (count === killAt) restarted = world.restartNetplugin(1, "SIGKILL");
+      await changes.next();
+    }
+    await restarted;
+    await admin.untilEnforced();
+    const found = await table.differences();
+    expect(found, JSON.stringify(changes.present(), undefined, 1)).toEqual([]);
+    for (const node of world.cluster.nodes) expect(await differencesFromFresh(world, node)).toEqual([]);
+    await changes.end();
+  });
+});
+
+const addresses = () => Object.fromEntries(table.pods);
+
+/** Each once, and none that may be refused: one that names its own endpoint must be the only group's. */
+function rulesOf(sets: readonly PolicySet[]): readonly RuleSpec[] {
+  const rules = sets.flatMap((set) => set.rules).filter((rule) => rule.direction === "out" || !rule.toIpAddress);
+  return [...new Map(rules.map((rule) => [ruleIdOf(rule), rule])).values()];
+}
 
 function ordersOf(rules: readonly RuleSpec[]): readonly (readonly RuleSpec[])[] {
   if (rules.length <= 1) return [rules];
