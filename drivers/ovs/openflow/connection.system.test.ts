@@ -327,6 +327,41 @@ describe("packets", () => {
     expect(first[0]).toMatchObject({ cookie: 0x55n, totalLenBytes: 42, continuation: undefined });
     await expect(connection.resume(first[0] as PacketIn)).rejects.toMatchObject({ code: "INVALID" });
   });
+
+  it("sent through a meter come no faster than it lets them, and go on all the same", async () => {
+    const packets: PacketIn[] = [];
+    const stop = await connection.onPacketIn((packet) => packets.push(packet));
+    const band = { kind: "drop", rate: 1, burst: 5 } as const;
+    const meter: Meter = { id: 0x3_0001, rateUnit: "packet/s", hasBurst: true, keepsStats: true, bands: [band] };
+    await connection.meterMods([{ kind: "meter-add", meter }]);
+    const tell = { kind: "controller", userdata: Uint8Array.of(3), meter: meter.id } as const;
+    await connection.bundle([add({ actions: [tell, { kind: "resubmit", table: 7 }] }), add({ table: 7 })]);
+    const data = udp(7);
+    const out = { inPort: 1, actions: [{ kind: "output", port: "table" }], data } as const;
+    for (let count = 0; count < 50; count += 1) await connection.packetOut(out);
+    const passed = async () => (await connection.dumpFlowStats({ table: 7 }))[0]?.packetCount;
+    await expect.poll(passed, { timeout: 5_000 }).toBe(50n);
+    await expect.poll(() => packets.length, { timeout: 5_000 }).toBeGreaterThan(0);
+    expect(packets.length).toBeLessThan(50);
+    stop();
+  });
+
+  it("are not sent because their time to live ends", async () => {
+    const packets: PacketIn[] = [];
+    const stop = await connection.onPacketIn((packet) => packets.push(packet));
+    await connection.bundle([
+      add({ match: { ethType: 0x0800, ipTtl: 1 }, actions: [{ kind: "decTtl" }, { kind: "output", port: 2 }] }),
+      add({ actions: [{ kind: "controller", userdata: Uint8Array.of(9) }], priority: 0 }),
+    ]);
+    const out = { inPort: 1, actions: [{ kind: "output", port: "table" }] } as const;
+    const dying = Buffer.from(udp(7));
+    dying.writeUInt8(1, 14 + 8);
+    for (let count = 0; count < 5; count += 1) await connection.packetOut({ ...out, data: dying });
+    await connection.packetOut({ ...out, data: udp(7) });
+    await expect.poll(() => packets.length, { timeout: 5_000 }).toBeGreaterThan(0);
+    expect(packets.map(({ userdata }) => [...userdata])).toEqual([[9]]);
+    stop();
+  });
 });
 
 describe("conntrack", () => {
