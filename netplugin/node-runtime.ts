@@ -79,17 +79,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     limits: settings.connectionLog,
   });
   const ports = openCloser(options, { machine, panel, pool, report });
-  const leases = createLeaseKeeper({
-    ...options,
-    nodeName: settings.nodeName,
-    holder,
-    attachments: machine.attachments,
-    closePort: ports.close,
-    enforced: async (caller) => {
-      await flows.loop.done(caller);
-      await flows.connections.settled(caller);
-    },
-  });
+  const leases = openLeases(options, { holder, machine, flows, closePort: ports.close });
   const infra = openInfra(options, { holder, machine, leases, report });
   let registered = false;
   let away: string | undefined;
@@ -195,6 +185,26 @@ function openCloser({ driver, signal }: NodeRuntimeOptions, { machine, panel, po
       deleter[Symbol.dispose]();
     },
   };
+}
+
+interface LeaseParts {
+  readonly holder: ViewHolder;
+  readonly machine: MachineView;
+  readonly flows: FlowKeeper;
+  readonly closePort: (portName: string) => void;
+}
+
+/** A lease ends when flows and connections of it have gone. */
+function openLeases(options: NodeRuntimeOptions, { holder, machine, flows, closePort }: LeaseParts): LeaseKeeper {
+  return createLeaseKeeper({
+    ...{ ...options, holder, closePort },
+    nodeName: options.settings.nodeName,
+    attachments: machine.attachments,
+    enforced: async (caller) => {
+      await flows.loop.done(caller);
+      await flows.connections.settled(caller);
+    },
+  });
 }
 
 interface InfraParts {

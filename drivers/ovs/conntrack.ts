@@ -63,34 +63,25 @@ export async function* streamConnections(
   }
 }
 
-/** A line of `ovs-appctl dpctl/dump-conntrack` (lib/ct-dpif.c, ct_dpif_format_entry). */
+/** `src`, `dst`, then ports, or the members of ICMP, or nothing. */
+const LINE =
+  /^(\w+),orig=\(src=([^,)]+),dst=([^,)]+)(?:,sport=(\d+),dport=(\d+))?(?:,id=(\d+),type=(\d+),code=(\d+))?[^)]*\),reply=\([^)]*\)/;
+
+/** A line of `ovs-appctl dpctl/dump-conntrack` (lib/ct-dpif.c, ct_dpif_format_entry). There may be very many: one pass each. */
 export function parseConnection(line: string): TrackedConnection {
-  const match = /^(\w+),orig=\(([^)]*)\),reply=\([^)]*\)(.*)$/.exec(line.trim());
+  const match = LINE.exec(line);
   if (match === null) throw unreadable(line);
-  const [, protocol = "", tuple = "", rest = ""] = match;
+  const [head, protocol = "", src = "", dst = "", srcPort, dstPort, icmpId, icmpType, icmpCode] = match;
   const ipProto = PROTOCOL_NUMBERS[protocol] ?? Number(protocol);
-  const fields = new Map(tuple.split(",").map((part) => part.split("=") as [string, string | undefined]));
-  const [src, dst] = [fields.get("src"), fields.get("dst")];
-  if (!Number.isInteger(ipProto) || src === undefined || dst === undefined) throw unreadable(line);
+  if (!Number.isInteger(ipProto)) throw unreadable(line);
+  const rest = line.slice(head.length);
+  const ports = srcPort === undefined ? {} : { srcPort: Number(srcPort), dstPort: Number(dstPort) };
+  const icmp =
+    icmpId === undefined ? {} : { icmpId: Number(icmpId), icmpType: Number(icmpType), icmpCode: Number(icmpCode) };
   return {
-    zone: numberIn(rest, ZONE),
-    ipProto,
-    orig: { src, dst, ...numbersOf(fields) },
-    mark: numberIn(rest, MARK),
+    ...{ zone: numberIn(rest, ZONE), ipProto, mark: numberIn(rest, MARK) },
+    orig: { src, dst, ...ports, ...icmp },
   };
-}
-
-const TUPLE_NUMBERS = [
-  ["sport", "srcPort"],
-  ["dport", "dstPort"],
-  ["id", "icmpId"],
-  ["type", "icmpType"],
-  ["code", "icmpCode"],
-] as const;
-
-function numbersOf(fields: ReadonlyMap<string, string | undefined>): CtTuple {
-  const found = TUPLE_NUMBERS.flatMap(([text, name]) => (fields.has(text) ? [[name, Number(fields.get(text))]] : []));
-  return Object.fromEntries(found);
 }
 
 const ZONE = /(?:^|,)zone=(\d+)/;

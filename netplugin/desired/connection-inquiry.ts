@@ -29,6 +29,8 @@ export interface Inquiry {
 
 /** With more of them it is quicker to judge every connection. */
 const RULES_MAX = 32;
+/** A step of so many changes (a watch that was away for long) is not looked through: that would hold up others. */
+const CHANGES_MAX = 1_000;
 
 /** An address in its canonical text within a conntrack zone. */
 export function placeIn(zone: number, address: string): string {
@@ -39,7 +41,7 @@ export function placeIn(zone: number, address: string): string {
 export function inquiryOf(before: Moment | undefined, after: Moment, changes: Changes): Inquiry | undefined {
   const moments = before === undefined ? [after] : [before, after];
   if (!moments.some((moment) => hasPolicies(policyScope(moment)))) return undefined;
-  if (before === undefined) return { ...nothing(), all: true, isUrgent: true };
+  if (before === undefined || changes.size > CHANGES_MAX) return { ...nothing(), all: true, isUrgent: true };
   const found = nothing();
   for (const { kind, key } of changes.values()) {
     switch (kind) {

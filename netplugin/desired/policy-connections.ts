@@ -5,7 +5,7 @@ import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import { networkRanges } from "../../state/network-ranges.ts";
 import { groupRulesInSteps } from "../../state/policy/group-rules.ts";
-import { mismatchOf, type SidePacket } from "../../state/policy/matching.ts";
+import { matchesPort, matchesProtocol, mismatchOf, type SidePacket } from "../../state/policy/matching.ts";
 import { IpProtocol } from "../../state/policy/protocol.ts";
 import type { ResolvedRule } from "../../state/policy/rule-match.ts";
 import { endsOf, verdict } from "../../state/policy/verdict.ts";
@@ -43,7 +43,10 @@ export function connectionJudge({ view, machine }: Moment, inquiry: Inquiry): Co
   const world = policyWorldOf(view);
   const isHere = (endpoint: EndpointRecord | undefined) => endpoint?.nodeName === machine.nodeName;
 
+  const isByRules = !inquiry.all && inquiry.moved.size + inquiry.departed.size === 0;
+
   function* reasonFor(connection: TrackedConnection): Generator<void, Finding["reason"] | undefined> {
+    if (isByRules && !mayBeMeant(inquiry.rules, connection)) return undefined;
     const [source, destination] = endPlaces(connection);
     const packet = packetOf(networks.get(connection.zone) ?? [], connection);
     const { sender, addressee } = packet === undefined ? NOBODY : endsOf(world, packet);
@@ -125,6 +128,14 @@ function packetOf(networks: readonly NetworkRecord[], { ipProto, orig }: Tracked
 function holds({ config }: NetworkRecord, family: 4 | 6, address: string): boolean {
   const subnet = networkRanges(config)[family === 4 ? "ipv4" : "ipv6"]?.subnet;
   return subnet !== undefined && contains(subnet, addressOf(family, address));
+}
+
+/** What can be said without looking up the ends, for most connections are not meant. */
+function mayBeMeant(rules: readonly ResolvedRule[], { ipProto, orig }: TrackedConnection): boolean {
+  if (ipProto === IpProtocol.tcp) return false;
+  const packet = { family: orig.src.includes(":") ? 6 : 4, protocol: ipProto } as const;
+  const port = ipProto === IpProtocol.udp ? orig.dstPort : undefined;
+  return rules.some((rule) => matchesProtocol(rule, packet) && matchesPort(rule, port));
 }
 
 interface Ends {

@@ -29,12 +29,15 @@ export function mismatchOf(rule: ResolvedRule, packet: SidePacket): Mismatch | u
   return undefined;
 }
 
-function matchesProtocol({ protocol }: ResolvedRule, packet: SidePacket): boolean {
+export function matchesProtocol(
+  { protocol }: Pick<ResolvedRule, "protocol">,
+  packet: Pick<SidePacket, "family" | "protocol">,
+): boolean {
   const wanted = protocolNumber(protocol, packet.family);
   return wanted === undefined || wanted === packet.protocol;
 }
 
-function matchesPort({ ports }: ResolvedRule, port: number | undefined): boolean {
+export function matchesPort({ ports }: Pick<ResolvedRule, "ports">, port: number | undefined): boolean {
   if (ports.length === 0) return true;
   if (port === undefined) return false;
   for (const { first, last } of ports) if (first <= port && port <= last) return true;
