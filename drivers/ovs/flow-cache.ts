@@ -26,6 +26,8 @@ export interface FlowCacheOptions {
 /** The switch has corrected everything by then (`max-revalidator`, 500 ms). */
 export const SOON_MS = 1_000;
 const PURGE_TIMEOUT_MS = 5_000;
+/** The threads that correct entries stand still meanwhile: they and the purge may not work on the same entry. */
+const PURGE_COMMANDS = ["revalidator/pause", "revalidator/purge", "revalidator/resume"] as const;
 
 /** The kernel's datapath tells its entries apart and needs none of this. */
 const RELIABLE: FlowCache = { forget: async () => {}, forgetSoon: () => {} };
@@ -33,16 +35,24 @@ const RELIABLE: FlowCache = { forget: async () => {}, forgetSoon: () => {} };
 export function createFlowCache(options: FlowCacheOptions): FlowCache {
   if (options.datapathType === "system") return RELIABLE;
   let timer: NodeJS.Timeout | undefined;
+  let last: Promise<void> = Promise.resolve();
 
-  async function forget(signal: AbortSignal): Promise<void> {
+  async function purge(signal: AbortSignal): Promise<void> {
     try {
       const limits = { signal, timeoutMs: PURGE_TIMEOUT_MS };
       await using control = await connectUnixctl(await findControlSocket(options.runDirectory), limits);
-      await control.call("revalidator/purge", [], limits);
+      // All in one go, so that the switch goes on whatever becomes of us.
+      await Promise.all(PURGE_COMMANDS.map((command) => control.call(command, [], limits)));
     } catch (error) {
       if (!signal.aborted)
         options.report(asNetError(error, "make the switch forget what it has learned from old flows"));
     }
+  }
+
+  /** One after the other: a pause within a pause would never end. */
+  function forget(signal: AbortSignal): Promise<void> {
+    last = last.then(() => purge(signal));
+    return last;
   }
 
   options.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });

@@ -74,6 +74,16 @@ describe("connections that the rules deny by now", () => {
     expect(zonesToLookAt(given, NOTHING)).toEqual(new Set([11]));
   });
 
+  it("are never pings, whose removal ends the switch", () => {
+    const ping = (ipProto: number, src: string, dst: string): TrackedConnection => {
+      return { ...connection(ipProto, src, dst), orig: { src, dst, icmpId: 7, icmpType: 8, icmpCode: 0 } };
+    };
+    const pings = [ping(1, "10.1.1.9", "10.1.1.1"), ping(58, "2001:db8:1::9", "2001:db8:1::1")];
+    expect(found(context([{ id: "p:r" }]), [...pings, TO_A]).map(({ ipProto }) => ipProto)).toEqual([17]);
+    const gone: Inquiry = { ...NOTHING, departed: new Set(["11 10.1.1.1"]) };
+    expect(found(without("a"), pings, gone)).toEqual([]);
+  });
+
   it("leave TCP to the marks", () => {
     expect(found(context([{ id: "p:r" }]), [connection(6, "10.1.1.9", "10.1.1.1")])).toEqual([]);
   });

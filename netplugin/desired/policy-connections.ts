@@ -74,12 +74,20 @@ export function connectionJudge({ view, machine }: Moment, inquiry: Inquiry): Co
       for (const connection of connections) {
         const reason = yield* reasonFor(connection);
         const { zone, ipProto, orig } = connection;
-        if (reason !== undefined) findings.push({ reason, filter: { zone, ipProto, orig } });
+        if (reason !== undefined && !isIcmp(ipProto)) findings.push({ reason, filter: { zone, ipProto, orig } });
         if (++count % CONNECTIONS_PER_STEP === 0) yield;
       }
       return findings;
     },
   };
+}
+
+/**
+ * Connections of pings stay until they time out: rules judge each request, and those who send none get no answers. ovs-vswitchd 3.1
+ * ends, without a word, when it is told to forget one.
+ */
+function isIcmp(ipProto: number): boolean {
+  return ipProto === IpProtocol.icmp || ipProto === IpProtocol.icmpv6;
 }
 
 /** Zones in which connections of this node are tracked, or were of those who have left. */
