@@ -97,8 +97,8 @@ async function measureWrites(what: string, write: (index: number) => Promise<unk
 async function writePolicy(cluster: TestCluster, ruleTotal: number): Promise<void> {
   const tenantName = "default";
   await cluster.rest.post("/api/v1/policys/default:bench/", { tenantName, policyName: "bench" });
-  await cluster.rest.post("/api/v1/endpointGroups/default:bench/", {
-    ...{ tenantName, networkName: "bench", groupName: "bench", policies: ["bench"] },
+  await cluster.rest.post("/api/v1/endpointGroups/default:pods/", {
+    ...{ tenantName, networkName: "bench", groupName: "pods", policies: ["bench"] },
   });
   await load(ruleTotal, CALLERS, (index) => postRule(cluster, `r${index}`, index + 1));
 }
@@ -111,7 +111,7 @@ async function postRule({ rest }: TestCluster, ruleId: string, index: number): P
 async function addPods(cluster: TestCluster, node: number, count: number): Promise<void> {
   const { home, underlay } = cluster.cluster.layout;
   const timer = await buildSpawnTimer(join(home.directory, "bench"));
-  const contender = contivContender(cluster, node, "bench", { group: "bench" });
+  const contender = contivContender(cluster, node, "bench", { group: "pods" });
   const pods = Array.from({ length: count }, (_, i) => ({
     id: `n${node}p${i}`,
     netns: `${underlay.prefix}-n${node}p${i}`,

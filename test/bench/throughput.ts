@@ -88,19 +88,20 @@ async function writeRules(cluster: TestCluster, name: string): Promise<string> {
   const tenantName = "default";
   await writeNetwork(cluster, name, name === "ruled1" ? "10.3.1" : "10.3.2");
   await cluster.rest.post(`/api/v1/policys/default:${name}/`, { tenantName, policyName: name });
-  const group = { tenantName, groupName: name, networkName: name, policies: [name] };
-  await cluster.rest.post(`/api/v1/endpointGroups/default:${name}/`, group);
+  const groupName = `${name}-pods`;
+  const group = { tenantName, groupName, networkName: name, policies: [name] };
+  await cluster.rest.post(`/api/v1/endpointGroups/default:${groupName}/`, group);
   for (const [direction, peer] of [
     ["out", "toEndpointGroup"],
     ["in", "fromEndpointGroup"],
   ] as const) {
     for (let priority = 1; priority <= RULES_PER_SIDE; priority += 1) {
       const ruleId = `${direction}${priority}`;
-      const rule = { tenantName, policyName: name, ruleId, direction, action: "allow", priority, [peer]: name };
+      const rule = { tenantName, policyName: name, ruleId, direction, action: "allow", priority, [peer]: groupName };
       await cluster.rest.post(`/api/v1/rules/default:${name}:${ruleId}/`, rule);
     }
   }
-  return name;
+  return groupName;
 }
 
 /** Two pods of a network of their own; of a group, in its network, which is there already. */

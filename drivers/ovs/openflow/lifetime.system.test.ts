@@ -2,7 +2,7 @@ import { performance } from "node:perf_hooks";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectSwitch } from "./connection.ts";
 import type { Flow } from "./flow.ts";
-import { flowKey, flowsEqual } from "./flow-identity.ts";
+import { packFlow } from "./packed-flow.ts";
 import { type ScratchSwitch, startSwitch } from "./testing/scratch-switch.ts";
 
 let scratch: ScratchSwitch;
@@ -56,17 +56,17 @@ function watchLoop(): { stop: () => number } {
 describe("20,000 flows", () => {
   it("go in as one bundle and come back equal, without holding the event loop", async () => {
     await using connection = await connectSwitch(scratch.socketOf("br0"));
-    const flows = Array.from({ length: 20_000 }, (_, index) => flowOf(index));
-    await connection.bundle(flows.slice(0, 1000).map((flow) => ({ kind: "flow-add", flow })));
+    const flows = Array.from({ length: 20_000 }, (_, index) => packFlow(flowOf(index)));
+    await connection.bundle(flows.slice(0, 1000).map((flow) => ({ kind: "flow-put", ...flow })));
     const loop = watchLoop();
     const startMs = performance.now();
-    await connection.bundle(flows.map((flow) => ({ kind: "flow-add", flow })));
+    await connection.bundle(flows.map((flow) => ({ kind: "flow-put", ...flow })));
     const bundledMs = performance.now();
-    const dumped = await connection.dumpFlows();
+    const dumped = await connection.dumpPackedFlows();
     const dumpedMs = performance.now();
     const longestMs = loop.stop();
-    const there = new Map(dumped.map((flow) => [flowKey(flow), flow]));
-    const same = flows.filter((flow) => flowsEqual(flow, there.get(flowKey(flow)) ?? { ...flow, cookie: 0n }));
+    const there = new Map(dumped.map(({ key, deed }) => [key, deed]));
+    const same = flows.filter(({ key, deed }) => there.get(key) === deed);
     const comparedMs = performance.now();
     const figures = {
       bundleMs: Math.round(bundledMs - startMs),
