@@ -82,7 +82,9 @@ function startTicks(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
+    // Its files, and with them its ports, go with the last of its threads (field 20), which may outlive the first one.
+    const hasEnded = fields[0] === "Z" && Number(fields[17]) <= 1;
+    return hasEnded ? undefined : fields[19];
   } catch {
     return undefined;
   }
