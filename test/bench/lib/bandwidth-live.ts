@@ -19,13 +19,13 @@ export async function update(world: TestCluster): Promise<readonly Verdict[]> {
   const { profile } = bandwidthAdmin(() => world);
   const { layout } = world.cluster;
   // IPv4 only: multicast of 200 dual-stack pods to each other would be measured, too.
-  const network = { tenantName: "t1", networkName: "many", encap: "vxlan", subnet: "10.2.0.0/16" };
-  await world.rest.post("/api/v1/networks/t1:many/", network);
+  const network = { tenantName: "t1", networkName: "crowd", encap: "vxlan", subnet: "10.2.0.0/16" };
+  await world.rest.post("/api/v1/networks/t1:crowd/", network);
   const attach = (netProfile: string) =>
     world.rest.post("/api/v1/endpointGroups/t1:many/", { ...network, groupName: "many", netProfile });
   await attach("");
   const timer = await buildSpawnTimer(join(layout.home.directory, "bench"));
-  const contender = contivContender(world, NODE, "many", { tenant: "t1", group: "many" });
+  const contender = contivContender(world, NODE, "crowd", { tenant: "t1", group: "many" });
   const pods = Array.from({ length: ENDPOINTS }, (_, index) => ({
     id: `many${index}`,
     netns: `${layout.underlay.prefix}-m${index}`,
