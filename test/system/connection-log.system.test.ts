@@ -77,7 +77,7 @@ interface Line {
   readonly verdict: string;
   readonly rule: string;
   readonly suppressed: number;
-  readonly destination: { readonly port?: number };
+  readonly destination: { readonly address: string };
 }
 
 /** The lines of one rule, the newest first. */
@@ -152,7 +152,7 @@ describe("log rules", () => {
     await eventually(
       "the other rule logs",
       () => lines(1, "p:audit"),
-      (found) => found.some(({ destination, verdict }) => destination.port === 81 && verdict === "denied"),
+      (found) => found.some(({ destination, verdict }) => destination.address === web && verdict === "denied"),
     );
     expect(await lines(1, "q:out")).toHaveLength(1);
   });
