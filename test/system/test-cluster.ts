@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +18,7 @@ import { inNetns, type RunResult, run } from "../../deploy/cluster/exec.ts";
 import { addPod, listPods, type PodPlacement, removePod } from "../../deploy/cluster/pods.ts";
 import { type RestClient, restClient } from "../../deploy/cluster/rest-client.ts";
 import { nodeNetns, podNetns } from "../../deploy/cluster/underlay.ts";
+import { startReaper } from "./reaper.ts";
 
 export interface TestClusterOptions {
   readonly nodes?: number;
@@ -58,9 +59,11 @@ let clusterCount = 0;
 export async function startTestCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
   await run([join(projectRoot(), "deploy/build")], { timeoutMs: BUILD_TIMEOUT_MS });
   const directory = mkdtempSync(join(tmpdir(), "contiv-"));
+  const prefix = `ct${process.pid}x${++clusterCount}`;
+  startReaper(`${prefix}-`, directory);
   const settings: ClusterOptions = {
     directory,
-    underlay: { prefix: `ct${process.pid}x${++clusterCount}`, subnet: "192.168.213" },
+    underlay: { prefix, subnet: "192.168.213" },
     nodes: options.nodes ?? 2,
     netmasters: options.netmasters ?? 1,
     etcdMembers: options.etcdMembers ?? 1,
@@ -73,8 +76,6 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
   } catch (error) {
     await stopCluster(settings);
     throw error;
-  } finally {
-    process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
   }
 }
 
