@@ -22,10 +22,16 @@ async function status(method: string, path: string, body?: unknown): Promise<num
   return (await client.call(method, path, body)).status;
 }
 
+async function logs(): Promise<string> {
+  const ofEtcd = (await etcd.members[0]?.log()) ?? "";
+  return `netmaster: ${netmaster.log().slice(-2_000)}\netcd: ${ofEtcd.slice(-2_000)}`;
+}
+
 async function until(what: string, holds: () => Promise<boolean>, timeoutMs: number): Promise<number> {
   const startedMs = performance.now();
   while (!(await holds())) {
-    if (performance.now() - startedMs > timeoutMs) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    if (performance.now() - startedMs > timeoutMs)
+      throw new Error(`${what}: not within ${timeoutMs} ms\n${await logs()}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return performance.now() - startedMs;
