@@ -61,6 +61,7 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
   };
   try {
     await Promise.all(members.map((member) => member.restart()));
+    if (certificates === undefined) await Promise.all(members.map((member) => untilHealthy(member)));
   } catch (error) {
     await server[Symbol.asyncDispose]();
     throw error;
@@ -162,6 +163,17 @@ async function waitForPort(port: number, hasDied: () => boolean, logFile: string
     if (hasDied() || Date.now() > deadlineMs) {
       throw new Error(`etcd did not start: ${(await readFile(logFile, "utf8")).slice(-2_000)}`);
     }
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+/** A member that is killed before it has a leader for the first time never gets one: it does not know that it belongs to the cluster. */
+async function untilHealthy({ endpoint, log }: EtcdMember): Promise<void> {
+  const deadlineMs = Date.now() + START_TIMEOUT_MS;
+  for (;;) {
+    const answer = await fetch(`${endpoint}/health`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
+    if (answer?.ok === true) return;
+    if (Date.now() > deadlineMs) throw new Error(`etcd is not healthy: ${(await log()).slice(-2_000)}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
