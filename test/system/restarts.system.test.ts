@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { etcdReady, netpluginReady, startEtcd, startNetplugin, startOvs } from "../../deploy/cluster/components.ts";
 import { stopDaemon } from "../../deploy/cluster/daemon.ts";
-import { startSteadyPing } from "./steady-ping.ts";
+import { ONCE_MORE, startSteadyPing } from "./steady-ping.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /** Packets go on whatever else dies: a ping every 10 ms loses nothing (issue: "must be true at the end", 3). */
@@ -53,7 +53,7 @@ async function lostWhile(act: () => Promise<void>): Promise<readonly (readonly n
   return reports.map(({ unanswered }) => unanswered);
 }
 
-describe("nothing is lost", () => {
+describe("nothing is lost", ONCE_MORE, () => {
   it("while netplugin is restarted", async () => {
     expect(await lostWhile(() => world.restartNetplugin(1, "SIGTERM"))).toEqual(NONE_LOST);
   });
