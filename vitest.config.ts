@@ -1,7 +1,10 @@
 import { defineConfig } from "vitest/config";
 
 /** System tests that measure rates or count each packet: nothing else runs beside them. */
-const ALONE = ["test/system/{bandwidth,ceilings,chaos,policy-flood,restarts,masters}*.system.test.ts"];
+const ALONE = [
+  "test/system/{bandwidth,ceilings,chaos,connections,restarts,masters}*.system.test.ts",
+  "test/guests/*.system.test.ts",
+];
 const NEVER = ["**/node_modules/**", "dist/**"];
 
 /** `test/run` runs the others two at a time, then these; by hand all of them run one after the other. */

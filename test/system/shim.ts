@@ -1,5 +1,8 @@
+import { spawn } from "node:child_process";
 import { connect } from "node:net";
-import type { ClusterLayout } from "../../deploy/cluster/components.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ClusterLayout, netpluginName } from "../../deploy/cluster/components.ts";
+import { logTail } from "../../deploy/cluster/daemon.ts";
 import { run } from "../../deploy/cluster/exec.ts";
 import { networkConfiguration, type Pod, shimArgv, shimEnvironment } from "../../deploy/cluster/pods.ts";
 import type { CniResult } from "./test-cluster.ts";
@@ -47,6 +50,27 @@ export async function callCni(
 export function resultOf({ code, text, stdout }: CniAnswer): CniResult {
   if (code !== 0) throw new Error(`CNI error ${code}: ${text}`);
   return JSON.parse(stdout) as CniResult;
+}
+
+/** An ADD whose caller is killed so long after it has begun. */
+export async function killedAdd(layout: ClusterLayout, pod: Pod, afterMs: number): Promise<void> {
+  const [file = "", ...args] = shimArgv(layout, pod.node);
+  const env = { ...process.env, ...shimEnvironment(layout, pod, "ADD") };
+  const child = spawn(file, args, { env, stdio: ["pipe", "ignore", "ignore"] });
+  child.stdin.on("error", () => {});
+  child.stdin.end(networkConfiguration(pod));
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  await sleep(afterMs);
+  child.kill("SIGKILL");
+  await ended;
+}
+
+/** Has netplugin answered the pod's ADD with success? Its caller may have died with the answer unread. */
+export function isAddAnswered(layout: ClusterLayout, { node, containerId }: Pod): boolean {
+  const lines = logTail(layout.home, netpluginName(node), 1_000).split("\n");
+  return lines.some(
+    (line) => line.includes(containerId) && line.includes('"command":"ADD"') && line.includes("CNI call done"),
+  );
 }
 
 export interface ExchangeOptions {
