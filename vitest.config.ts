@@ -1,10 +1,7 @@
 import { defineConfig } from "vitest/config";
 
-/** System tests that measure rates or count each packet: nothing else runs beside them. */
-const ALONE = [
-  "test/system/{bandwidth,ceilings,chaos,connections,restarts,masters}*.system.test.ts",
-  "test/guests/*.system.test.ts",
-];
+/** System tests of whole clusters and of etcd's faults: they measure times, rates and lost packets, so nothing else runs beside them. */
+const ALONE = ["test/system/**/*.system.test.ts", "test/guests/**/*.system.test.ts", "state/**/*.system.test.ts"];
 const NEVER = ["**/node_modules/**", "dist/**"];
 
 /** `test/run` runs the others two at a time, then these; by hand all of them run one after the other. */

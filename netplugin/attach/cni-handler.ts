@@ -19,7 +19,7 @@ export function createCniHandler(runtime: NodeRuntime): CniHandler {
   return {
     add: (request, signal) => add(runtime, request, signal),
     del: (request, signal) => detach(runtime, request, { netnsPath: request.netns, signal }),
-    check: (request) => check(runtime, request),
+    check: (request, signal) => check(runtime, request, signal),
     gc: (request, signal) => collect(runtime, request, signal),
     status: async () => {
       const failure = runtime.notReady() ?? runtime.netmasterAway();
@@ -284,12 +284,12 @@ async function collect(runtime: NodeRuntime, request: GcRequest, signal: AbortSi
     throw new NetError("REJECTED", `Cannot collect ${failures.length} stale attachments: ${failures.join("; ")}`);
 }
 
-async function check(runtime: NodeRuntime, request: CheckRequest): Promise<void> {
+async function check(runtime: NodeRuntime, request: CheckRequest, signal: AbortSignal): Promise<void> {
   const key = endpointKeyOf(request.containerId, request.ifName);
   const attachment = runtime.attachments().get(key);
   if (attachment === undefined)
     throw cniFault("container-unknown", `Container ${request.containerId} is not attached here`);
-  runtime.flows.check(attachment);
+  await runtime.flows.check(attachment, signal);
   const wanted = linkFromResult(request);
   await checkPod(request.netns, wanted, await runtime.lowerIfIndex(attachment.portName));
 }

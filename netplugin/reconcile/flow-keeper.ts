@@ -36,8 +36,8 @@ export interface FlowKeeper {
   readonly connections: Pick<ConnectionKeeper, "settled" | "failure">;
   /** Waits until the endpoint's flows are in the switch, behind a barrier; one that cannot be enforced is an error. */
   enforced(endpointKey: string, signal: AbortSignal): Promise<void>;
-  /** Throws when the endpoint's flows are not in the switch. */
-  check(attachment: Attachment): void;
+  /** An error when the endpoint's flows are not in the switch. A round that is under way is waited for: until its end nobody knows. */
+  check(attachment: Attachment, signal: AbortSignal): Promise<void>;
   /** Waits until what has left the view has left the switch, its connections too. With the switch away there is nothing to wait for. */
   withdrawn(signal: AbortSignal): Promise<void>;
   /** Resolves when all has ended, after the signal. */
@@ -98,8 +98,11 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
       if (failure !== undefined) throw new NetError("REJECTED", `This node cannot connect the pod: ${failure}`);
       if (!reconciler.isInstalled(id)) throw new NetError("UNAVAILABLE", "The endpoint has been released meanwhile");
     },
-    check: ({ endpointKey }) => {
-      if (reconciler.isInstalled(objectId("endpoint", endpointKey))) return;
+    check: async ({ endpointKey }, signal) => {
+      const id = objectId("endpoint", endpointKey);
+      if (reconciler.isInstalled(id)) return;
+      await loop.done(signal);
+      if (reconciler.isInstalled(id)) return;
       throw new NetError("UNAVAILABLE", "The pod's flows are not in the switch (yet)");
     },
     withdrawn: async (signal) => {

@@ -281,6 +281,18 @@ describe("CHECK", () => {
     expect(await check()).toMatchObject({ code: 3 });
     await discardPod(world.cluster.layout, "checked");
   });
+
+  it("succeeds while other pods come and go", async () => {
+    const [pod, other] = [await prepare("steady"), await prepare("passing")];
+    const prevResult = resultOf(await cni(pod, "ADD"));
+    const churn = (async () => {
+      for (let round = 0; round < 6; round++) for (const command of ["ADD", "DEL"] as const) await cni(other, command);
+    })();
+    for (let round = 0; round < 40; round++)
+      expect(await cni(pod, "CHECK", { config: { prevResult } })).toMatchObject({ code: 0 });
+    await churn;
+    await world.removeAllPods();
+  });
 });
 
 describe("GC and STATUS", () => {
