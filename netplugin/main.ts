@@ -137,6 +137,7 @@ function follow({ runtime, settings, transport, signal }: Service, reply: Regist
     signal,
     onStream: runtime.holder.beginStream,
     onMessages: runtime.holder.applyMessages,
+    mayTakeParts: () => !runtime.holder.view().complete,
     report: (error) => runtime.log.warn({ code: error.code, error: error.message }, "watch"),
   });
 }

@@ -15,7 +15,6 @@ import { flowKey } from "./openflow/flow-identity.ts";
 import { packFlow } from "./openflow/packed-flow.ts";
 import { openPanel, type Panel } from "./panel.ts";
 import { openPortPool, peerNameOf } from "./port-pool.ts";
-import type { FlowDelta } from "./types.ts";
 
 const COOKIE = 0xc0c0_0000_0000_0000n;
 const COOKIE_MASK = 0xffff_0000_0000_0000n;
@@ -89,9 +88,12 @@ function vsctl(...args: string[]): Promise<string> {
   return onNode("ovs-vsctl", `--db=unix:${ovsRunDirectory(layout, 1)}/db.sock`, "--timeout=10", ...args);
 }
 
-function put(...flows: Flow[]): FlowDelta {
-  const packed = flows.map((flow) => packFlow(flow));
-  return { put: new Map(packed.map(({ key, deed }) => [key, deed])), remove: new Set() };
+/** Puts and removes flows in one bundle. */
+async function change({ flows }: OpenOvsDriver, put: readonly Flow[], removed: readonly Flow[]): Promise<void> {
+  using bundle = flows.begin();
+  for (const flow of removed) bundle.remove(flowKey(flow));
+  for (const { key, deed } of put.map((flow) => packFlow(flow))) bundle.put(key, deed);
+  expect((await bundle.commit()).size).toBe(0);
 }
 
 describe("uplink", () => {
@@ -139,9 +141,9 @@ describe("flows", () => {
   it("reads back what it installed, removes it, and never touches another's flows", async () => {
     await using driver = await openDriver();
     await expect.poll(() => driver.connected).toBe(true);
-    await driver.flows.apply(put(flow, foreign));
+    await change(driver, [flow, foreign], []);
     expect([...(await driver.flows.read()).keys()]).toEqual([flowKey(flow)]);
-    await driver.flows.apply({ put: new Map(), remove: new Set([flowKey(flow)]) });
+    await change(driver, [], [flow]);
     expect((await driver.flows.read()).size).toBe(0);
     expect(await driver.flowConnection.connection().dumpFlows({ cookie: 1n })).toHaveLength(1);
   });

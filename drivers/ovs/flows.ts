@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { deadline } from "../../state/deadline.ts";
-import type { Failures } from "../../state/delta.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { connectSwitch, type SwitchConnection } from "./openflow/connection.ts";
-import type { FlowMod } from "./openflow/flow.ts";
-import { yieldToLoop } from "./openflow/limit.ts";
+import { rejected } from "./openflow/error-codec.ts";
+import { limitOf, yieldToLoop } from "./openflow/limit.ts";
 import type { FlowDeed } from "./openflow/packed-flow.ts";
-import type { FlowDelta, FlowDriver } from "./types.ts";
+import { formatFlowKey } from "./openflow/text.ts";
+import type { FlowBundle, FlowDriver } from "./types.ts";
 
 export interface FlowDriverOptions {
   /** `<runDir>/<bridge>.mgmt` */
@@ -70,7 +69,7 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
     },
     connection,
     read: () => readFlows(connection(), options),
-    apply: (delta, request = {}) => applyFlows(connection(), delta, request.signal ?? signal),
+    begin: (request = {}) => openFlowBundle(connection(), options.socketPath, request.signal ?? signal),
     [Symbol.asyncDispose]: async () => {
       closing.abort();
       await current?.[Symbol.asyncDispose]();
@@ -85,7 +84,7 @@ const FLOWS_PER_SLICE = 4_000;
 async function readFlows(
   connection: SwitchConnection,
   { cookie, cookieMask }: Pick<FlowDriverOptions, "cookie" | "cookieMask">,
-): Promise<ReadonlyMap<string, FlowDeed>> {
+): Promise<Map<string, FlowDeed>> {
   const flows = new Map<string, FlowDeed>();
   for (const { key, deed } of await connection.dumpPackedFlows({ cookie, cookieMask })) {
     flows.set(key, deed);
@@ -95,15 +94,32 @@ async function readFlows(
 }
 
 /** The switch answers the commit when its tables are changed (OFPBCT_COMMIT_REPLY): that is the barrier. */
-async function applyFlows(connection: SwitchConnection, delta: FlowDelta, signal: AbortSignal): Promise<Failures> {
-  const mods: FlowMod[] = [];
-  for (const key of delta.remove) mods.push({ kind: "flow-drop", key });
-  for (const [key, deed] of delta.put) {
-    mods.push({ kind: "flow-put", key, deed });
-    if (mods.length % FLOWS_PER_SLICE === 0) await yieldToLoop();
-  }
-  using limit = deadline(BUNDLE_TIMEOUT_MS, signal);
-  const refusals = await connection.offerBundle(mods, { signal: limit.signal });
-  const keys = refusals.length === 0 ? [] : [...delta.remove.keys(), ...delta.put.keys()];
-  return new Map(refusals.map(({ index, error }) => [keys[index] ?? "", error]));
+function openFlowBundle(connection: SwitchConnection, socketPath: string, signal: AbortSignal): FlowBundle {
+  const bundle = connection.openBundle();
+  const keys: string[] = [];
+  const limit = () => limitOf(`change the flows of ${socketPath}`, { signal }, BUNDLE_TIMEOUT_MS);
+  return {
+    put: (key, deed) => {
+      keys.push(key);
+      bundle.add({ kind: "flow-put", key, deed });
+    },
+    remove: (key) => {
+      keys.push(key);
+      bundle.add({ kind: "flow-drop", key });
+    },
+    get isFull() {
+      return bundle.isFull;
+    },
+    room: () => bundle.room(limit()),
+    commit: async () => {
+      const within = limit();
+      const failures = new Map<string, NetError>();
+      for (const { index, reason } of await bundle.commit(within)) {
+        const key = keys[index] ?? "";
+        failures.set(key, rejected(`${within.doing} (${formatFlowKey(key)})`, reason));
+      }
+      return failures;
+    },
+    [Symbol.dispose]: () => bundle[Symbol.dispose](),
+  };
 }

@@ -59,14 +59,29 @@ export interface PortDriver {
 /** Flows to add or replace, and flows to remove, by the keys of packed flows. */
 export type FlowDelta = Delta<FlowDeed>;
 
+/**
+ * Changes of flows that become effective together, or not at all. What is put or removed goes to the switch while more is being
+ * computed; the last word on a key counts. Disposed of without `commit`, it has never been.
+ */
+export interface FlowBundle extends Disposable {
+  put(key: string, deed: FlowDeed): void;
+  remove(key: string): void;
+  /** `room` should be awaited before much more is added. */
+  readonly isFull: boolean;
+  /** Sends what has been added, and waits while the switch is too far behind. */
+  room(): Promise<void>;
+  /**
+   * When it resolves with no failures, packets see the new flows. Otherwise nothing has changed, and the failures name flows that the
+   * switch refuses, as far as it tells: of those that it cannot carry out, the first.
+   */
+  commit(): Promise<Failures>;
+}
+
 /** All flows of the integration bridge whose cookie carries our magic, packed: key → deed. */
 export interface FlowDriver {
-  read(options?: { readonly signal?: AbortSignal }): Promise<ReadonlyMap<string, FlowDeed>>;
-  /**
-   * One atomic bundle, confirmed: when it resolves with no failures, packets see the new flows. Otherwise nothing has changed, and the
-   * failures name flows that the switch refuses, as far as it tells: of those that it cannot carry out, the first.
-   */
-  apply(delta: FlowDelta, options?: { readonly signal?: AbortSignal }): Promise<Failures>;
+  /** The map is the caller's own. */
+  read(options?: { readonly signal?: AbortSignal }): Promise<Map<string, FlowDeed>>;
+  begin(options?: { readonly signal?: AbortSignal }): FlowBundle;
 }
 
 /** A veth pair that is plugged in and whose far end waits in the patch panel. */

@@ -17,11 +17,19 @@ export interface FlowContext {
   readonly settings: Global;
   readonly liveNetworks: Map<number, boolean>;
   readonly liveTenants: Map<number, boolean>;
+  /** Answers of `tunnelTo`, by node; null: no tunnel. */
+  readonly tunnels: Map<string, Tunnel | null>;
+}
+
+/** The way to another node. */
+export interface Tunnel {
+  readonly ofport: number;
+  readonly vtepIp: string;
 }
 
 export function flowContext(view: NodeView, machine: Machine, generation: number): FlowContext {
   const settings = settingsOf(view);
-  return { view, machine, generation, settings, liveNetworks: new Map(), liveTenants: new Map() };
+  return { view, machine, generation, settings, liveNetworks: new Map(), liveTenants: new Map(), tunnels: new Map() };
 }
 
 /** A flow whose owner is still to be written into its cookie. No `goto` and no actions: drop. */

@@ -37,11 +37,21 @@ export interface FlowSet {
   readonly source: { readonly view: NodeView; readonly machine: Machine } | undefined;
 }
 
+/** A set and the way to it. */
+export interface ComputedFlowSet {
+  readonly set: FlowSet;
+  /** What each flow that was looked at did before; undefined: it is the first set, before which there was nothing. */
+  readonly before: ReadonlyMap<string, FlowDeed | undefined> | undefined;
+}
+
 export interface FlowSetStep {
   readonly set: FlowSet;
   /** What the switch must be told if it has the previous set. */
   readonly delta: Delta<FlowDeed>;
 }
+
+/** Flows of some owners as they are wished for, owner by owner: hardly ever does another owner's wish for the same flow prevail. */
+export type WantedFlows = readonly ReadonlyMap<string, FlowDeed>[];
 
 export interface FlowSetInput {
   readonly view: NodeView;
@@ -70,26 +80,38 @@ const OWNERS_PER_SLICE = 4;
  * Holds the event loop until it is done: for many changes (start, reconnect) use `updateFlowSetInSlices`.
  */
 export function updateFlowSet(previous: FlowSet, input: FlowSetInput): FlowSetStep {
-  const slices = updateFlowSetInSlices(previous, input);
+  const step = endOf(updateFlowSetInSlices(previous, input));
+  return { set: step.set, delta: endOf(deltaInSlices(step)) };
+}
+
+function endOf<R>(slices: Generator<unknown, R>): R {
   for (;;) {
     const slice = slices.next();
     if (slice.done) return slice.value;
   }
 }
 
-/** The same in slices of a few milliseconds: between two `next()` the caller may let others run. Until the end nothing changes. */
-export function* updateFlowSetInSlices(previous: FlowSet, input: FlowSetInput): Generator<void, FlowSetStep> {
+/**
+ * The same in slices of a few milliseconds, which tell what they have computed: between two `next()` the caller may let others run.
+ * Until the end nothing changes.
+ */
+export function* updateFlowSetInSlices(
+  previous: FlowSet,
+  input: FlowSetInput,
+): Generator<WantedFlows, ComputedFlowSet> {
   const { view, machine } = input;
   const context = flowContext(view, machine, previous.generation);
   const draft = beginDraft(previous);
-  let count = 0;
+  let slice: ReadonlyMap<string, FlowDeed>[] = [];
   for (const [id, owner] of ownersToCompute(previous, context, input.changes)) {
-    replaceOwner(draft, id, flowsOf(context, owner));
-    if (++count % OWNERS_PER_SLICE === 0) yield;
+    slice.push(replaceOwner(draft, id, flowsOf(context, owner)));
+    if (slice.length < OWNERS_PER_SLICE) continue;
+    yield slice;
+    slice = [];
   }
-  const delta = yield* deltaOf(draft);
-  const { before: _, ...rest } = draft;
-  return { set: Object.freeze({ ...rest, source: { view, machine } }), delta };
+  yield slice;
+  const { before, ...rest } = draft;
+  return { set: Object.freeze({ ...rest, source: { view, machine } }), before };
 }
 
 function ownersToCompute(
@@ -102,20 +124,21 @@ function ownersToCompute(
 }
 
 /** A set being changed, and each flow touched as it was before (undefined = there was none). */
-type Draft = Omit<FlowSet, "source"> & { readonly before: Map<string, FlowDeed | undefined> };
+type Draft = Omit<FlowSet, "source"> & { readonly before: Map<string, FlowDeed | undefined> | undefined };
 
-function beginDraft({ generation, failures, claims, keysByOwner, ownersById }: FlowSet): Draft {
+function beginDraft({ generation, failures, claims, keysByOwner, ownersById, source }: FlowSet): Draft {
   return {
     generation,
     failures: failures.clone(),
     claims: claims.clone(),
     keysByOwner: keysByOwner.clone(),
     ownersById: ownersById.clone(),
-    before: new Map(),
+    before: source === undefined ? undefined : new Map(),
   };
 }
 
-function replaceOwner(draft: Draft, id: ObjectId, { flows, failure }: OwnedFlows): void {
+/** The flows that the owner wishes for now. */
+function replaceOwner(draft: Draft, id: ObjectId, { flows, failure }: OwnedFlows): ReadonlyMap<string, FlowDeed> {
   const wanted = new Map<string, FlowDeed>();
   for (const flow of flows) {
     const { key, deed } = packFlow(flow);
@@ -129,6 +152,7 @@ function replaceOwner(draft: Draft, id: ObjectId, { flows, failure }: OwnedFlows
   else forgetOwner(draft, id);
   if (failure === undefined) draft.failures.delete(id);
   else draft.failures.set(id, failure);
+  return wanted;
 }
 
 function forgetOwner({ ownersById }: Draft, id: ObjectId): void {
@@ -139,16 +163,21 @@ const NOBODY: readonly Wish[] = [];
 
 /** Sets or (without a deed) withdraws an owner's wish. */
 function changeClaim(
-  draft: Draft,
+  { before, claims }: Draft,
   key: string,
   { owner, deed }: { readonly owner: ObjectId; readonly deed?: FlowDeed },
 ) {
-  const present = draft.claims.get(key);
-  if (!draft.before.has(key)) draft.before.set(key, present?.deed);
-  const others = present === undefined ? NOBODY : [present, ...present.others].filter((wish) => wish.owner !== owner);
+  const present = claims.get(key);
+  if (before?.has(key) === false) before.set(key, present?.deed);
+  if (present === undefined || (present.owner === owner && present.others === NOBODY)) {
+    if (deed === undefined) claims.delete(key);
+    else if (deed !== present?.deed) claims.set(key, { owner, deed, others: NOBODY });
+    return;
+  }
+  const others = [present, ...present.others].filter((wish) => wish.owner !== owner);
   const claim = claimOf(deed === undefined ? others : [...others, { owner, deed }]);
-  if (claim === undefined) draft.claims.delete(key);
-  else draft.claims.set(key, claim);
+  if (claim === undefined) claims.delete(key);
+  else claims.set(key, claim);
 }
 
 function claimOf(wishes: readonly Wish[]): Claim | undefined {
@@ -162,17 +191,22 @@ function claimOf(wishes: readonly Wish[]): Claim | undefined {
 /** How many flows are compared per slice. */
 const FLOWS_PER_SLICE = 256;
 
-function* deltaOf({ before, claims }: Draft): Generator<void, Delta<FlowDeed>> {
+/** What the switch must be told if it has the previous set; in slices. */
+export function* deltaInSlices({ set: { claims }, before }: ComputedFlowSet): Generator<void, Delta<FlowDeed>> {
   const put = new Map<string, FlowDeed>();
   const remove = new Set<string>();
   let count = 0;
-  for (const [key, earlier] of before) {
+  for (const [key, earlier] of before ?? allNew(claims)) {
     const deed = claims.get(key)?.deed;
     if (deed !== undefined && deed !== earlier) put.set(key, deed);
     if (deed === undefined && earlier !== undefined) remove.add(key);
     if (++count % FLOWS_PER_SLICE === 0) yield;
   }
   return { put, remove };
+}
+
+function* allNew(claims: FlowSet["claims"]): Generator<[string, undefined]> {
+  for (const key of claims.keys()) yield [key, undefined];
 }
 
 /** Everything that should be in the switch. */

@@ -17,9 +17,10 @@ import {
   networkFault,
   type OwnedFlows,
   own,
+  type Tunnel,
 } from "./context.ts";
 import { deliveryFlows } from "./flows-ceiling.ts";
-import { localSwitchFlow, routeFlows, type Tunnel, tunnelSwitchFlow } from "./flows-forward.ts";
+import { localSwitchFlow, routeFlows, tunnelSwitchFlow } from "./flows-forward.ts";
 import { endpointAnswers, knownSourceFlows, ownAddressFlow } from "./flows-neighbour.ts";
 import { podFlows } from "./flows-pod.ts";
 import { type Place, placeOf } from "./place.ts";
@@ -83,7 +84,15 @@ function remoteNeighbour(place: Place): FlowDraft[] {
 }
 
 /** The tunnel to another node, or undefined while its address is unknown (or is ours, by mistake). */
-export function tunnelTo({ view, machine }: FlowContext, nodeName: string): Tunnel | undefined {
+export function tunnelTo(context: FlowContext, nodeName: string): Tunnel | undefined {
+  const known = context.tunnels.get(nodeName);
+  if (known !== undefined) return known ?? undefined;
+  const tunnel = findTunnel(context, nodeName);
+  context.tunnels.set(nodeName, tunnel ?? null);
+  return tunnel;
+}
+
+function findTunnel({ view, machine }: FlowContext, nodeName: string): Tunnel | undefined {
   const vtepIp = nodeOf(view, nodeName)?.registration.vtepIp;
   if (vtepIp === undefined || vtepIp === machine.vtepIp || machine.tunnelOfport === undefined) return undefined;
   return { ofport: machine.tunnelOfport, vtepIp: canonicalIpv6(vtepIp) };

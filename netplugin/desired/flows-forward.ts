@@ -1,6 +1,6 @@
 import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import { EtherType, setField, setTunnelDestination } from "./actions.ts";
-import type { FlowDraft } from "./context.ts";
+import type { FlowDraft, Tunnel } from "./context.ts";
 import { Flag, GATEWAY_MAC, hasFlags, Priority, Register, raiseFlags, Table } from "./pipeline.ts";
 import type { LocalPlace, Place } from "./place.ts";
 
@@ -42,11 +42,6 @@ function routeFlow({ endpoint, network }: Place, destination: Match): FlowDraft 
 /** Frames for an endpoint of this node. */
 export function localSwitchFlow({ ofport, ...place }: LocalPlace): FlowDraft {
   return { ...towards(place), actions: [setField(Register.outputPort, ofport)], goto: Table.output };
-}
-
-export interface Tunnel {
-  readonly ofport: number;
-  readonly vtepIp: string;
 }
 
 /**

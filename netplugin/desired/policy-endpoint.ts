@@ -12,7 +12,7 @@ import { ceilingMeters } from "./flows-ceiling.ts";
 import { Flag, GATEWAY_MAC, hasFlags, Priority, Register, raiseFlags, Table } from "./pipeline.ts";
 import { type Place, placeOf } from "./place.ts";
 import { remember } from "./policy-base.ts";
-import { domainOf, hasPolicies, isNamed, localGroupOf, policyScope } from "./policy-scope.ts";
+import { directionsNaming, domainOf, hasPolicies, localGroupOf, policyScope } from "./policy-scope.ts";
 import { zoneOf } from "./policy-zone.ts";
 
 const IP = [EtherType.ipv4, EtherType.ipv6] as const;
@@ -53,18 +53,14 @@ function connectionLimit({ machine }: FlowContext, endpoint: EndpointRecord): Fl
 /** Group of a sender from outside, and of a receiver, by address: only where a rule on this node asks for that group. */
 function memberFlows({ view, machine }: FlowContext, place: Place, isLocal: boolean): FlowDraft[] {
   const { groupId, tenantName, groupName } = place.endpoint;
-  const groupKey = `${tenantName}:${groupName}`;
-  if (groupId === undefined || recordOf(view, "endpointGroup", groupKey)?.groupId !== groupId) return [];
-  const scope = policyScope({ view, machine });
-  const peer = { groupKey, domain: domainOf(view, place.endpoint) };
-  const flows: FlowDraft[] = [];
-  if (!isLocal && isNamed(view, scope, { ...peer, direction: "in" })) {
-    flows.push(...membership({ view, place, side: "Src", groupId }));
-  }
-  if (isNamed(view, scope, { ...peer, direction: "out" })) {
-    flows.push(...membership({ view, place, side: "Dst", groupId }));
-  }
-  return flows;
+  if (groupId === undefined) return [];
+  const named = directionsNaming(view, policyScope({ view, machine }), place.endpoint);
+  if (!named.in && !named.out) return [];
+  if (recordOf(view, "endpointGroup", `${tenantName}:${groupName}`)?.groupId !== groupId) return [];
+  return [
+    ...(named.in && !isLocal ? membership({ view, place, side: "Src", groupId }) : []),
+    ...(named.out ? membership({ view, place, side: "Dst", groupId }) : []),
+  ];
 }
 
 interface Membership {

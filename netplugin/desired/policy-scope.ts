@@ -30,8 +30,8 @@ export interface PolicyScope {
   readonly uses: ReadonlyMap<string, ReadonlyMap<number, ReadonlySet<string>>>;
   /** Does any of these policies have log rules? */
   readonly isLogged: boolean;
-  /** Answers of `isNamed`. */
-  readonly named: Map<string, boolean>;
+  /** Answers of `directionsNaming`. */
+  readonly named: Map<string, NamingDirections>;
 }
 
 const scopes = new WeakMap<NodeView, { readonly machine: ScopeMachine; readonly scope: PolicyScope }>();
@@ -160,17 +160,26 @@ export interface Peer {
   readonly domain: string;
 }
 
-/** Does a rule of an endpoint of this node, in that domain, name the group as its peer? Only then must its members be known. */
-export function isNamed(view: NodeView, scope: PolicyScope, peer: Peer): boolean {
-  const id = `${peer.direction} ${peer.domain} ${peer.groupKey}`;
+export interface NamingDirections {
+  readonly in: boolean;
+  readonly out: boolean;
+}
+
+/** `isNamed` for an endpoint's group, remembered: thousands of endpoints ask the same. */
+export function directionsNaming(view: NodeView, scope: PolicyScope, endpoint: EndpointRecord): NamingDirections {
+  const groupKey = `${endpoint.tenantName}:${endpoint.groupName}`;
+  const id = `${endpoint.networkId} ${groupKey}`;
   const known = scope.named.get(id);
   if (known !== undefined) return known;
-  const named = findNaming(view, scope, peer);
+  const peer = { groupKey, domain: domainOf(view, endpoint) };
+  const [isIn, isOut] = (["in", "out"] as const).map((direction) => isNamed(view, scope, { ...peer, direction }));
+  const named = { in: isIn === true, out: isOut === true };
   scope.named.set(id, named);
   return named;
 }
 
-function findNaming(view: NodeView, { uses }: PolicyScope, { groupKey, direction, domain }: Peer): boolean {
+/** Does a rule of an endpoint of this node, in that domain, name the group as its peer? Only then must its members be known. */
+export function isNamed(view: NodeView, { uses }: PolicyScope, { groupKey, direction, domain }: Peer): boolean {
   for (const record of rulesNamingGroup(view, groupKey, direction)) {
     if (parseRule(record).defect !== undefined) continue;
     const byRuleset = uses.get(policyKeyOf(record));

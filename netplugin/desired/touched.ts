@@ -31,9 +31,11 @@ export function touchedOwners(before: FlowContext, after: FlowContext, changes: 
   if (before.generation !== after.generation) {
     throw new NetError("INTERNAL", "A flow set keeps its generation; begin a new one to write another");
   }
-  if (hasMachineChanged(before.machine, after.machine) || hasModeChanged(before, after))
+  if (hasMachineChanged(before.machine, after.machine) || before.settings.fwdMode !== after.settings.fwdMode) {
     return everyOwner(before, after);
+  }
   const step: Step = { before, after, owners: new Map() };
+  if (before.settings.arpMode !== after.settings.arpMode) touchAllButRules(step);
   for (const ref of changes.values()) touchObject(step, ref);
   for (const key of limitedAnew(before, after, changes)) addOwner(step.owners, { kind: "endpoint", key });
   for (const { key, networkId } of ceilingedAnew(before, after, changes)) {
@@ -67,8 +69,9 @@ function isEqualMap(left: ReadonlyMap<string, number>, right: ReadonlyMap<string
   return left === right || (left.size === right.size && [...left].every(([key, value]) => right.get(key) === value));
 }
 
-function hasModeChanged({ settings: before }: FlowContext, { settings: after }: FlowContext): boolean {
-  return before.fwdMode !== after.fwdMode || before.arpMode !== after.arpMode;
+/** Who answers for addresses is no matter of rules. */
+function touchAllButRules({ before, after, owners }: Step): void {
+  for (const [id, owner] of everyOwner(before, after)) if (owner.kind !== "rule") owners.set(id, owner);
 }
 
 function changedPorts(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): Set<string> {

@@ -13,6 +13,8 @@ export interface WatchOptions {
   /** A new stream is open; its first message follows. */
   readonly onStream: () => void;
   readonly onMessages: (messages: readonly ViewMessage[]) => void;
+  /** Nobody acts on the view yet, so that the first list may be taken in parts, as it comes. */
+  readonly mayTakeParts: () => boolean;
   readonly report: (error: NetError) => void;
 }
 
@@ -47,7 +49,7 @@ async function oneStream(options: WatchOptions, onLive: () => void): Promise<voi
   options.onStream();
   try {
     let rest = "";
-    let held: readonly ViewMessage[] = [];
+    const begun: ViewMessage[] = [];
     incoming.setEncoding("utf8");
     for await (const chunk of incoming as AsyncIterable<string>) {
       idle.reset();
@@ -57,8 +59,7 @@ async function oneStream(options: WatchOptions, onLive: () => void): Promise<voi
       const messages = lines.filter((line) => line !== "").map((line) => parseMessage(JSON.parse(line)));
       if (messages.length === 0) continue;
       onLive();
-      const { whole, begun } = splitAtBookmark([...held, ...messages]);
-      held = begun;
+      const whole = takeWhole(begun, messages, options.mayTakeParts());
       if (whole.length > 0) options.onMessages(whole);
     }
     throw new NetError("UNAVAILABLE", "netmaster has ended the watch stream");
@@ -69,13 +70,19 @@ async function oneStream(options: WatchOptions, onLive: () => void): Promise<voi
   }
 }
 
+/** Parts of a first list: large enough that a view is not made for each few objects, small enough not to hold the whole list twice. */
+const PART_MESSAGES = 4_096;
+
 /**
  * Changes that belong to one revision are taken together: between a policy and its rules there must be no view. `begun` waits for
  * its bookmark; it is never more than one revision's changes, or the list that a stream begins with.
  */
-function splitAtBookmark(messages: readonly ViewMessage[]) {
-  const last = messages.findLastIndex(({ type }) => type === "bookmark" || type === "synced");
-  return { whole: messages.slice(0, last + 1), begun: messages.slice(last + 1) };
+function takeWhole(begun: ViewMessage[], messages: readonly ViewMessage[], mayBePart: boolean): readonly ViewMessage[] {
+  const end = messages.findLastIndex(({ type }) => type === "bookmark" || type === "synced") + 1;
+  const isPart = mayBePart && end === 0 && begun.length >= PART_MESSAGES;
+  const whole = end === 0 && !isPart ? [] : [...begun.splice(0), ...messages.slice(0, end)];
+  for (const message of messages.slice(end)) begun.push(message);
+  return whole;
 }
 
 function idleTimer(timeoutMs: number, onIdle: (error: NetError) => void) {

@@ -136,10 +136,10 @@ function openReconciler({
     },
     onDrift: (drift) => {
       for (const difference of ["missing", "changed", "foreign"] as const) {
-        metrics().flowDrift.inc({ difference }, drift[difference].length);
+        metrics().flowDrift.inc({ difference }, drift[difference].count);
       }
     },
-    onApplied: (delta, changes, signal) => forgetAnswers(driver.flowCache, { delta, changes }, signal),
+    onApplied: (flows, changes, signal) => forgetAnswers(driver.flowCache, { flows, changes }, signal),
   });
 }
 

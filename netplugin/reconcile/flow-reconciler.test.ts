@@ -1,8 +1,9 @@
 import pino from "pino";
 import { describe, expect, it } from "vitest";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
-import { packFlow, unpackFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
-import type { FlowDelta } from "../../drivers/ovs/types.ts";
+import { type FlowDeed, packFlow, unpackFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
+import type { FlowBundle } from "../../drivers/ovs/types.ts";
+import type { Failures } from "../../state/delta.ts";
 import { NetError } from "../../state/errors.ts";
 import { flowsFor, machineFor } from "../../test/fakes/policy-nodes.ts";
 import { policyView } from "../../test/fakes/policy-view.ts";
@@ -35,34 +36,54 @@ function fakeSwitch() {
   const state = {
     flows: new Map<string, Flow>(),
     bundles: 0,
+    /** Flows on their way before all were known. */
+    sentAhead: 0,
     /** What it cannot read: all are told. */
     illegible: (() => undefined) as Verdict,
     /** What it cannot carry out: the first is told. */
     impossible: (() => undefined) as Verdict,
   };
   const refusal = (reason: string) => new NetError("REJECTED", `the switch answered ${reason}`, { reason });
-  const driver = {
-    read: async () => new Map([...state.flows].map(([key, flow]) => [key, packFlow(flow).deed])),
-    apply: async ({ put: packed, remove }: FlowDelta) => {
-      const put = [...packed].map(([key, deed]) => [key, unpackFlow({ key, deed })] as const);
-      state.bundles += 1;
-      const next = new Map(state.flows);
-      const illegible = put.flatMap(([key, flow]) => {
-        const reason = state.illegible(flow, next);
-        return reason === undefined ? [] : [[key, refusal(reason)] as const];
-      });
-      if (illegible.length > 0) return new Map(illegible);
-      for (const key of remove) next.delete(key);
-      for (const [key, flow] of put) {
-        const reason = state.impossible(flow, next);
-        if (reason !== undefined) return new Map([[key, refusal(reason)]]);
-        next.set(key, flow);
-      }
-      state.flows = next;
-      return new Map();
-    },
+  const begin = (): FlowBundle => {
+    const packed = new Map<string, FlowDeed>();
+    const remove = new Set<string>();
+    return {
+      put: (key, deed) => {
+        packed.set(key, deed);
+        remove.delete(key);
+      },
+      remove: (key) => {
+        packed.delete(key);
+        remove.add(key);
+      },
+      isFull: true,
+      room: async () => {
+        state.sentAhead = Math.max(state.sentAhead, packed.size);
+      },
+      commit: async () => (packed.size + remove.size === 0 ? new Map() : carryOut(packed, remove)),
+      [Symbol.dispose]: () => {},
+    };
   };
-  return { state, driver };
+  const carryOut = (packed: ReadonlyMap<string, FlowDeed>, remove: ReadonlySet<string>): Failures => {
+    const put = [...packed].map(([key, deed]) => [key, unpackFlow({ key, deed })] as const);
+    state.bundles += 1;
+    const next = new Map(state.flows);
+    const illegible = put.flatMap(([key, flow]) => {
+      const reason = state.illegible(flow, next);
+      return reason === undefined ? [] : [[key, refusal(reason)] as const];
+    });
+    if (illegible.length > 0) return new Map(illegible);
+    for (const key of remove) next.delete(key);
+    for (const [key, flow] of put) {
+      const reason = state.impossible(flow, next);
+      if (reason !== undefined) return new Map([[key, refusal(reason)]]);
+      next.set(key, flow);
+    }
+    state.flows = next;
+    return new Map();
+  };
+  const read = async () => new Map([...state.flows].map(([key, flow]) => [key, packFlow(flow).deed]));
+  return { state, driver: { read, begin } };
 }
 
 function node() {
@@ -256,6 +277,22 @@ describe("an endpoint elsewhere whose flows the switch refuses", () => {
     await given.round();
     expect(closedAddresses(given)).toEqual(["g"]);
     expect([...given.reconciler.failures().keys()].sort()).toEqual(["endpoint/f", "endpoint/g"]);
+  });
+});
+
+describe("a full round", () => {
+  it("sends flows while others are still computed, and repairs what differs and what is foreign", async () => {
+    const given = await ready();
+    expect(given.state.sentAhead).toBeGreaterThan(10);
+    const wanted = new Map(given.state.flows);
+    const [missing, changed] = [...wanted.keys()].filter((key) => key.charCodeAt(0) === Table.switch);
+    const foreign: Flow = { table: 3, priority: 1, cookie: 0n, match: { inPort: 9 }, actions: [] };
+    given.state.flows.delete(missing ?? "");
+    given.state.flows.set(changed ?? "", { ...(wanted.get(changed ?? "") as Flow), goto: 99 });
+    given.state.flows.set(packFlow(foreign).key, foreign);
+    await given.round(true);
+    expect(given.state.flows).toEqual(wanted);
+    expect(given.told.drift).toBe(1);
   });
 });
 

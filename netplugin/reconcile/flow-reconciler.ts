@@ -1,27 +1,30 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "pino";
-import { type PackedFlow, tableOf, unpackFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
+import { type FlowDeed, type PackedFlow, tableOf, unpackFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
 import type { FlowDelta, FlowDriver } from "../../drivers/ovs/types.ts";
 import type { Failures } from "../../state/delta.ts";
 import { NetError } from "../../state/errors.ts";
 import type { MeterKeeper } from "../bandwidth/meters.ts";
 import {
+  type ComputedFlowSet,
+  deltaInSlices,
   desiredFlows,
   type FlowSet,
-  type FlowSetStep,
   flowCount,
   flowCountOf,
   holderOf,
   newFlowSet,
   ownerOf,
   updateFlowSetInSlices,
+  type WantedFlows,
   wantsFlow,
 } from "../desired/flow-set.ts";
 import type { Machine, RefusedObject } from "../desired/machine.ts";
 import type { ObjectId } from "../view/messages.ts";
 import { type Changes, mergeChanges, NO_CHANGES, type NodeView, type ObjectRef } from "../view/node-view.ts";
-import { compareFlows, type Drift } from "./flow-sync.ts";
+import { beginFlowSync, type Drift } from "./flow-sync.ts";
+import type { ChangedFlows } from "./learned-answers.ts";
 import { meteredFlows } from "./metered-flows.ts";
 import { type OfferedFlow, refusedObjects } from "./refusals.ts";
 
@@ -38,7 +41,7 @@ export interface FlowReconcilerOptions {
   /** The switch has refused a bundle; so many more objects are left out of the next one. */
   readonly onRefusal: (message: string, objectCount: number) => void;
   /** Flows have been changed, for the sake of these objects (none when they were repaired); before they count as enforced. */
-  readonly onApplied?: (delta: FlowDelta, changes: Changes, signal: AbortSignal) => Promise<void>;
+  readonly onApplied?: (flows: ChangedFlows, changes: Changes, signal: AbortSignal) => Promise<void>;
 }
 
 /** What the switch enforces, and what differs from the last time that this was known. */
@@ -71,15 +74,11 @@ export interface FlowReconciler {
   readonly enforcedRevision: bigint;
 }
 
-const DRIFT_LOGGED_MAX = 20;
 /** Time for computing before others get their turn. */
 const SLICE_MS = 4;
 /** Refused bundles of one round: each tells all that the switch cannot read, or the first flow of a full table. */
 const ATTEMPTS_MAX = 12;
 
-/** What the switch has, as it says itself: key → deed. */
-type PresentFlows = Awaited<ReturnType<FlowDriver["read"]>>;
-const NOTHING: PresentFlows = new Map();
 type Refusals = ReadonlyMap<string, RefusedObject> | undefined;
 
 /** What one round begins from. */
@@ -95,7 +94,13 @@ interface Refusal {
   readonly offered: () => Iterable<OfferedFlow>;
 }
 
-type Outcome = Refusal | { readonly failures: Failures; readonly installed: FlowSet };
+interface Installed {
+  readonly installed: FlowSet;
+  /** Flows have gone. */
+  readonly madeRoom: boolean;
+}
+
+type Outcome = Refusal | Installed;
 
 export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconciler {
   /** What is in the switch, or was wanted last if that is not known. */
@@ -120,44 +125,68 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
     return round;
   }
 
-  async function compute({ from, view, machine, changes }: Round): Promise<FlowSetStep> {
+  /** Computes what should be, for some milliseconds at a time; `onSlice` is told what is known already. */
+  async function compute(
+    { from, view, machine, changes }: Round,
+    onSlice?: (wanted: WantedFlows) => Promise<void> | undefined,
+  ): Promise<ComputedFlowSet> {
     const slices = updateFlowSetInSlices(from, { view, changes, machine: { ...machine, refused } });
     for (let turnEndsMs = performance.now() + SLICE_MS; ; ) {
       const slice = slices.next();
       if (slice.done === true) return slice.value;
+      await onSlice?.(slice.value);
       if (performance.now() < turnEndsMs) continue;
       await nextTurn();
       turnEndsMs = performance.now() + SLICE_MS;
     }
   }
 
-  /** The new flows of the switch; or, when it refuses some, their failures: then nothing has changed. */
-  async function applyStep(step: FlowSetStep, known: FlowSet, signal: AbortSignal): Promise<Outcome> {
-    const { set: next, delta } = step;
-    const metered = await meteredFlows(packed(delta.put));
+  /** One bundle from what is known to be in the switch to what should be. */
+  async function applyStep(round: Round, known: FlowSet, signal: AbortSignal): Promise<Outcome> {
+    const step = await compute(round);
+    const { put, remove } = await inTurns(deltaInSlices(step));
+    const metered = await meteredFlows(packed(put));
     await options.meters.prepare(metered.values(), signal);
-    const failures = await options.driver.apply(delta, { signal });
-    if (failures.size > 0) return { failures, offered: () => offered(next, delta, (key) => wantsFlow(known, key)) };
-    await options.onApplied?.(delta, changing, signal);
-    const unmetered = [...delta.put.keys()].filter((key) => !metered.has(key));
-    await options.meters.settle({ put: metered, remove: [...delta.remove, ...unmetered] }, signal);
-    return { failures, installed: next };
+    using bundle = options.driver.begin({ signal });
+    for (const key of remove) bundle.remove(key);
+    for (const [key, deed] of put) {
+      bundle.put(key, deed);
+      if (bundle.isFull) await bundle.room();
+    }
+    const failures = await bundle.commit();
+    if (failures.size > 0)
+      return { failures, offered: () => offered(step.set, put.keys(), (key) => wantsFlow(known, key)) };
+    await options.onApplied?.({ put: put.keys(), removed: remove }, changing, signal);
+    const unmetered = [...put.keys()].filter((key) => !metered.has(key));
+    await options.meters.settle({ put: metered, remove: [...remove, ...unmetered] }, signal);
+    return { installed: step.set, madeRoom: remove.size > 0 };
   }
 
-  async function applyAll({ set: next }: FlowSetStep, actual: PresentFlows, signal: AbortSignal): Promise<Outcome> {
-    const { delta, drift } = await compareFlows(next, actual);
+  /** One bundle from what the switch says it has to what should be; it is on its way while that is computed. */
+  async function applyAll(round: Round, signal: AbortSignal): Promise<Outcome> {
+    const actual = await readSwitch(signal);
+    using bundle = options.driver.begin({ signal });
+    const sync = beginFlowSync(actual, bundle);
+    const { set: next } = await compute(round, (wanted) => {
+      sync.ahead(wanted);
+      return bundle.isFull ? bundle.room() : undefined;
+    });
     const metered = await meteredFlows(desiredFlows(next));
     await options.meters.prepare(metered.values(), signal);
-    const failures = await options.driver.apply(delta, { signal });
-    if (failures.size > 0) return { failures, offered: () => offered(next, delta, (key) => actual.has(key)) };
-    if (!driftExpected) reportDrift(drift, next);
+    await sync.rest(next);
+    const failures = await bundle.commit();
+    if (failures.size > 0) {
+      const present = await readSwitch(signal);
+      return { failures, offered: () => offered(next, sync.put, (key) => present.has(key)) };
+    }
+    if (!driftExpected) reportDrift(sync.drift, next);
     driftExpected = false;
-    await options.onApplied?.(delta, changing, signal);
+    await options.onApplied?.(sync, changing, signal);
     await options.meters.settleAll(metered, signal);
-    return { failures, installed: next };
+    return { installed: next, madeRoom: sync.removed.length > 0 };
   }
 
-  async function readSwitch(signal: AbortSignal): Promise<PresentFlows> {
+  async function readSwitch(signal: AbortSignal): Promise<Map<string, FlowDeed>> {
     const actual = await options.driver.read({ signal });
     await options.meters.refresh(signal);
     return actual;
@@ -172,33 +201,28 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
     options.onRefusal(first?.message ?? "", more.size);
   }
 
-  async function bringUpToDate(round: Round, known: FlowSet | undefined, signal: AbortSignal) {
-    const actual = known === undefined ? await readSwitch(signal) : NOTHING;
+  async function bringUpToDate(round: Round, known: FlowSet | undefined, signal: AbortSignal): Promise<Installed> {
     for (let attempt = 1; ; attempt += 1) {
-      const step = await compute(round);
-      const outcome = known === undefined ? await applyAll(step, actual, signal) : await applyStep(step, known, signal);
-      if ("installed" in outcome) return { ...outcome, set: step.set, madeRoom: step.delta.remove.size > 0 };
+      const outcome = known === undefined ? await applyAll(round, signal) : await applyStep(round, known, signal);
+      if ("installed" in outcome) return outcome;
       leaveOut(outcome, attempt);
     }
   }
 
   function reportDrift(drift: Drift, from: FlowSet): void {
-    const count = drift.missing.length + drift.changed.length + drift.foreign.length;
-    if (count === 0) return;
+    const { missing, changed, foreign } = drift;
+    if (missing.count + changed.count + foreign.count === 0) return;
     options.onDrift(drift);
     const describe = (packedFlow: PackedFlow) => {
       const flow = unpackFlow(packedFlow);
       return `${ownerOf(from, flow.cookie) ?? "unknown owner"}: ${formatFlow(flow)}`;
     };
-    const sample = (flows: readonly PackedFlow[]) => flows.slice(0, DRIFT_LOGGED_MAX).map(describe);
     options.log.warn(
       {
-        missingCount: drift.missing.length,
-        changedCount: drift.changed.length,
-        foreignCount: drift.foreign.length,
-        missing: sample(drift.missing),
-        changed: sample(drift.changed),
-        foreign: sample(drift.foreign),
+        ...{ missingCount: missing.count, changedCount: changed.count, foreignCount: foreign.count },
+        missing: missing.sample.map(describe),
+        changed: changed.sample.map(describe),
+        foreign: foreign.sample.map(describe),
       },
       "flows were not as they should be; repaired",
     );
@@ -215,7 +239,8 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
       installed = undefined; // unknown, should the bundle fail
       try {
         const done = await bringUpToDate(round, known, signal);
-        ({ set, installed } = done);
+        set = done.installed;
+        installed = done.installed;
         enforcedRevision = round.view.revision;
         return { ...round, machine: { ...round.machine, refused }, madeRoom: done.madeRoom };
       } catch (error) {
@@ -244,12 +269,21 @@ export function createFlowReconciler(options: FlowReconcilerOptions): FlowReconc
   };
 }
 
-function* offered(from: FlowSet, { put }: FlowDelta, isPresent: (key: string) => boolean): Generator<OfferedFlow> {
-  for (const key of put.keys()) yield { key, table: tableOf(key), owner: holderOf(from, key), isNew: !isPresent(key) };
+function* offered(from: FlowSet, put: Iterable<string>, isPresent: (key: string) => boolean): Generator<OfferedFlow> {
+  for (const key of put) yield { key, table: tableOf(key), owner: holderOf(from, key), isNew: !isPresent(key) };
 }
 
 function* packed(flows: FlowDelta["put"]): Generator<PackedFlow> {
   for (const [key, deed] of flows) yield { key, deed };
+}
+
+/** The result of work in slices; others have their turn between them. */
+async function inTurns<R>(slices: Generator<unknown, R>): Promise<R> {
+  for (;;) {
+    const slice = slices.next();
+    if (slice.done === true) return slice.value;
+    await nextTurn();
+  }
 }
 
 /** Undefined when nothing is left. */

@@ -1,40 +1,88 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { FlowDeed, PackedFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
-import type { FlowDelta } from "../../drivers/ovs/types.ts";
-import { desiredFlows, type FlowSet, wantsFlow } from "../desired/flow-set.ts";
+import { type FlowDeed, mayNameMeter, type PackedFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
+import type { FlowBundle } from "../../drivers/ovs/types.ts";
+import { desiredFlows, type FlowSet, type WantedFlows, wantsFlow } from "../desired/flow-set.ts";
+
+/** Differences of one sort: how many, and the first of them. */
+export interface Differences {
+  count: number;
+  readonly sample: PackedFlow[];
+}
 
 /** What a full comparison found, for the log and the counters. */
 export interface Drift {
-  readonly missing: readonly PackedFlow[];
-  readonly changed: readonly PackedFlow[];
-  readonly foreign: readonly PackedFlow[];
+  readonly missing: Differences;
+  readonly changed: Differences;
+  readonly foreign: Differences;
 }
 
+/** Brings all flows of the switch to what they should be, by one bundle. */
+export interface FlowSync {
+  /** Sends flows that are known to be wanted while others are still computed. Those that name meters wait: a meter must exist before. */
+  ahead(flows: WantedFlows): void;
+  /** Everything else, and what is to go. */
+  rest(wanted: FlowSet): Promise<void>;
+  /** What has been put or removed, by key. */
+  readonly put: readonly string[];
+  readonly removed: readonly string[];
+  readonly drift: Drift;
+}
+
+const SAMPLE_MAX = 20;
 /** Other work runs between slices of a long comparison. */
 const COMPARED_PER_SLICE = 1_000;
 
-/** Compares all flows that should be with all that are. */
-export async function compareFlows(
-  wanted: FlowSet,
-  actual: ReadonlyMap<string, FlowDeed>,
-): Promise<{ readonly delta: FlowDelta; readonly drift: Drift }> {
-  const put = new Map<string, FlowDeed>();
-  const drift = { missing: [] as PackedFlow[], changed: [] as PackedFlow[], foreign: [] as PackedFlow[] };
-  let compared = 0;
-  for (const flow of desiredFlows(wanted)) {
-    const present = actual.get(flow.key);
-    if (present !== flow.deed) {
-      put.set(flow.key, flow.deed);
-      (present === undefined ? drift.missing : drift.changed).push(flow);
-    }
-    if (++compared % COMPARED_PER_SLICE === 0) await nextTurn();
+/** `actual` is what the switch has; it is changed into what the switch will have. */
+export function beginFlowSync(actual: Map<string, FlowDeed>, bundle: FlowBundle): FlowSync {
+  const [put, removed]: [string[], string[]] = [[], []];
+  const drift: Drift = { missing: noDifferences(), changed: noDifferences(), foreign: noDifferences() };
+
+  function look(key: string, deed: FlowDeed): void {
+    const present = actual.get(key);
+    if (present === deed) return;
+    bundle.put(key, deed);
+    put.push(key);
+    actual.set(key, deed);
+    note(present === undefined ? drift.missing : drift.changed, { key, deed });
   }
-  const remove = new Set<string>();
-  for (const [key, deed] of actual) {
-    if (++compared % COMPARED_PER_SLICE === 0) await nextTurn();
-    if (wantsFlow(wanted, key)) continue;
-    remove.add(key);
-    drift.foreign.push({ key, deed });
+
+  function drop(key: string, deed: FlowDeed): void {
+    bundle.remove(key);
+    removed.push(key);
+    note(drift.foreign, { key, deed });
   }
-  return { delta: { put, remove }, drift };
+
+  async function breathe(count: number): Promise<void> {
+    if (bundle.isFull) await bundle.room();
+    if (count % COMPARED_PER_SLICE === 0) await nextTurn();
+  }
+
+  return {
+    put,
+    removed,
+    drift,
+    ahead: (flows) => {
+      for (const ofOwner of flows) for (const [key, deed] of ofOwner) if (!mayNameMeter(deed)) look(key, deed);
+    },
+    rest: async (wanted) => {
+      let count = 0;
+      for (const { key, deed } of desiredFlows(wanted)) {
+        look(key, deed);
+        await breathe(++count);
+      }
+      for (const [key, deed] of actual) {
+        if (!wantsFlow(wanted, key)) drop(key, deed);
+        await breathe(++count);
+      }
+    },
+  };
+}
+
+function noDifferences(): Differences {
+  return { count: 0, sample: [] };
+}
+
+function note(differences: Differences, flow: PackedFlow): void {
+  differences.count += 1;
+  if (differences.sample.length < SAMPLE_MAX) differences.sample.push(flow);
 }

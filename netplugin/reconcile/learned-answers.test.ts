@@ -16,10 +16,13 @@ function changesOf(...kinds: readonly string[]): Changes {
 type Flows = ReadonlyMap<string, FlowDeed>;
 
 async function calls(put: Flows, removed: Flows, changes: Changes) {
-  const remove = new Set(removed.keys());
   const made: string[] = [];
   const cache = { forget: async () => void made.push("now"), forgetSoon: () => void made.push("soon") };
-  await forgetAnswers(cache, { delta: { put, remove }, changes }, new AbortController().signal);
+  await forgetAnswers(
+    cache,
+    { flows: { put: put.keys(), removed: removed.keys() }, changes },
+    new AbortController().signal,
+  );
   return made;
 }
 

@@ -1,8 +1,13 @@
 import type { FlowCache } from "../../drivers/ovs/flow-cache.ts";
 import { tableOf } from "../../drivers/ovs/openflow/packed-flow.ts";
-import type { FlowDelta } from "../../drivers/ovs/types.ts";
 import { Table } from "../desired/pipeline.ts";
 import type { Changes } from "../view/node-view.ts";
+
+/** Flows that have been put or removed, by the keys of packed flows. */
+export interface ChangedFlows {
+  readonly put: Iterable<string>;
+  readonly removed: Iterable<string>;
+}
 
 /**
  * After flows have been changed: what packets have met so far must not be what they go on to meet. A change of policies is not in
@@ -11,16 +16,16 @@ import type { Changes } from "../view/node-view.ts";
  */
 export async function forgetAnswers(
   cache: FlowCache,
-  { delta, changes }: { readonly delta: FlowDelta; readonly changes: Changes },
+  { flows, changes }: { readonly flows: ChangedFlows; readonly changes: Changes },
   signal: AbortSignal,
 ): Promise<void> {
-  if (!touchesPolicies(delta)) return;
+  if (!touchesPolicies(flows)) return;
   if (!isOnlyChurn(changes)) await cache.forget(signal);
   cache.forgetSoon();
 }
 
-function touchesPolicies({ put, remove }: FlowDelta): boolean {
-  for (const keys of [put.keys(), remove]) {
+function touchesPolicies({ put, removed }: ChangedFlows): boolean {
+  for (const keys of [put, removed]) {
     for (const key of keys) if (isPolicyTable(tableOf(key))) return true;
   }
   return false;

@@ -2,8 +2,8 @@ import { NetError } from "../../../state/errors.ts";
 import { checked } from "./action-wire.ts";
 import { putU16, putU32, putZeros, type Writer } from "./bytes.ts";
 import { type Channel, post, takeXids } from "./channel.ts";
-import { rejected } from "./error-codec.ts";
-import { type Burst, barrier, request, sendBurst, throwFirst } from "./exchange.ts";
+import { rejected, type SwitchError } from "./error-codec.ts";
+import { type Burst, barrier, openBurst, request, sendBurst, throwFirst } from "./exchange.ts";
 import type { FlowMod } from "./flow.ts";
 import { putFlowMod } from "./flow-codec.ts";
 import type { GroupMod } from "./group.ts";
@@ -62,12 +62,6 @@ export function putAdd(writer: Writer, bundle: Bundle, mod: FlowMod | GroupMod, 
   });
 }
 
-/** A message of a bundle that the switch does not take, by its place. */
-export interface Refusal {
-  readonly index: number;
-  readonly error: NetError;
-}
-
 /** Applies all modifications as one; when anything is refused nothing is applied, and the first refusal is thrown. */
 export async function runBundle(
   channel: Channel,
@@ -75,58 +69,92 @@ export async function runBundle(
   options: BundleOptions,
   limit: Limit,
 ): Promise<void> {
-  for (const { error } of await offerBundle(channel, mods, options, limit)) throw error;
-}
-
-/**
- * Offers all modifications as one: open, add each, barrier (a refused "add" would otherwise leave a bundle without that message),
- * commit. Says what the switch has refused, as far as it tells: the messages that it cannot read, or else the first one that it cannot
- * carry out. Then nothing is applied.
- */
-export async function offerBundle(
-  channel: Channel,
-  mods: readonly (FlowMod | GroupMod)[],
-  options: BundleOptions,
-  limit: Limit,
-): Promise<readonly Refusal[]> {
-  const flags = (options.atomic === false ? 0 : ATOMIC) | (options.ordered === false ? 0 : ORDERED);
-  const bundle = { id: takeXids(channel, 1), flags };
-  let isDone = false;
-  try {
-    const opened = control(channel, bundle, CONTROL.open, limit);
-    opened.catch(() => {}); // awaited below, after the messages are on their way
-    using burst = await sendBurst(
-      channel,
-      mods.length,
-      (out, at, xid) => putAdd(out, bundle, modAt(mods, at), xid),
-      limit,
-    );
-    const passed = barrier(channel, limit); // right behind them: its answer comes after all their errors
-    passed.catch(() => {});
-    await opened;
-    await passed;
-    if (burst.errors.size === 0) isDone = await commit(channel, bundle, burst, limit);
-    return refusalsOf(burst, mods, limit);
-  } finally {
-    if (!isDone) discard(channel, bundle);
+  using bundle = openBundle(channel, options);
+  for (const mod of mods) {
+    bundle.add(mod);
+    if (bundle.isFull) await bundle.room(limit);
+  }
+  for (const { index, reason } of await bundle.commit(limit)) {
+    throw rejected(`${limit.doing}: message ${index} (${formatMod(modAt(mods, index))})`, reason);
   }
 }
 
+/** A message of a bundle that the switch does not take, by its number. */
+export interface Refusal {
+  readonly index: number;
+  readonly reason: SwitchError;
+}
+
+/**
+ * A bundle on its way: what is added goes to the switch while more is being computed. Nothing of it has an effect before `commit`;
+ * disposed of without it, the switch forgets it.
+ */
+export interface OpenBundle extends Disposable {
+  add(mod: FlowMod | GroupMod): void;
+  /** A chunk is ready to be sent: `room` should be awaited before much more is added. */
+  readonly isFull: boolean;
+  /** Sends what has been added, and waits while the switch is too far behind. */
+  room(limit: Limit): Promise<void>;
+  /**
+   * A barrier (a refused message would otherwise leave a bundle without it), then the commit. Says what the switch has refused, as far as
+   * it tells: the messages that it cannot read, or else the first one that it cannot carry out. Then nothing is applied.
+   */
+  commit(limit: Limit): Promise<readonly Refusal[]>;
+}
+
+export function openBundle(channel: Channel, options: BundleOptions = {}): OpenBundle {
+  const flags = (options.atomic === false ? 0 : ATOMIC) | (options.ordered === false ? 0 : ORDERED);
+  const bundle = { id: takeXids(channel, 1), flags };
+  const burst = openBurst(channel);
+  let opened: Promise<void> | undefined;
+  let isDone = false;
+
+  function open(limit: Limit): void {
+    opened = control(channel, bundle, CONTROL.open, limit);
+    opened.catch(() => {}); // awaited by `commit`, when the messages are on their way
+  }
+
+  return {
+    add: (mod) => burst.put((writer, xid) => putAdd(writer, bundle, mod, xid)),
+    get isFull() {
+      return burst.isFull;
+    },
+    room: (limit) => {
+      if (opened === undefined) open(limit);
+      return burst.send(limit);
+    },
+    commit: async (limit) => {
+      if (burst.count === 0) return [];
+      if (opened === undefined) open(limit);
+      await burst.send(limit);
+      const passed = barrier(channel, limit); // right behind them: its answer comes after all their errors
+      passed.catch(() => {});
+      await opened;
+      await passed;
+      if (burst.errors.size === 0) isDone = await commit(channel, bundle, burst, limit);
+      return [...burst.errors].map(([index, reason]) => ({ index, reason }));
+    },
+    [Symbol.dispose]: () => {
+      burst[Symbol.dispose]();
+      if (opened !== undefined && !isDone) discard(channel, bundle);
+    },
+  };
+}
+
 /** False when a message of the bundle is to blame. */
-async function commit(channel: Channel, bundle: Bundle, burst: Burst, limit: Limit): Promise<boolean> {
+async function commit(
+  channel: Channel,
+  bundle: Bundle,
+  { errors }: Pick<Burst, "errors">,
+  limit: Limit,
+): Promise<boolean> {
   try {
     await control(channel, bundle, CONTROL.commit, limit);
     return true;
   } catch (error) {
-    if (burst.errors.size === 0) throw error;
+    if (errors.size === 0) throw error;
     return false;
   }
-}
-
-function refusalsOf({ errors }: Burst, mods: readonly (FlowMod | GroupMod)[], { doing }: Limit): Refusal[] {
-  return [...errors].map(([index, error]) => {
-    return { index, error: rejected(`${doing}: message ${index} (${formatMod(modAt(mods, index))})`, error) };
-  });
 }
 
 /** Nobody waits for the answer: the switch also forgets a bundle by itself when it stays idle. */

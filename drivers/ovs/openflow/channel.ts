@@ -180,11 +180,11 @@ export function post(channel: Channel, type: number, xid: number, putBody?: PutB
   if (!channel.ending.isOver) channel.socket.write(written(writer));
 }
 
-/** Sends bytes and waits until the socket takes more. */
-export async function send(channel: Channel, bytes: Buffer, limit: Limit): Promise<void> {
+/** Sends bytes, which stay untouched from now on, and waits while more than `maxUnsentBytes` are still here. */
+export async function send(channel: Channel, bytes: Buffer, limit: Limit, maxUnsentBytes: number): Promise<void> {
   if (channel.ending.isOver) throw closedError(channel);
   checkLimit(limit);
-  if (channel.socket.write(bytes)) return;
+  if (channel.socket.write(bytes) || channel.socket.writableLength <= maxUnsentBytes) return;
   await waitFor<void>(limit, (done, fail) => {
     const onClose = () => fail(closedError(channel));
     channel.socket.once("drain", done);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { connectSwitch } from "./connection.ts";
+import { limitOf } from "./limit.ts";
 import { OFPT } from "./message.ts";
 import {
   type Behaviour,
@@ -178,16 +179,22 @@ describe("a bundle", () => {
     const { atAdd, atCommit }: { atAdd?: number[]; atCommit?: number[] } = given;
     await using fake = await startFakeSwitch(bundling({ atAdd: errorsAt(atAdd), atCommit: errorsAt(atCommit) }));
     await using connection = await connectSwitch(fake.path);
-    const refusals = await connection.offerBundle([ADD, ADD, ADD]);
+    using bundle = connection.openBundle();
+    for (const mod of [ADD, ADD, ADD]) bundle.add(mod);
+    const refusals = await bundle.commit(limitOf("fill a table", {}, 1_000));
     expect(refusals.map(({ index }) => index)).toEqual(places);
-    expect(refusals[0]?.error).toMatchObject({ code: "REJECTED", reason: "OFPFMFC_TABLE_FULL" });
+    expect(refusals[0]?.reason.name).toBe("OFPFMFC_TABLE_FULL");
     await expect(connection.bundle([ADD, ADD, ADD])).rejects.toMatchObject({ reason: "OFPFMFC_TABLE_FULL" });
   });
 
   it("that is taken names none", async () => {
     await using fake = await startFakeSwitch(bundling({}));
     await using connection = await connectSwitch(fake.path);
-    expect(await connection.offerBundle([ADD, ADD])).toEqual([]);
+    using bundle = connection.openBundle();
+    bundle.add(ADD);
+    await bundle.room(limitOf("begin", {}, 1_000));
+    bundle.add(ADD);
+    expect(await bundle.commit(limitOf("end", {}, 1_000))).toEqual([]);
   });
 
   it("is discarded when its time is over", async () => {

@@ -1,5 +1,5 @@
 import { NetError } from "../../../state/errors.ts";
-import { type BundleOptions, offerBundle, type Refusal, runBundle, runMods } from "./bundle.ts";
+import { type BundleOptions, type OpenBundle, openBundle, runBundle, runMods } from "./bundle.ts";
 import { putBytes, type Writer } from "./bytes.ts";
 import { type Channel, createChannel, endChannel, post, takeXids } from "./channel.ts";
 import { type CtFilter, putCtFlush } from "./ct-flush.ts";
@@ -45,8 +45,8 @@ export interface SwitchConnection extends AsyncDisposable {
   close(): Promise<void>;
   /** All or nothing, in one step; the error names the message that was refused. */
   bundle(mods: readonly (FlowMod | GroupMod)[], options?: BundleOptions): Promise<void>;
-  /** As `bundle`, but says which messages were refused, as far as the switch tells; empty = everything is applied. */
-  offerBundle(mods: readonly (FlowMod | GroupMod)[], options?: BundleOptions): Promise<readonly Refusal[]>;
+  /** Begins a bundle to which messages are added as they become known. */
+  openBundle(options?: BundleOptions): OpenBundle;
   /** One by one, then a barrier: those not refused are applied, the first refused one is thrown. */
   sendMods(mods: readonly (FlowMod | GroupMod)[], options?: CallOptions): Promise<void>;
   /** Meters cannot be in bundles; otherwise as `sendMods`. */
@@ -132,11 +132,7 @@ function connectionOf(channel: Channel): SwitchConnection {
       const limit = within(`apply a bundle of ${mods.length} changes to ${name}`, options, BULK_TIMEOUT_MS);
       await runBundle(channel, mods, options, limit);
     },
-    offerBundle: async (mods, options = {}) => {
-      if (mods.length === 0) return [];
-      const limit = within(`apply a bundle of ${mods.length} changes to ${name}`, options, BULK_TIMEOUT_MS);
-      return offerBundle(channel, mods, options, limit);
-    },
+    openBundle: (options) => openBundle(channel, options),
     sendMods: (mods, options) =>
       runMods(channel, mods, within(`apply ${mods.length} changes to ${name}`, options, BULK_TIMEOUT_MS)),
     meterMods: (mods, options) =>

@@ -94,52 +94,89 @@ export interface Burst extends Disposable {
 /** Errors kept per burst: enough for whoever leaves out what was refused and sends the rest. */
 const MAX_ERRORS = 1_024;
 
-/** Sends `count` messages; dispose of the burst when no more of its errors can come. */
-export async function sendBurst(channel: Channel, count: number, put: PutNumbered, limit: Limit): Promise<Burst> {
-  const firstXid = takeXids(channel, count);
+/** A burst whose length is not known beforehand. */
+export interface OpenBurst extends Burst {
+  /** Writes the next message whole, under the given xid; it is sent with the next `send`. */
+  put(write: (writer: Writer, xid: number) => void): void;
+  readonly count: number;
+  /** Enough is written for a chunk. */
+  readonly isFull: boolean;
+  /** Sends what is written; waits while the switch is too far behind. */
+  send(limit: Limit): Promise<void>;
+}
+
+/** Xids that an open burst reserves at once. */
+const XID_BLOCK = 4_096;
+/** What may wait in this process for the switch to read it. */
+const MAX_UNSENT_BYTES = 1 << 20;
+
+/** Begins to send messages in order without waiting for each; dispose of it when no more of its errors can come. */
+export function openBurst(channel: Channel): OpenBurst {
+  const writer = createWriter();
   const errors = new Map<number, SwitchError>();
-  const range: ErrorRange = {
-    firstXid,
-    lastXid: firstXid + count - 1,
-    onError: (xid, error) => {
-      if (errors.size < MAX_ERRORS) errors.set(xid - firstXid, error);
+  const ranges: ErrorRange[] = [];
+  let [count, nextXid, xidsLeft] = [0, 0, 0];
+
+  function reserve(): void {
+    const [firstXid, firstIndex] = [takeXids(channel, XID_BLOCK), count];
+    const range: ErrorRange = {
+      firstXid,
+      lastXid: firstXid + XID_BLOCK - 1,
+      onError: (xid, error) => {
+        if (errors.size < MAX_ERRORS) errors.set(firstIndex + xid - firstXid, error);
+      },
+    };
+    ranges.push(range);
+    channel.errorRanges.add(range);
+    [nextXid, xidsLeft] = [firstXid, XID_BLOCK];
+  }
+
+  return {
+    errors,
+    put: (write) => {
+      if (xidsLeft === 0) reserve();
+      write(writer, nextXid);
+      nextXid += 1;
+      xidsLeft -= 1;
+      count += 1;
+    },
+    get count() {
+      return count;
+    },
+    get isFull() {
+      return writer.length >= CHUNK_BYTES;
+    },
+    send: async (limit) => {
+      if (writer.length === 0) return;
+      const bytes = written(writer);
+      writer.length = 0;
+      await send(channel, bytes, limit, MAX_UNSENT_BYTES);
+    },
+    [Symbol.dispose]: () => {
+      for (const range of ranges) channel.errorRanges.delete(range);
     },
   };
-  channel.errorRanges.add(range);
-  const stop = () => channel.errorRanges.delete(range);
+}
+
+/** Sends `count` messages; dispose of the burst when no more of its errors can come. */
+export async function sendBurst(channel: Channel, count: number, put: PutNumbered, limit: Limit): Promise<Burst> {
+  const burst = openBurst(channel);
+  let turnEndsMs = performance.now() + SLICE_MS;
   try {
-    await sendNumbered(channel, count, (writer, index) => put(writer, index, firstXid + index), limit);
+    for (let index = 0; index < count; index++) {
+      burst.put((writer, xid) => put(writer, index, xid));
+      if (burst.isFull) await burst.send(limit);
+      if (performance.now() < turnEndsMs) continue;
+      await yieldToLoop();
+      checkLimit(limit);
+      turnEndsMs = performance.now() + SLICE_MS;
+    }
+    await burst.send(limit);
   } catch (error) {
-    stop();
+    burst[Symbol.dispose]();
     throw error;
   }
-  return { errors, [Symbol.dispose]: stop };
-}
-
-async function sendNumbered(
-  channel: Channel,
-  count: number,
-  put: (writer: Writer, index: number) => void,
-  limit: Limit,
-): Promise<void> {
-  const writer = createWriter(CHUNK_BYTES * 2);
-  let turnEndsMs = performance.now() + SLICE_MS;
-  for (let index = 0; index < count; index++) {
-    put(writer, index);
-    if (writer.length >= CHUNK_BYTES) await flush(channel, writer, limit);
-    if (performance.now() < turnEndsMs) continue;
-    await yieldToLoop();
-    checkLimit(limit);
-    turnEndsMs = performance.now() + SLICE_MS;
-  }
-  await flush(channel, writer, limit);
-}
-
-async function flush(channel: Channel, writer: Writer, limit: Limit): Promise<void> {
-  if (writer.length === 0) return;
-  const bytes = written(writer);
-  writer.length = 0;
-  await send(channel, bytes, limit);
+  return burst;
 }
 
 /** Throws when the switch refused a message of a burst; `describe` names the message. */

@@ -14,7 +14,7 @@ import {
 import { fieldFromBytes, rawOf } from "./field-value.ts";
 import { fieldByCode } from "./fields.ts";
 import type { Match } from "./flow.ts";
-import { checkEntries, completeEntries, matchEntries } from "./match-entries.ts";
+import { checkMatch, plannedValue, planOf } from "./match-entries.ts";
 import { fitsField, getOxm, isFullMask, putOxm, type Tlv } from "./oxm.ts";
 
 /** openflow-1.1.h, OFPMT_OXM. */
@@ -27,10 +27,10 @@ type Draft = Record<string, unknown>;
 
 /** Writes the fields in canonical order, prerequisites included (unless they are known to be there), without header or padding. */
 export function putMatchFields(writer: Writer, match: Match, isComplete = false): void {
-  const given = matchEntries(match);
-  const complete = isComplete ? given : completeEntries(given);
-  if (!isComplete) checkEntries(given, complete);
-  for (const { spec, value } of complete) putOxm(writer, spec, rawOf(spec, value));
+  const plan = planOf(match);
+  if (!isComplete) checkMatch(match, plan);
+  const fields = isComplete ? plan.given : plan.complete;
+  for (const field of fields) putOxm(writer, field.spec, rawOf(field.spec, plannedValue(match, field)));
   if (match.unknown !== undefined) putBytes(writer, Buffer.from(match.unknown, "hex"));
 }
 

@@ -122,7 +122,7 @@ export function formatMod(mod: FlowMod | GroupMod | MeterMod): string {
     case "flow-put":
       return `${mod.kind} ${formatFlow(unpackFlow(mod))}`;
     case "flow-drop":
-      return `${mod.kind} ${formatIdentity(unpackKey(mod.key))}`;
+      return `${mod.kind} ${formatFlowKey(mod.key)}`;
     case "flow-delete-strict":
       return `${mod.kind} ${formatIdentity(mod.flow)}`;
     case "flow-delete":
@@ -142,6 +142,11 @@ export function formatMod(mod: FlowMod | GroupMod | MeterMod): string {
     case "meter-delete":
       return `${mod.kind} meter=${mod.id}`;
   }
+}
+
+/** Table, priority and match of a packed flow's key. */
+export function formatFlowKey(key: string): string {
+  return formatIdentity(unpackKey(key));
 }
 
 function formatFilter(filter: FlowFilter): string {
