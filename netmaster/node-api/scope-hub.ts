@@ -112,7 +112,7 @@ export class ScopeHub implements Disposable {
       if (listeners.size === 0) continue;
       const refs = changedRefs(change, views.before, views.after);
       for (const open of listeners) {
-        open.stream.touch(refs, changesInterest(change, open.stream.nodeName, views));
+        open.stream.touch(refs, changesInterest(change, open.stream.interest, views));
         touched.add(open);
       }
     }

@@ -65,7 +65,10 @@ describe("an infra network is everybody's", () => {
     const told = steps.map((step) => {
       const topics = changeTopics(step.change, step.before, step.after);
       expect(interestTopics(stream.interest).some((topic) => topics.has(topic))).toBe(true);
-      stream.touch(changedRefs(step.change, step.before, step.after), changesInterest(step.change, "n1", step));
+      stream.touch(
+        changedRefs(step.change, step.before, step.after),
+        changesInterest(step.change, stream.interest, step),
+      );
       expect(stream.refresh(step.after)).toBe(true);
       const lines = (stream.take(step.after, 100) ?? "").trim().split("\n");
       return lines

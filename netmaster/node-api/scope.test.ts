@@ -133,6 +133,8 @@ const POOL = worldObjects(`
   policy t:q
   rule t:p:1 from=db
   rule t:p:1 network=b
+  rule t:p:2 from=db
+  rule t:q:1 from=db
   rule t:q:1
   profile t:gold
   group t:web a policy=p profile=gold
@@ -176,7 +178,10 @@ describe("the stream", () => {
           view = isRemoval ? remove(view, kind, record.key) : put(view, { kind, record } as (typeof POOL)[number]);
           const topics = changeTopics(change, before, view);
           if (interestTopics(stream.interest).some((topic) => topics.has(topic))) {
-            stream.touch(changedRefs(change, before, view), changesInterest(change, nodeName, { before, after: view }));
+            stream.touch(
+              changedRefs(change, before, view),
+              changesInterest(change, stream.interest, { before, after: view }),
+            );
           }
           for (let turn = 0; turn < reads; turn += 1) {
             stream.refresh(view);
@@ -230,7 +235,7 @@ describe("the stream", () => {
     if (object === undefined) throw new Error("no object");
     const change = changeTo(view, object.kind, object.record.key, object.record);
     view = put(view, object);
-    stream.touch(changedRefs(change, before, view), changesInterest(change, "n1", { before, after: view }));
+    stream.touch(changedRefs(change, before, view), changesInterest(change, stream.interest, { before, after: view }));
     expect(stream.refresh(view)).toBe(true);
     const kinds = (stream.take(view, 100) ?? "")
       .trim()

@@ -47,14 +47,20 @@ function addGroup(view: ClusterView, groupKey: string, objects: Set<string>): vo
 }
 
 function addNamed(rule: RecordOf<"rule"> | undefined, objects: Set<string>): void {
-  if (rule === undefined) return;
+  for (const { kind, key } of namedBy(rule)) objects.add(refOf(kind, key));
+}
+
+/** What a rule names. */
+function namedBy(
+  rule: RecordOf<"rule"> | undefined,
+): { readonly kind: "endpointGroup" | "network"; readonly key: string }[] {
+  if (rule === undefined) return [];
   const { tenantName, fromEndpointGroup, toEndpointGroup, fromNetwork, toNetwork } = rule.config;
-  for (const name of [fromEndpointGroup, toEndpointGroup]) {
-    if (name !== "") objects.add(refOf("endpointGroup", `${tenantName}:${name}`));
-  }
-  for (const name of [fromNetwork, toNetwork]) {
-    if (name !== "") objects.add(refOf("network", `${tenantName}:${name}`));
-  }
+  const groups = [fromEndpointGroup, toEndpointGroup].map((name) => ({ kind: "endpointGroup", name }) as const);
+  const networks = [fromNetwork, toNetwork].map((name) => ({ kind: "network", name }) as const);
+  return [...groups, ...networks]
+    .filter(({ name }) => name !== "")
+    .map(({ kind, name }) => ({ kind, key: `${tenantName}:${name}` }));
 }
 
 /** Whether an object of the view is to be known by the node. */
@@ -206,19 +212,23 @@ export function changedRefs(change: ObjectChange, before: ClusterView, after: Cl
   return [ref, ...nodes];
 }
 
-/** Whether a change may change what concerns the node, and not only one object of it. */
-export function changesInterest(
-  change: ObjectChange,
-  nodeName: string,
-  { before, after }: { readonly before: ClusterView; readonly after: ClusterView },
-): boolean {
+export interface Views {
+  readonly before: ClusterView;
+  readonly after: ClusterView;
+}
+
+/** Whether a change may change what concerns the node, and not only one object of it. Costs the same for policies of any size. */
+export function changesInterest(change: ObjectChange, interest: Interest, { before, after }: Views): boolean {
+  const { nodeName } = interest;
   switch (change.kind) {
     case "global":
       return change.record?.config.fwdMode !== change.previous?.config.fwdMode;
     case "network":
-    case "endpointGroup":
-    case "rule":
       return true;
+    case "endpointGroup":
+      return [before, after].some((view) => view.groupsOfNode(nodeName).has(change.key)) && !hasSamePolicies(change);
+    case "rule":
+      return namesAnew(change, interest) || namesNoMore(change, interest, after);
     case "endpoint":
       return [change.record, change.previous].some(
         (endpoint) => endpoint?.nodeName === nodeName && hasMoved(endpoint, nodeName, before, after),
@@ -226,6 +236,35 @@ export function changesInterest(
     default:
       return false;
   }
+}
+
+type ChangeOf<K extends Kind> = Extract<ObjectChange, { readonly kind: K }>;
+
+function hasSamePolicies({ record, previous }: ChangeOf<"endpointGroup">): boolean {
+  if (record === undefined || previous === undefined) return false;
+  const [is, was] = [record.config, previous.config];
+  return is.netProfile === was.netProfile && is.policies.join(" ") === was.policies.join(" ");
+}
+
+function namesAnew({ record }: ChangeOf<"rule">, { objects }: Interest): boolean {
+  return namedBy(record).some(({ kind, key }) => !objects.has(refOf(kind, key)));
+}
+
+/** Does what the rule named before perhaps concern the node no more? Not while another rule of the node's policies names the group. */
+function namesNoMore({ record, previous }: ChangeOf<"rule">, { objects }: Interest, after: ClusterView): boolean {
+  const still = namedBy(record).map(({ kind, key }) => refOf(kind, key));
+  return namedBy(previous).some(({ kind, key }) => {
+    if (still.includes(refOf(kind, key))) return false;
+    return kind === "network" || !isNamedFor(objects, key, after);
+  });
+}
+
+function isNamedFor(objects: Interest["objects"], groupKey: string, view: ClusterView): boolean {
+  for (const ruleKey of view.rulesNaming(groupKey)) {
+    const rule = view.records("rule").get(ruleKey);
+    if (rule !== undefined && objects.has(refOf("policy", policyKeyOf(rule)))) return true;
+  }
+  return false;
 }
 
 /** Whether the endpoint's network or group has come to the node, or has left it. */

@@ -125,10 +125,13 @@ export function openBundle(channel: Channel, options: BundleOptions = {}): OpenB
     },
     commit: async (limit) => {
       if (burst.count === 0) return [];
+      channel.socket.cork(); // a small bundle is one write, and wakes the switch once
       if (opened === undefined) open(limit);
-      await burst.send(limit);
+      const sent = burst.send(limit);
       const passed = barrier(channel, limit); // right behind them: its answer comes after all their errors
+      channel.socket.uncork();
       passed.catch(() => {});
+      await sent;
       await opened;
       await passed;
       if (burst.errors.size === 0) isDone = await commit(channel, bundle, burst, limit);
