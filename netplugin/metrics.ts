@@ -30,13 +30,17 @@ export interface MetricSources {
 
 export function createMetrics(sources: MetricSources): Metrics {
   const registry = new Registry();
-  const registers = [registry];
-  collectDefaultMetrics({ register: registry, prefix: "contiv_netplugin_" });
+  collectDefaultMetrics({ register: registry, prefix: PREFIX });
+  registerGauges(registry, sources);
+  return { registry, ...durations(registry), ...repairs(registry), ...connections(registry) };
+}
+
+const PREFIX = "contiv_netplugin_";
+
+function registerGauges(registry: Registry, sources: MetricSources): void {
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
-      name: `contiv_netplugin_${name}`,
-      help,
-      registers,
+      ...{ name: `${PREFIX}${name}`, help, registers: [registry] },
       collect() {
         this.set(read());
       },
@@ -51,60 +55,80 @@ export function createMetrics(sources: MetricSources): Metrics {
   gauge("ready_ports", "Ports that wait for a pod", sources.readyPorts);
   gauge("switch_connected", "1 while Open vSwitch answers", () => Number(sources.isConnected()));
   gauge("enforced_revision", "Store revision that the switch enforces", () => Number(sources.enforcedRevision()));
-  const counter = (name: string, help: string) => new Counter({ name: `contiv_netplugin_${name}`, help, registers });
+}
+
+function durations(registry: Registry): Pick<Metrics, "cniCalls" | "flowRounds"> {
+  const common = { buckets: CALL_BUCKETS_S, registers: [registry] };
   return {
-    registry,
     cniCalls: new Histogram({
-      name: "contiv_netplugin_cni_call_seconds",
+      name: `${PREFIX}cni_call_seconds`,
       help: "Duration of CNI calls by command and CNI error code (0 = success)",
       labelNames: ["command", "code"],
-      buckets: CALL_BUCKETS_S,
-      registers,
+      ...common,
     }),
     flowRounds: new Histogram({
-      name: "contiv_netplugin_flow_round_seconds",
+      name: `${PREFIX}flow_round_seconds`,
       help: "Duration of rounds that bring the flows up to date, by kind",
       labelNames: ["kind"],
-      buckets: CALL_BUCKETS_S,
-      registers,
+      ...common,
     }),
-    flowDrift: new Counter({
-      name: "contiv_netplugin_flow_drift_total",
-      help: "Flows that were not as they should be and were repaired, by difference",
-      labelNames: ["difference"],
-      registers,
-    }),
-    flowRefusals: counter("flow_refusals_total", "Bundles that the switch refused because of single flows"),
-    reconcileFailures: counter("reconcile_failures_total", "Rounds that could not bring the switch up to date"),
-    leaseRepairs: new Counter({
-      name: "contiv_netplugin_lease_repairs_total",
-      help: "Leases without port that were released, and ports without lease that were closed",
-      labelNames: ["kind"],
-      registers,
-    }),
-    announcements: new Counter({
-      name: "contiv_netplugin_announcements_total",
-      help: "Packets that announced endpoints of this node (sent, failed), and bursts left out as too many (dropped)",
-      labelNames: ["outcome"],
-      registers,
-    }),
-    connectionsFlushed: new Counter({
-      name: "contiv_netplugin_connections_flushed_total",
-      help: "Tracked connections forgotten because rules deny them by now (denied) or their endpoint has left (departed)",
-      labelNames: ["reason"],
-      registers,
-    }),
-    connectionFailures: counter(
-      "connection_failures_total",
-      "Looks at tracked connections that failed and were tried again",
+  };
+}
+
+/** A counter without labels; one with a label. */
+function countersOf(registry: Registry) {
+  const registers = [registry];
+  return {
+    plain: (name: string, help: string) => new Counter({ name: `${PREFIX}${name}_total`, help, registers }),
+    by: <L extends string>(label: L, name: string, help: string) =>
+      new Counter<L>({ name: `${PREFIX}${name}_total`, help, labelNames: [label], registers }),
+  };
+}
+
+type Repairs =
+  | "flowDrift"
+  | "flowRefusals"
+  | "reconcileFailures"
+  | "leaseRepairs"
+  | "limitRepairs"
+  | "heartbeatFailures";
+
+function repairs(registry: Registry): Pick<Metrics, Repairs> {
+  const { plain, by } = countersOf(registry);
+  return {
+    flowDrift: by("difference", "flow_drift", "Flows that were not as they should be and were repaired, by difference"),
+    flowRefusals: plain("flow_refusals", "Bundles that the switch refused because of single flows or meters"),
+    reconcileFailures: plain("reconcile_failures", "Rounds that could not bring the switch up to date"),
+    leaseRepairs: by(
+      "kind",
+      "lease_repairs",
+      "Leases without port that were released, and ports without lease that were closed",
     ),
-    connectionSamples: new Counter({
-      name: "contiv_netplugin_connection_samples_total",
-      help: "Packets that log rules match, as sampled by the switch, by what became of them: logged, folded (the same connection again), suppressed (too many lines), dropped (too many waited), unreadable",
-      labelNames: ["outcome"],
-      registers,
-    }),
-    limitRepairs: counter("limit_repairs_total", "Ports whose bandwidth limits were not as set and were repaired"),
-    heartbeatFailures: counter("heartbeat_failures_total", "Heartbeats that reached no netmaster"),
+    limitRepairs: plain("limit_repairs", "Ports whose bandwidth limits were not as set and were repaired"),
+    heartbeatFailures: plain("heartbeat_failures", "Heartbeats that reached no netmaster"),
+  };
+}
+
+type Connections = "announcements" | "connectionsFlushed" | "connectionFailures" | "connectionSamples";
+
+function connections(registry: Registry): Pick<Metrics, Connections> {
+  const { plain, by } = countersOf(registry);
+  return {
+    announcements: by(
+      "outcome",
+      "announcements",
+      "Packets that announced endpoints of this node (sent, failed), and bursts left out as too many (dropped)",
+    ),
+    connectionsFlushed: by(
+      "reason",
+      "connections_flushed",
+      "Tracked connections forgotten because rules deny them by now (denied) or their endpoint has left (departed)",
+    ),
+    connectionFailures: plain("connection_failures", "Looks at tracked connections that failed and were tried again"),
+    connectionSamples: by(
+      "outcome",
+      "connection_samples",
+      "Packets that log rules match, as sampled by the switch, by what became of them: logged, folded (the same connection again), suppressed (too many lines), dropped (too many waited), unreadable",
+    ),
   };
 }

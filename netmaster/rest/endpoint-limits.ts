@@ -36,8 +36,11 @@ async function showBandwidth({ services, params }: Call): Promise<Answer> {
       revisionHeaders(view),
     );
   }
-  const { overMs, podIngress, podEgress, complaint } = report;
-  const measured = { overSeconds: overMs / 1_000, podIngress, podEgress };
+  const { overMs, podIngress, podEgress, droppedNewConnections, complaint } = report;
+  const measured = {
+    ...{ overSeconds: overMs / 1_000, podIngress, podEgress },
+    ...(droppedNewConnections === undefined ? {} : { droppedNewConnections }),
+  };
   return json({ ...answer, measured, ...(complaint === undefined ? {} : { complaint }) }, revisionHeaders(view));
 }
 

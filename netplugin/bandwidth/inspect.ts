@@ -57,7 +57,7 @@ export function createReportTurns<R extends { readonly key: string }>(list: () =
 }
 
 /** Those with limits or traffic only. */
-export function isWorthTelling({ podIngress, podEgress, complaint }: BandwidthReport): boolean {
+export function isWorthTelling({ podIngress, podEgress, droppedNewConnections, complaint }: BandwidthReport): boolean {
   const isLimited = podIngress.mechanism !== undefined || podEgress.mechanism !== undefined || complaint !== undefined;
-  return isLimited || podIngress.bitPerSecond > 0 || podEgress.bitPerSecond > 0;
+  return isLimited || droppedNewConnections !== undefined || podIngress.bitPerSecond > 0 || podEgress.bitPerSecond > 0;
 }

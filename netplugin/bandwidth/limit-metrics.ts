@@ -35,6 +35,18 @@ export function registerLimitMetrics(registry: Registry, limits: () => NodeLimit
   gauge("dropped_packets", "Packets dropped by the limit", ({ traffic }) => traffic?.droppedPackets);
   gauge("backlog_bytes", "Bytes that wait in the limit's queue", ({ traffic }) => traffic?.backlogBytes);
   new Gauge({
+    name: "contiv_netplugin_new_connections_dropped",
+    help: "Beginnings of connections dropped because a pod began too many per second (--new-connections-per-second); only pods that did",
+    labelNames: ["endpoint"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [endpoint, { droppedNewConnections }] of limits()?.traffic.reports() ?? []) {
+        if (droppedNewConnections !== undefined) this.set({ endpoint }, droppedNewConnections);
+      }
+    },
+  });
+  new Gauge({
     name: "contiv_netplugin_limits_amiss",
     help: "Endpoints whose bandwidth limits are not in force",
     registers,

@@ -18,24 +18,37 @@ const flow = (...ids: number[]): Flow => ({
 function world(wanted: Map<number, Meter>) {
   const table = new Map<number, Meter>();
   const told: string[] = [];
+  /** The only meters that it can make; any when empty. */
+  const room = new Set<number>();
   const apply = (mod: MeterMod) => {
     const id = mod.kind === "meter-delete" ? mod.id : mod.meter.id;
     told.push(`${mod.kind} ${id}`);
+    if (mod.kind === "meter-add" && room.size > 0 && !room.has(mod.meter.id))
+      throw new NetError("REJECTED", "OUT_OF_METERS");
     if (mod.kind === "meter-add" && table.has(mod.meter.id)) throw new NetError("REJECTED", "METER_EXISTS");
     if (mod.kind === "meter-modify" && !table.has(mod.meter.id)) throw new NetError("REJECTED", "UNKNOWN_METER");
     if (mod.kind === "meter-delete") table.delete(Number(id));
     else table.set(mod.meter.id, mod.meter);
   };
   const connection = () => ({
+    /** Carries out what it can, then tells of the first that it cannot. */
     meterMods: async (mods: readonly MeterMod[]) => {
       await Promise.resolve();
-      for (const mod of mods) apply(mod);
+      const errors = mods.flatMap((mod) => {
+        try {
+          apply(mod);
+          return [];
+        } catch (error) {
+          return [error];
+        }
+      });
+      for (const error of errors) throw error;
     },
     dumpMeters: async () => [...table.values()],
   });
   const keeper = createMeterKeeper({ connection });
   for (const use of [MeterUse.podEgress, MeterUse.newConnections]) keeper.provide(use, (id) => wanted.get(id));
-  return { keeper, table, told };
+  return { keeper, table, told, room };
 }
 
 describe("meters", () => {
@@ -52,6 +65,23 @@ describe("meters", () => {
     await keeper.prepare([flow(1)], signal);
     await keeper.put([meter(1, 2_000)], signal);
     expect(told).toEqual(["meter-add 1", "meter-modify 1"]);
+  });
+
+  it("that the switch refuses are named, and the others made", async () => {
+    const { keeper, table, room } = world(new Map([1, 2, 3].map((id) => [id, meter(id)])));
+    room.add(1).add(3);
+    const refused = await keeper.prepare([flow(1, 2, 3)], signal);
+    expect([...refused.keys()]).toEqual([2]);
+    expect([...table.keys()]).toEqual([1, 3]);
+    room.add(2);
+    expect((await keeper.prepare([flow(1, 2, 3)], signal)).size).toBe(0);
+  });
+
+  it("that somebody else has made meanwhile are corrected", async () => {
+    const { keeper, table } = world(new Map([[1, meter(1)]]));
+    table.set(1, meter(1, 7));
+    expect((await keeper.prepare([flow(1)], signal)).size).toBe(0);
+    expect(table.get(1)).toEqual(meter(1));
   });
 
   it("are not made twice by two callers at once", async () => {

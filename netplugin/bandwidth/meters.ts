@@ -2,6 +2,7 @@ import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { SwitchConnection } from "../../drivers/ovs/openflow/connection.ts";
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import type { Meter, MeterMod } from "../../drivers/ovs/openflow/meter.ts";
+import { NetError } from "../../state/errors.ts";
 import { type MeterUse, meterUseOf } from "./meter-ids.ts";
 
 export interface MeterKeeperOptions {
@@ -18,8 +19,8 @@ export type WantedMeter = (id: number) => Meter | undefined;
 export interface MeterKeeper {
   /** Who knows what meters of a use should be. A use that nobody speaks for has none. */
   provide(use: MeterUse, wanted: WantedMeter): void;
-  /** Makes the meters that the flows name, before they are installed. */
-  prepare(flows: Iterable<Flow>, signal: AbortSignal): Promise<void>;
+  /** Makes the meters that the flows name, before they are installed. Says which the switch refuses; any other failure is thrown. */
+  prepare(flows: Iterable<Flow>, signal: AbortSignal): Promise<RefusedMeters>;
   /** These flows have been installed and removed: meters that no flow names and nobody wants any more are deleted. */
   settle(delta: SettledFlows, signal: AbortSignal): Promise<void>;
   /** The same when these are all flows that may name meters. */
@@ -29,6 +30,10 @@ export interface MeterKeeper {
   /** Reads what the switch has; until then it is taken to have nothing. */
   refresh(signal: AbortSignal): Promise<void>;
 }
+
+/** By their numbers. */
+export type RefusedMeters = ReadonlyMap<number, NetError>;
+const NONE_REFUSED: RefusedMeters = new Map();
 
 /** By the keys of packed flows. */
 export interface SettledFlows {
@@ -69,6 +74,16 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
     }
   }
 
+  /** Every meter that the switch could take, it has taken; the others share the reason of the first. */
+  function refusedOf(meters: readonly Meter[], error: unknown): RefusedMeters {
+    if (!(error instanceof NetError) || error.code !== "REJECTED") throw error;
+    const refused = meters.filter((meter) => {
+      const taken = present.get(meter.id);
+      return taken === undefined || !isSameMeter(taken, meter);
+    });
+    return new Map(refused.map(({ id }) => [id, error]));
+  }
+
   function wanted(id: number): Meter | undefined {
     return providers.get(meterUseOf(id))?.(id);
   }
@@ -101,7 +116,15 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
     },
     prepare: async (flows, signal) => {
       const meters = metersOf(flows).flatMap((id) => wanted(id) ?? []);
-      if (meters.length > 0) await inTurn(() => putNow(meters, signal));
+      if (meters.length === 0) return NONE_REFUSED;
+      return inTurn(async () => {
+        try {
+          await putNow(meters, signal).catch(() => putNow(meters, signal)); // by then it is known what the switch has
+          return NONE_REFUSED;
+        } catch (error) {
+          return refusedOf(meters, error);
+        }
+      });
     },
     settle: async ({ put, remove }, signal) => {
       const earlier = new Set([...renamed(remove, put), ...renamed(put.keys(), put)]);

@@ -78,6 +78,7 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     attachments,
     statuses: keeper.statuses,
     isConnected: () => driver.connected,
+    hasMeters: () => means?.meters === true,
     onMissingMeter: options.onFlowsLost,
     signal,
     report: options.report,

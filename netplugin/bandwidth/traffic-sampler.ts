@@ -7,6 +7,7 @@ import type { BandwidthReport, CeilingReport, DirectionTraffic } from "../../sta
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { type Attachment, POD_ROLE } from "../attach/attachment.ts";
 import { createCeilingMeasurer } from "./ceiling-traffic.ts";
+import { newConnectionsMeterId } from "./connection-limit.ts";
 import { complaintOf, type LimitStatus } from "./limit-keeper.ts";
 import { meterIdOf, metersOfPlan } from "./limit-plan.ts";
 import type { PortLimiter, PortQueues } from "./port-limiter.ts";
@@ -18,6 +19,8 @@ export interface TrafficSamplerOptions {
   readonly attachments: () => ReadonlyMap<string, Attachment>;
   readonly statuses: () => ReadonlyMap<string, LimitStatus>;
   readonly isConnected: () => boolean;
+  /** The switch has meters: those of new connections are read even when no pod is limited otherwise. */
+  readonly hasMeters: () => boolean;
   /** Somebody has deleted a meter, and with it the flows that name it. */
   readonly onMissingMeter: () => void;
   readonly signal: AbortSignal;
@@ -99,7 +102,7 @@ async function readCounters(options: TrafficSamplerOptions, pods: readonly Attac
   const connection = options.connection();
   const [ports, meters, queues] = await Promise.all([
     connection.portStats(undefined, { signal }),
-    limited.length === 0 ? [] : connection.meterStats(undefined, { signal }),
+    limited.length === 0 && !options.hasMeters() ? [] : connection.meterStats(undefined, { signal }),
     limited.length === 0 ? new Map<string, PortQueues>() : limiter.queues(limited, signal),
   ]);
   const numbered = ports.flatMap((row) => (typeof row.port === "number" ? [[row.port, row] as const] : []));
@@ -136,6 +139,7 @@ function reportOf(
   const mechanism = status?.plan.podEgress?.mechanism;
   const metered = mechanism === "meter" ? counters.meters.get(meterIdOf(ofport ?? 0)) : undefined;
   const complaint = status && complaintOf(status)?.slice(0, COMPLAINT_MAX_LENGTH);
+  const refused = Number(counters.meters.get(newConnectionsMeterId(ofport ?? 0))?.bands[0]?.packetCount ?? 0n);
   const outward = mechanism === "panel-tbf" ? queues?.far : mechanism === "ifb-tbf" ? queues?.ifb : undefined;
   return {
     key: endpointKey,
@@ -156,6 +160,7 @@ function reportOf(
         : {}),
       ...(mechanism === undefined ? {} : { mechanism }),
     },
+    ...(refused === 0 ? {} : { droppedNewConnections: refused }),
     ...(complaint === undefined ? {} : { complaint }),
   };
 }

@@ -51,7 +51,7 @@ export interface FlowSetStep {
 }
 
 /** Flows of some owners as they are wished for, owner by owner: hardly ever does another owner's wish for the same flow prevail. */
-export type WantedFlows = readonly ReadonlyMap<string, FlowDeed>[];
+export type WantedFlows = readonly (readonly PackedFlow[])[];
 
 export interface FlowSetInput {
   readonly view: NodeView;
@@ -102,7 +102,7 @@ export function* updateFlowSetInSlices(
   const { view, machine } = input;
   const context = flowContext(view, machine, previous.generation);
   const draft = beginDraft(previous);
-  let slice: ReadonlyMap<string, FlowDeed>[] = [];
+  let slice: (readonly PackedFlow[])[] = [];
   for (const [id, owner] of ownersToCompute(previous, context, input.changes)) {
     slice.push(replaceOwner(draft, id, flowsOf(context, owner)));
     if (slice.length < OWNERS_PER_SLICE) continue;
@@ -138,21 +138,29 @@ function beginDraft({ generation, failures, claims, keysByOwner, ownersById, sou
 }
 
 /** The flows that the owner wishes for now. */
-function replaceOwner(draft: Draft, id: ObjectId, { flows, failure }: OwnedFlows): ReadonlyMap<string, FlowDeed> {
-  const wanted = new Map<string, FlowDeed>();
-  for (const flow of flows) {
-    const { key, deed } = packFlow(flow);
-    wanted.set(key, deed);
+function replaceOwner(draft: Draft, id: ObjectId, { flows, failure }: OwnedFlows): readonly PackedFlow[] {
+  const wanted = flows.map((flow) => packFlow(flow));
+  const keys = wanted.map(({ key }) => key);
+  withdrawOthers(draft, id, keys);
+  for (const { key, deed } of wanted) changeClaim(draft, key, { owner: id, deed });
+  if (keys.length > 0) {
+    draft.keysByOwner.set(id, keys);
+    draft.ownersById.set(ownerIdOf(id), id);
+  } else {
+    draft.keysByOwner.delete(id);
+    forgetOwner(draft, id);
   }
-  for (const key of draft.keysByOwner.get(id) ?? []) if (!wanted.has(key)) changeClaim(draft, key, { owner: id });
-  for (const [key, deed] of wanted) changeClaim(draft, key, { owner: id, deed });
-  if (wanted.size > 0) draft.keysByOwner.set(id, [...wanted.keys()]);
-  else draft.keysByOwner.delete(id);
-  if (wanted.size > 0) draft.ownersById.set(ownerIdOf(id), id);
-  else forgetOwner(draft, id);
   if (failure === undefined) draft.failures.delete(id);
   else draft.failures.set(id, failure);
   return wanted;
+}
+
+/** What the owner wished for before, and wishes for no more. */
+function withdrawOthers(draft: Draft, id: ObjectId, keys: readonly string[]): void {
+  const before = draft.keysByOwner.get(id);
+  if (before === undefined) return;
+  const kept = new Set(keys);
+  for (const key of before) if (!kept.has(key)) changeClaim(draft, key, { owner: id });
 }
 
 function forgetOwner({ ownersById }: Draft, id: ObjectId): void {

@@ -88,9 +88,18 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
     loop.kick({ full: resync });
   });
   return {
-    reconciler,
-    loop,
-    connections,
+    ...{ reconciler, loop, connections },
+    ...waitsOf(options, { reconciler, loop, connections }),
+    ended: Promise.all([loop.ended, connections.ended]).then(() => {}),
+  };
+}
+
+/** What pods wait for. */
+function waitsOf(
+  { holder, driver }: FlowKeeperOptions,
+  { reconciler, loop, connections }: Pick<FlowKeeper, "reconciler" | "loop" | "connections">,
+): Pick<FlowKeeper, "enforced" | "check" | "withdrawn"> {
+  return {
     enforced: async (endpointKey, signal) => {
       await loop.done(signal);
       const id = objectId("endpoint", endpointKey);
@@ -110,7 +119,6 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
       await loop.done(signal);
       await connections.settled(signal);
     },
-    ended: Promise.all([loop.ended, connections.ended]).then(() => {}),
   };
 }
 
@@ -143,13 +151,13 @@ function openReconciler({
   });
 }
 
-function openAnnouncer(options: FlowKeeperOptions, { isInstalled }: FlowReconciler) {
+function openAnnouncer(options: FlowKeeperOptions, reconciler: FlowReconciler) {
   const { driver, holder, machine, settings, log } = options;
   return createAnnouncer({
     view: holder.view,
     machine: machine.machine,
     attachments: machine.attachments,
-    isInstalled,
+    isInstalled: (owner) => reconciler.isInstalled(owner),
     generation: settings.pipelineGeneration,
     send: (packet, signal) => driver.flowConnection.connection().packetOut(packet, { signal }),
     signal: options.signal,

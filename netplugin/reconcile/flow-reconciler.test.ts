@@ -8,6 +8,9 @@ import { NetError } from "../../state/errors.ts";
 import { flowsFor, machineFor } from "../../test/fakes/policy-nodes.ts";
 import { policyView } from "../../test/fakes/policy-view.ts";
 import type { FakeRule, PolicyObjects } from "../../test/fakes/policy-world.ts";
+import { newConnectionsMeterId } from "../bandwidth/connection-limit.ts";
+import { metersOf } from "../bandwidth/meters.ts";
+import type { Machine } from "../desired/machine.ts";
 import { Priority, Table } from "../desired/pipeline.ts";
 import { type Changes, NO_CHANGES } from "../view/node-view.ts";
 import { createFlowReconciler } from "./flow-reconciler.ts";
@@ -86,14 +89,18 @@ function fakeSwitch() {
   return { state, driver: { read, begin } };
 }
 
-function node() {
+function node(means: Partial<Machine> = {}) {
   const { state, driver } = fakeSwitch();
   let view = policyView(OBJECTS, { f: "n2" });
-  const told = { drift: 0, refusals: [] as string[] };
+  const told = { drift: 0, refusals: [] as string[], refusedMeters: new Set<number>() };
   const reconciler = createFlowReconciler({
     driver,
     meters: {
-      prepare: async () => {},
+      prepare: async (flows) => {
+        const ids = metersOf(flows).filter((id) => told.refusedMeters.has(id));
+        const error = new NetError("REJECTED", "no room", { reason: "OFPMMFC_OUT_OF_METERS" });
+        return new Map(ids.map((id) => [id, error]));
+      },
       refresh: async () => {},
       settle: async () => {},
       settleAll: async () => {},
@@ -101,7 +108,7 @@ function node() {
     generation: 1,
     log: pino({ level: "silent" }),
     view: () => view,
-    machine: () => machineFor(view, "n1"),
+    machine: () => ({ ...machineFor(view, "n1"), ...means }),
     onDrift: () => {
       told.drift += 1;
     },
@@ -143,8 +150,8 @@ function expectEverything(given: Node): void {
   expect(closedAddresses(given)).toEqual([]);
 }
 
-async function ready(rules: readonly FakeRule[] = FINE): Promise<Node> {
-  const given = node();
+async function ready(rules: readonly FakeRule[] = FINE, means: Partial<Machine> = {}): Promise<Node> {
+  const given = node(means);
   given.write(rules, []);
   await given.round(true);
   expectEverything(given);
@@ -277,6 +284,25 @@ describe("an endpoint elsewhere whose flows the switch refuses", () => {
     await given.round();
     expect(closedAddresses(given)).toEqual(["g"]);
     expect([...given.reconciler.failures().keys()].sort()).toEqual(["endpoint/f", "endpoint/g"]);
+  });
+});
+
+describe("a meter that the switch refuses", () => {
+  it.each([false, true])("closes the pod that needs it, and nobody else (full round: %s)", async (isFull) => {
+    const means: { newConnectionsPerSecond?: number } = {};
+    const given = await ready(FINE, means);
+    const machine = machineFor(given.view(), "n1");
+    given.told.refusedMeters.add(newConnectionsMeterId(machine.ports.get("r") ?? 0));
+    means.newConnectionsPerSecond = 5;
+    given.write([...FINE, { id: "q:new", protocol: "tcp", port: 80 }], ["t1:q:new"]);
+    await given.round(isFull);
+    expect([...given.reconciler.failures().keys()]).toEqual(["endpoint/r"]);
+    expect(given.reconciler.failures().get("endpoint/r")).toMatch(/OFPMMFC_OUT_OF_METERS/);
+    expect([...given.state.flows.values()].some((flow) => isPort(flow, 80))).toBe(true);
+    given.told.refusedMeters.clear();
+    given.reconciler.tryRefused();
+    await given.round();
+    expect(given.reconciler.failures().size).toBe(0);
   });
 });
 

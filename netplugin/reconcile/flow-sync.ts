@@ -62,7 +62,7 @@ export function beginFlowSync(actual: Map<string, FlowDeed>, bundle: FlowBundle)
     removed,
     drift,
     ahead: (flows) => {
-      for (const ofOwner of flows) for (const [key, deed] of ofOwner) if (!mayNameMeter(deed)) look(key, deed);
+      for (const ofOwner of flows) for (const { key, deed } of ofOwner) if (!mayNameMeter(deed)) look(key, deed);
     },
     rest: async (wanted) => {
       let count = 0;

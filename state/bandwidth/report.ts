@@ -24,6 +24,8 @@ export const BandwidthReport = z.object({
   overMs: Count,
   podIngress: DirectionTraffic,
   podEgress: DirectionTraffic,
+  /** Beginnings of connections that were dropped, because the pod began too many per second; absent: none. */
+  droppedNewConnections: Count.optional(),
   /** What is not as the admin asked for, or not in force. */
   complaint: z.string().max(500).optional(),
 });

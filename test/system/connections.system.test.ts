@@ -251,6 +251,14 @@ describe("a flood", () => {
     return stdout.split(`tcp,orig=(src=${await addressOf(pod)},`).length - 1;
   }
 
+  /** Of each pod that began connections too fast: how many of them were dropped. */
+  async function droppedBeginnings(): Promise<readonly number[]> {
+    const { stdout } = await world.onNode(1, ["curl", "-s", "http://127.0.0.1:9090/metrics"]);
+    return [...stdout.matchAll(/^contiv_netplugin_new_connections_dropped\{.*\} (\d+)$/gm)].map(([, count]) =>
+      Number(count),
+    );
+  }
+
   it("of SYNs, allowed or denied, disturbs no connection and leaves few behind", async () => {
     const talk = await keepTalking(netnsOf("talker"), await addressOf("door"), 8_080);
     cleanups.push(talk);
@@ -273,6 +281,11 @@ describe("a flood", () => {
       if (attempt === 1) expect(tracked).toBeLessThanOrEqual(begunMost);
       expect(await trackedFrom("foe")).toBe(0);
     }
+    await eventually(
+      "the node tells how many beginnings it has dropped",
+      droppedBeginnings,
+      (counts) => counts.length === 1 && (counts[0] ?? 0) > FLOOD_PER_SECOND,
+    );
     expect(ratio).toBeGreaterThanOrEqual(0.8);
     expect(talk.numbers).toEqual(talk.numbers.map((_, index) => index + 1));
   });

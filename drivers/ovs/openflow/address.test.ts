@@ -27,8 +27,26 @@ describe("addresses", () => {
   ] as const)("are read as they are written: %s", (_, values, format, parse) => {
     fc.assert(
       fc.property(values, (value) => {
-        expect(parse(format(value))).toEqual(value);
+        const parsed = parse(format(value));
+        expect(typeof parsed === "number" ? parsed : parsed?.toString("hex")).toEqual(
+          value.length <= 6 ? value.readUIntBE(0, value.length) : value.toString("hex"),
+        );
       }),
+    );
+  });
+
+  it("of MAC form are read from exactly six pairs of hexadecimal digits", () => {
+    const digits = fc
+      .array(fc.constantFrom(..."09afAFgG:.- @`"), { minLength: 15, maxLength: 18 })
+      .map((all) => all.join(""));
+    const nearly = fc
+      .tuple(bytes(6).map(formatMac), fc.nat(16), fc.constantFrom(..."0fFgG:.-/@`"))
+      .map(([mac, at, letter]) => mac.slice(0, at) + letter + mac.slice(at + 1));
+    fc.assert(
+      fc.property(fc.oneof(digits, nearly), (text) => {
+        expect(parseMac(text) !== undefined).toBe(/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text));
+      }),
+      { numRuns: 2000 },
     );
   });
 

@@ -8,7 +8,7 @@ import type { FlowMod } from "./flow.ts";
 import { putFlowMod } from "./flow-codec.ts";
 import type { GroupMod } from "./group.ts";
 import { putGroupMod } from "./group-codec.ts";
-import type { CallOptions, Limit } from "./limit.ts";
+import { type CallOptions, type Limit, yieldToLoop } from "./limit.ts";
 import { OFPT, putMessage } from "./message.ts";
 import type { MeterMod } from "./meter.ts";
 import { putMeterMod } from "./meter-codec.ts";
@@ -93,7 +93,7 @@ export interface OpenBundle extends Disposable {
   add(mod: FlowMod | GroupMod): void;
   /** A chunk is ready to be sent: `room` should be awaited before much more is added. */
   readonly isFull: boolean;
-  /** Sends what has been added, and waits while the switch is too far behind. */
+  /** Sends what has been added, and waits while the switch is too far behind; others have their turn. */
   room(limit: Limit): Promise<void>;
   /**
    * A barrier (a refused message would otherwise leave a bundle without it), then the commit. Says what the switch has refused, as far as
@@ -119,9 +119,10 @@ export function openBundle(channel: Channel, options: BundleOptions = {}): OpenB
     get isFull() {
       return burst.isFull;
     },
-    room: (limit) => {
+    room: async (limit) => {
       if (opened === undefined) open(limit);
-      return burst.send(limit);
+      await burst.send(limit);
+      await yieldToLoop();
     },
     commit: async (limit) => {
       if (burst.count === 0) return [];

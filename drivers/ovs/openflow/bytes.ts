@@ -53,6 +53,11 @@ export function putU32(writer: Writer, value: number): void {
   writer.buffer[at + 3] = value;
 }
 
+export function putU48(writer: Writer, value: number): void {
+  putU16(writer, Math.floor(value / 2 ** 32));
+  putU32(writer, value >>> 0);
+}
+
 export function putU64(writer: Writer, value: bigint): void {
   const at = room(writer, 8);
   writer.buffer.writeBigUInt64BE(value, at);

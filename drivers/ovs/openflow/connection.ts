@@ -127,10 +127,9 @@ function connectionOf(channel: Channel): SwitchConnection {
     closed: channel.closed,
     close,
     [Symbol.asyncDispose]: close,
-    bundle: async (mods, options = {}) => {
-      if (mods.length === 0) return;
+    bundle: (mods, options = {}) => {
       const limit = within(`apply a bundle of ${mods.length} changes to ${name}`, options, BULK_TIMEOUT_MS);
-      await runBundle(channel, mods, options, limit);
+      return runBundle(channel, mods, options, limit);
     },
     openBundle: (options) => openBundle(channel, options),
     sendMods: (mods, options) =>

@@ -113,10 +113,11 @@ function putRange(writer: Writer, nat: Nat): number {
     [nat.addressMax, RANGE.ipv4Max, RANGE.ipv6Max],
   ] as const) {
     if (text === undefined) continue;
-    const bytes = parseIpv4(text) ?? parseIpv6(text);
-    if (bytes === undefined) throw new NetError("INVALID", `Cannot encode nat: "${text}" is not an IP address`);
-    putBytes(writer, bytes);
-    present |= bytes.length === 4 ? v4 : v6;
+    const address = parseIpv4(text) ?? parseIpv6(text);
+    if (address === undefined) throw new NetError("INVALID", `Cannot encode nat: "${text}" is not an IP address`);
+    if (typeof address === "number") putU32(writer, address);
+    else putBytes(writer, address);
+    present |= typeof address === "number" ? v4 : v6;
   }
   if (nat.portMin !== undefined) {
     putU16(writer, checked(nat.portMin, 16, "nat port"));

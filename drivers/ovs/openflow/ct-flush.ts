@@ -27,7 +27,6 @@ export interface CtFilter {
 /** nicira-ext.h, enum nx_ct_flush_tlv_type and enum nx_ct_flush_tuple_tlv_type. */
 const PROPERTY = { orig: 0, reply: 1, zone: 2 } as const;
 const TUPLE = { src: 0, dst: 1, srcPort: 2, dstPort: 3, icmpId: 4, icmpType: 5, icmpCode: 6 } as const;
-const V4_MAPPED = Buffer.from("00000000000000000000ffff", "hex");
 const ICMP = 1;
 const ICMPV6 = 58;
 
@@ -76,8 +75,7 @@ function putTuple(writer: Writer, type: number, tuple: CtTuple | undefined): voi
 /** IPv4 addresses travel as IPv6-mapped ones. */
 function putAddress(writer: Writer, type: number, text: string | undefined): void {
   if (text === undefined) return;
-  const v4 = parseIpv4(text);
-  const bytes = v4 === undefined ? parseIpv6(text) : Buffer.concat([V4_MAPPED, v4]);
+  const bytes = parseIpv6(parseIpv4(text) === undefined ? text : `::ffff:${text}`);
   if (bytes === undefined) throw new NetError("INVALID", `Cannot flush connections of "${text}": not an IP address`);
   putProperty(writer, type, (out) => putBytes(out, bytes));
 }

@@ -13,7 +13,7 @@ import type { FieldSpec } from "./fields.ts";
 import type { IpFrag, Masked } from "./flow.ts";
 import { formatPort, isPortName, portNumber } from "./port-number.ts";
 
-/** A value as it goes on the wire: numbers up to 32 bits, bigint above, bytes for addresses. */
+/** A value as it goes on the wire: numbers up to 48 bits, bigint or bytes above. */
 export type RawValue = number | bigint | Buffer;
 
 /** A value with the bits that count; no mask = all of them. */
@@ -88,7 +88,7 @@ export function plainRaw(spec: FieldSpec, value: unknown, asBits = false): RawVa
   }
 }
 
-function addressRaw(spec: FieldSpec, value: unknown, parse: (text: string) => Buffer | undefined): Buffer {
+function addressRaw(spec: FieldSpec, value: unknown, parse: (text: string) => RawValue | undefined): RawValue {
   const bytes = typeof value === "string" ? parse(value) : undefined;
   if (bytes === undefined) throw invalidField(spec, `${describe(value)} is not an address of kind ${spec.kind}`);
   return bytes;

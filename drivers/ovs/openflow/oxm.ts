@@ -7,6 +7,7 @@ import {
   putU8,
   putU16,
   putU32,
+  putU48,
   putU64,
   type Reader,
   type Writer,
@@ -43,6 +44,7 @@ function putRaw(writer: Writer, spec: FieldSpec, raw: RawValue): void {
   }
   if (spec.bytes === 1) putU8(writer, raw);
   else if (spec.bytes === 2) putU16(writer, raw);
+  else if (spec.bytes === 6) putU48(writer, raw);
   else putU32(writer, raw);
 }
 
