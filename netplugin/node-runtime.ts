@@ -151,7 +151,7 @@ function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, repor
   limits.meters.provide(MeterUse.sample, (id) =>
     isLogging({ view: holder.view(), machine: machine.machine() }) ? sampleMeter(id) : undefined,
   );
-  holder.onStep(limits.keeper.onView);
+  holder.onStep((changes) => limits.keeper.onView(changes));
   return limits;
 }
 

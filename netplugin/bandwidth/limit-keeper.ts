@@ -64,181 +64,201 @@ const RETRY_MS = 2_000;
 const PORTS_AT_ONCE = 128;
 
 export function startLimitKeeper(options: LimitKeeperOptions): LimitKeeper {
-  const { view, attachments, log } = options;
+  return new Keeper(options);
+}
+
+class Keeper implements LimitKeeper {
+  readonly loop: TicketLoop;
+  readonly #options: LimitKeeperOptions;
   /** What each port carries, as far as this process knows. */
-  const carried = new Map<string, PortState>();
-  const statuses = new Map<string, LimitStatus>();
-  const dirty = new Set<string>();
-  let isEveryDirty = true;
-  let retryTimer: NodeJS.Timeout | undefined;
+  readonly #carried = new Map<string, PortState>();
+  readonly #statuses = new Map<string, LimitStatus>();
+  readonly #dirty = new Set<string>();
+  #isEveryDirty = true;
+  #retryTimer: NodeJS.Timeout | undefined;
 
-  const loop = startTicketLoop({
-    work,
-    signal: options.signal,
-    report: (error) => log.error({ error: error.message }, "cannot limit bandwidth; trying again"),
-  });
-  options.signal.addEventListener("abort", () => clearTimeout(retryTimer), { once: true });
+  constructor(options: LimitKeeperOptions) {
+    this.#options = options;
+    this.loop = startTicketLoop({
+      work: (full, signal) => this.#work(full, signal),
+      signal: options.signal,
+      report: (error) => options.log.error({ error: error.message }, "cannot limit bandwidth; trying again"),
+    });
+    options.signal.addEventListener("abort", () => clearTimeout(this.#retryTimer), { once: true });
+  }
 
-  function planFor(endpointKey: string): LimitPlan {
-    const endpoint = leaseOf(endpointKey);
-    const means = options.means();
-    return endpoint === undefined || means === undefined ? NO_LIMITS : planLimits(view(), endpoint, means);
+  onView(changes: Changes): void {
+    for (const { kind, key } of changes.values()) {
+      if (kind === "endpoint") this.#touch(key);
+      else if (kind === "endpointGroup" || kind === "netprofile" || kind === "tenant") this.#isEveryDirty = true;
+    }
+    if (this.#isEveryDirty || this.#dirty.size > 0) this.loop.kick();
+  }
+
+  onPorts(): void {
+    const hasPolicing = [...this.#carried.values()].some(({ policing }) => policing !== undefined);
+    if (hasPolicing || this.#hasUnused()) this.loop.kick({ full: hasPolicing });
+  }
+
+  onLinks(ifindexes: ReadonlySet<number>): void {
+    if ([...ifindexes].some((ifindex) => this.#options.limiter.knows(ifindex))) this.loop.kick({ full: true });
+  }
+
+  async enforced(endpointKey: string, signal: AbortSignal): Promise<void> {
+    const plan = this.#planFor(endpointKey);
+    const portName = this.#options.attachments().get(endpointKey)?.portName ?? "";
+    if (plan === NO_LIMITS && isBare(this.#carried.get(portName) ?? BARE_PORT)) return;
+    refuseShortfall(plan);
+    this.#touch(endpointKey);
+    await this.loop.done(signal);
+    const failure = this.#statuses.get(endpointKey)?.failure;
+    if (failure !== undefined && plan.isStrict)
+      throw new NetError("REJECTED", `Its bandwidth limit is not in force: ${failure}`);
+  }
+
+  statuses(): ReadonlyMap<string, LimitStatus> {
+    return this.#statuses;
+  }
+
+  wantedMeter(id: number): Meter | undefined {
+    for (const [key, { ofport }] of this.#options.attachments())
+      if (ofport !== undefined && meterIdOf(ofport) === id)
+        return metersOfPlan(this.#planFor(key), ofport).find((meter) => meter.id === id);
+    return undefined;
+  }
+
+  wantedCeiling(id: number): Meter | undefined {
+    for (const key of this.#options.attachments().keys()) {
+      const meter = metersOfPlan(this.#planFor(key), undefined).find((each) => each.id === id);
+      if (meter !== undefined) return meter;
+    }
+    return undefined;
+  }
+
+  #planFor(endpointKey: string): LimitPlan {
+    const endpoint = this.#leaseOf(endpointKey);
+    const means = this.#options.means();
+    return endpoint === undefined || means === undefined
+      ? NO_LIMITS
+      : planLimits(this.#options.view(), endpoint, means);
   }
 
   /** The endpoint that the port was plugged in for; one with another epoch is not it. */
-  function leaseOf(endpointKey: string): EndpointRecord | undefined {
-    const endpoint = recordOf(view(), "endpoint", endpointKey);
-    return endpoint?.epoch === attachments().get(endpointKey)?.epoch ? endpoint : undefined;
+  #leaseOf(endpointKey: string): EndpointRecord | undefined {
+    const endpoint = recordOf(this.#options.view(), "endpoint", endpointKey);
+    return endpoint?.epoch === this.#options.attachments().get(endpointKey)?.epoch ? endpoint : undefined;
   }
 
-  async function work(full: boolean, signal: AbortSignal): Promise<void> {
-    if (options.means() === undefined || !view().complete || !options.isConnected()) return; // told again when they are
-    const keys = isEveryDirty || full ? podKeys(attachments()) : [...dirty];
-    isEveryDirty = false;
-    dirty.clear();
-    await stripUnused(full, signal);
-    const targets = keys.flatMap((key) => targetOf(key) ?? []);
-    if (full) await readStates(new Map(targets.map(({ attachment, state }) => [attachment.portName, state])), signal);
+  async #work(full: boolean, signal: AbortSignal): Promise<void> {
+    if (this.#options.means() === undefined || !this.#options.view().complete || !this.#options.isConnected()) return; // told again when they are
+    const keys = this.#isEveryDirty || full ? podKeys(this.#options.attachments()) : [...this.#dirty];
+    this.#isEveryDirty = false;
+    this.#dirty.clear();
+    await this.#stripUnused(full, signal);
+    const targets = keys.flatMap((key) => this.#targetOf(key) ?? []);
+    if (full)
+      await this.#readStates(new Map(targets.map(({ attachment, state }) => [attachment.portName, state])), signal);
     for (let start = 0; start < targets.length; start += PORTS_AT_ONCE) {
-      await bringAll(targets.slice(start, start + PORTS_AT_ONCE), signal);
+      await this.#bringAll(targets.slice(start, start + PORTS_AT_ONCE), signal);
     }
-    retryFailed();
+    this.#retryFailed();
   }
 
-  function targetOf(endpointKey: string): Target | undefined {
-    const attachment = attachments().get(endpointKey);
-    if (attachment?.role !== POD_ROLE || leaseOf(endpointKey) === undefined) return undefined;
-    const plan = planFor(endpointKey);
+  #targetOf(endpointKey: string): Target | undefined {
+    const attachment = this.#options.attachments().get(endpointKey);
+    if (attachment?.role !== POD_ROLE || this.#leaseOf(endpointKey) === undefined) return undefined;
+    const plan = this.#planFor(endpointKey);
     return { attachment, plan, state: portStateOf(plan) };
   }
 
   /** Ports are used again: what a pod's port carried must not be there for the next one. */
-  async function stripUnused(full: boolean, signal: AbortSignal): Promise<void> {
-    const used = new Set([...attachments().values()].map(({ portName }) => portName));
-    for (const key of statuses.keys()) if (!attachments().has(key)) statuses.delete(key);
-    if (full) await readStates(new Map(options.sparePorts().map((portName) => [portName, BARE_PORT])), signal);
-    const unused = [...carried].filter(([portName]) => !used.has(portName));
+  async #stripUnused(full: boolean, signal: AbortSignal): Promise<void> {
+    const used = new Set([...this.#options.attachments().values()].map(({ portName }) => portName));
+    for (const key of this.#statuses.keys()) if (!this.#options.attachments().has(key)) this.#statuses.delete(key);
+    if (full)
+      await this.#readStates(new Map(this.#options.sparePorts().map((portName) => [portName, BARE_PORT])), signal);
+    const unused = [...this.#carried].filter(([portName]) => !used.has(portName));
     for (const [portName, before] of unused) {
-      carried.delete(portName);
+      this.#carried.delete(portName);
       if (isBare(before)) continue;
-      await options.limiter.change({ portName, before, after: BARE_PORT }, signal).catch((error: unknown) => {
-        if (options.sparePorts().includes(portName)) throw error; // else it is gone, and its limits with it
+      await this.#options.limiter.change({ portName, before, after: BARE_PORT }, signal).catch((error: unknown) => {
+        if (this.#options.sparePorts().includes(portName)) throw error; // else it is gone, and its limits with it
       });
     }
-    await options.limiter.forget(unused.map(([portName]) => portName));
+    await this.#options.limiter.forget(unused.map(([portName]) => portName));
   }
 
-  async function readStates(wanted: ReadonlyMap<string, PortState>, signal: AbortSignal): Promise<void> {
+  async #readStates(wanted: ReadonlyMap<string, PortState>, signal: AbortSignal): Promise<void> {
     if (wanted.size === 0) return;
-    for (const [portName, state] of await options.limiter.read(wanted, signal)) {
-      const before = carried.get(portName);
-      if (before !== undefined && !samePortState(before, state)) tellRepair(portName, before, state);
-      carried.set(portName, state);
+    for (const [portName, state] of await this.#options.limiter.read(wanted, signal)) {
+      const before = this.#carried.get(portName);
+      if (before !== undefined && !samePortState(before, state)) this.#tellRepair(portName, before, state);
+      this.#carried.set(portName, state);
     }
   }
 
-  function tellRepair(portName: string, before: PortState, found: PortState): void {
-    options.onRepair();
-    log.warn({ port: portName, before, found }, "limits were not as they should be; repairing");
+  #tellRepair(portName: string, before: PortState, found: PortState): void {
+    this.#options.onRepair();
+    this.#options.log.warn({ port: portName, before, found }, "limits were not as they should be; repairing");
   }
 
   /** The meters of all with one message sequence; each port for itself. */
-  async function bringAll(targets: readonly Target[], signal: AbortSignal): Promise<void> {
+  async #bringAll(targets: readonly Target[], signal: AbortSignal): Promise<void> {
     const meters = targets.flatMap(({ attachment, plan }) => metersOfPlan(plan, attachment.ofport));
     const byId = new Map(meters.map((meter) => [meter.id, meter])); // pods of one group name the same ceilings
-    const metered = await options.meters.put([...byId.values()], signal).then(
+    const metered = await this.#options.meters.put([...byId.values()], signal).then(
       () => undefined,
       (error: unknown) => asNetError(error, "set meters").message,
     );
-    await Promise.all(targets.map((target) => bring(target, { metered, signal })));
+    await Promise.all(targets.map((target) => this.#bring(target, { metered, signal })));
   }
 
-  async function bring({ attachment, plan, state }: Target, { metered, signal }: BringContext): Promise<void> {
+  async #bring({ attachment, plan, state }: Target, { metered, signal }: BringContext): Promise<void> {
     const { endpointKey, portName, ofport } = attachment;
-    const before = carried.get(portName) ?? BARE_PORT;
+    const before = this.#carried.get(portName) ?? BARE_PORT;
     let failure = metersOfPlan(plan, ofport).length > 0 ? metered : undefined;
     if (!samePortState(before, state)) {
       try {
-        await options.limiter.change({ portName, before, after: state }, signal);
-        carried.set(portName, state);
+        await this.#options.limiter.change({ portName, before, after: state }, signal);
+        this.#carried.set(portName, state);
       } catch (error) {
         signal.throwIfAborted();
-        carried.delete(portName); // unknown now: a full round finds out
+        this.#carried.delete(portName); // unknown now: a full round finds out
         failure = asNetError(error, `limit port "${portName}"`).message;
       }
     }
-    note(endpointKey, { plan, portName, ofport, failure });
+    this.#note(endpointKey, { plan, portName, ofport, failure });
   }
 
-  function note(endpointKey: string, status: LimitStatus): void {
+  #note(endpointKey: string, status: LimitStatus): void {
     const { plan, failure } = status;
-    const before = statuses.get(endpointKey);
-    if (plan === NO_LIMITS && failure === undefined) statuses.delete(endpointKey);
-    else statuses.set(endpointKey, status);
+    const before = this.#statuses.get(endpointKey);
+    if (plan === NO_LIMITS && failure === undefined) this.#statuses.delete(endpointKey);
+    else this.#statuses.set(endpointKey, status);
     const complaint = complaintOf(status);
     if (complaint === undefined || complaint === (before && complaintOf(before))) return;
-    log.warn({ endpoint: endpointKey, port: status.portName, complaint }, "a bandwidth limit is not as asked for");
+    this.#options.log.warn(
+      { endpoint: endpointKey, port: status.portName, complaint },
+      "a bandwidth limit is not as asked for",
+    );
   }
 
-  function retryFailed(): void {
-    clearTimeout(retryTimer);
-    const hasFailed = [...statuses.values()].some(({ failure }) => failure !== undefined);
-    if (hasFailed && !options.signal.aborted)
-      retryTimer = setTimeout(() => loop.kick({ full: true }), RETRY_MS).unref();
+  #retryFailed(): void {
+    clearTimeout(this.#retryTimer);
+    const hasFailed = [...this.#statuses.values()].some(({ failure }) => failure !== undefined);
+    if (hasFailed && !this.#options.signal.aborted)
+      this.#retryTimer = setTimeout(() => this.loop.kick({ full: true }), RETRY_MS).unref();
   }
 
-  function hasUnused(): boolean {
-    if (carried.size === 0) return false;
-    const used = new Set([...attachments().values()].map(({ portName }) => portName));
-    return [...carried].some(([portName, state]) => !used.has(portName) && !isBare(state));
+  #hasUnused(): boolean {
+    if (this.#carried.size === 0) return false;
+    const used = new Set([...this.#options.attachments().values()].map(({ portName }) => portName));
+    return [...this.#carried].some(([portName, state]) => !used.has(portName) && !isBare(state));
   }
 
-  function touch(endpointKey: string): void {
-    if (attachments().has(endpointKey)) dirty.add(endpointKey);
+  #touch(endpointKey: string): void {
+    if (this.#options.attachments().has(endpointKey)) this.#dirty.add(endpointKey);
   }
-
-  return {
-    loop,
-    onView: (changes) => {
-      for (const { kind, key } of changes.values()) {
-        if (kind === "endpoint") touch(key);
-        else if (kind === "endpointGroup" || kind === "netprofile" || kind === "tenant") isEveryDirty = true;
-      }
-      if (isEveryDirty || dirty.size > 0) loop.kick();
-    },
-    onPorts: () => {
-      const hasPolicing = [...carried.values()].some(({ policing }) => policing !== undefined);
-      if (hasPolicing || hasUnused()) loop.kick({ full: hasPolicing });
-    },
-    onLinks: (ifindexes) => {
-      if ([...ifindexes].some((ifindex) => options.limiter.knows(ifindex))) loop.kick({ full: true });
-    },
-    enforced: async (endpointKey, signal) => {
-      const plan = planFor(endpointKey);
-      const portName = attachments().get(endpointKey)?.portName ?? "";
-      if (plan === NO_LIMITS && isBare(carried.get(portName) ?? BARE_PORT)) return;
-      refuseShortfall(plan);
-      touch(endpointKey);
-      await loop.done(signal);
-      const failure = statuses.get(endpointKey)?.failure;
-      if (failure !== undefined && plan.isStrict)
-        throw new NetError("REJECTED", `Its bandwidth limit is not in force: ${failure}`);
-    },
-    statuses: () => statuses,
-    wantedMeter: (id) => {
-      for (const [key, { ofport }] of attachments())
-        if (ofport !== undefined && meterIdOf(ofport) === id)
-          return metersOfPlan(planFor(key), ofport).find((meter) => meter.id === id);
-      return undefined;
-    },
-    wantedCeiling: (id) => {
-      for (const key of attachments().keys()) {
-        const meter = metersOfPlan(planFor(key), undefined).find((each) => each.id === id);
-        if (meter !== undefined) return meter;
-      }
-      return undefined;
-    },
-  };
 }
 
 interface Target {

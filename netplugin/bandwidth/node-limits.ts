@@ -70,13 +70,13 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     log,
     signal,
   });
-  meters.provide(MeterUse.podEgress, keeper.wantedMeter);
-  meters.provide(MeterUse.ceiling, keeper.wantedCeiling);
+  meters.provide(MeterUse.podEgress, (id) => keeper.wantedMeter(id));
+  meters.provide(MeterUse.ceiling, (id) => keeper.wantedCeiling(id));
   const traffic = startTrafficSampler({
     connection: driver.flowConnection.connection,
     limiter,
     attachments,
-    statuses: keeper.statuses,
+    statuses: () => keeper.statuses(),
     isConnected: () => driver.connected,
     hasMeters: () => means?.meters === true,
     onMissingMeter: options.onFlowsLost,
