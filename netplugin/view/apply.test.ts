@@ -9,7 +9,6 @@ import {
   endpointsOfGroup,
   endpointsOfNetwork,
   endpointsOfNode,
-  endpointsOfTenant,
   networkOf,
   networksOfTenant,
   nodesOfNetwork,
@@ -96,7 +95,6 @@ describe("indexes", () => {
     expect(keysOf(endpointsOfNetwork(view, 11))).toEqual(["a", "b", "b2"]);
     expect(keysOf(endpointsOfNode(view, "n1"))).toEqual(["a", "c"]);
     expect(keysOf(endpointsOfGroup(view, 7))).toEqual(["a", "b2"]);
-    expect(keysOf(endpointsOfTenant(view, "t2"))).toEqual(["c"]);
     expect([...nodesOfNetwork(view, 11)]).toEqual(["n1", "n2"]);
     expect(endpointAt(view, 12, "10.1.1.1")?.key).toBe("c");
     expect(endpointAt(view, 11, "2001:db8::1")?.key).toBe("a");

@@ -11,7 +11,6 @@ export type IndexName =
   | "endpointsByNetworkNode"
   | "endpointsByNode"
   | "endpointsByGroup"
-  | "endpointsByTenant"
   | "endpointByAddress"
   | "networkById"
   | "networksByTenant"
@@ -24,7 +23,6 @@ export const INDEX_NAMES: readonly IndexName[] = [
   "endpointsByNetworkNode",
   "endpointsByNode",
   "endpointsByGroup",
-  "endpointsByTenant",
   "endpointByAddress",
   "networkById",
   "networksByTenant",
@@ -58,11 +56,10 @@ export function indexEntries<K extends Kind>(kind: K, record: RecordOf<K>): read
 }
 
 function endpointEntries(endpoint: EndpointRecord): IndexEntry[] {
-  const { key, networkId, nodeName, groupId, tenantName } = endpoint;
+  const { key, networkId, nodeName, groupId } = endpoint;
   const entries: IndexEntry[] = [
     { index: "endpointsByNetworkNode", entry: indexPrefix(networkId, nodeName) + key },
     { index: "endpointsByNode", entry: indexPrefix(nodeName) + key },
-    { index: "endpointsByTenant", entry: indexPrefix(tenantName) + key },
     ...addressesOf(endpoint).map((entry) => ({ index: "endpointByAddress", entry }) as const),
   ];
   if (groupId !== undefined) entries.push({ index: "endpointsByGroup", entry: indexPrefix(groupId) + key });

@@ -63,10 +63,6 @@ export function endpointsOfGroup(view: NodeView, groupId: number): Generator<End
   return indexed(view, { index: "endpointsByGroup", kind: "endpoint", prefix: indexPrefix(groupId) });
 }
 
-export function endpointsOfTenant(view: NodeView, tenantName: string): Generator<EndpointRecord> {
-  return indexed(view, { index: "endpointsByTenant", kind: "endpoint", prefix: indexPrefix(tenantName) });
-}
-
 export function rulesOfPolicy(view: NodeView, policyKey: string): Generator<RuleRecord> {
   return indexed(view, { index: "rulesByPolicy", kind: "rule", prefix: indexPrefix(policyKey) });
 }
