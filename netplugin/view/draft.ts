@@ -1,10 +1,11 @@
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { Kind } from "../../state/records.ts";
-import type { SortedMap } from "../../state/sorted-map.ts";
-import { addressesOf, type IndexName, indexEntries } from "./indexes.ts";
+import { compareText, type SortedMap, sortedMap } from "../../state/sorted-map.ts";
+import { addressesOf, type IndexName, placesOf, type UniqueIndexName, uniquePlacesOf } from "./indexes.ts";
 import { type ObjectId, objectId } from "./messages.ts";
 import {
   type Held,
+  type KeySet,
   type Listing,
   type NodeView,
   newListing,
@@ -23,7 +24,10 @@ export interface Draft {
   position: bigint;
   listing: Listing | undefined;
   readonly tables: Map<Kind, SortedMap<string, Held>>;
-  readonly indexes: Map<IndexName, SortedMap<string, string>>;
+  readonly indexes: Map<IndexName, SortedMap<string, KeySet>>;
+  readonly uniqueIndexes: Map<UniqueIndexName, SortedMap<string, string>>;
+  /** Sets of the indexes that are this draft's own already: no view has them yet. */
+  readonly ownSets: Set<KeySet>;
   readonly quarantined: SortedMap<ObjectId, string>;
   readonly released: SortedMap<string, Held<EndpointRecord>>;
   readonly tombstones: SortedMap<ObjectId, Tombstone>;
@@ -38,6 +42,8 @@ export function beginDraft(view: NodeView): Draft {
     listing: view.listing === undefined ? undefined : cloneListing(view.listing),
     tables: cloneAll(view.tables),
     indexes: cloneAll(view.indexes),
+    uniqueIndexes: cloneAll(view.uniqueIndexes),
+    ownSets: new Set(),
     quarantined: view.quarantined.clone(),
     released: view.released.clone(),
     tombstones: view.tombstones.clone(),
@@ -53,7 +59,7 @@ function cloneAll<N, K, V>(maps: ReadonlyMap<N, SortedMap<K, V>>): Map<N, Sorted
   return new Map([...maps].map(([name, map]) => [name, map.clone()]));
 }
 
-export function finishDraft({ changes, ...view }: Draft): ViewStep {
+export function finishDraft({ changes, ownSets: _, ...view }: Draft): ViewStep {
   return { view: Object.freeze(view), changes };
 }
 
@@ -66,7 +72,8 @@ export function setHeld(draft: Draft, kind: Kind, key: string, held: Held): void
   const present = heldIn(draft, kind, key);
   if (present !== undefined) unindex(draft, kind, key, present);
   draft.tables.get(kind)?.set(key, held);
-  for (const { index, entry } of indexEntries(kind, held.record)) draft.indexes.get(index)?.set(entry, key);
+  for (const { index, place } of placesOf(kind, held.record)) ownSet(draft, index, place)?.set(key, true);
+  for (const { index, place } of uniquePlacesOf(kind, held.record)) draft.uniqueIndexes.get(index)?.set(place, key);
   note(draft, kind, key);
 }
 
@@ -84,12 +91,28 @@ export function dropHeld(draft: Draft, kind: Kind, key: string): void {
   note(draft, kind, key);
 }
 
-/** Removes index entries that point at this object; another one may hold them meanwhile. */
+/** Takes an object out of the indexes; what it had alone, another one may hold meanwhile. */
 function unindex(draft: Draft, kind: Kind, key: string, { record }: Held): void {
-  for (const { index, entry } of indexEntries(kind, record)) {
-    const entries = draft.indexes.get(index);
-    if (entries?.get(entry) === key) entries.delete(entry);
+  for (const { index, place } of placesOf(kind, record)) {
+    const keys = ownSet(draft, index, place);
+    keys?.delete(key);
+    if (keys?.size === 0) draft.indexes.get(index)?.delete(place);
   }
+  for (const { index, place } of uniquePlacesOf(kind, record)) {
+    const holders = draft.uniqueIndexes.get(index);
+    if (holders?.get(place) === key) holders.delete(place);
+  }
+}
+
+/** The set of keys in a place of an index, to be changed. */
+function ownSet({ indexes, ownSets }: Draft, index: IndexName, place: string): KeySet | undefined {
+  const places = indexes.get(index);
+  const present = places?.get(place);
+  if (present !== undefined && ownSets.has(present)) return present;
+  const own = present?.clone() ?? sortedMap<string, true>(compareText);
+  ownSets.add(own);
+  places?.set(place, own);
+  return own;
 }
 
 function note(draft: Draft, kind: Kind, key: string): void {
@@ -98,7 +121,7 @@ function note(draft: Draft, kind: Kind, key: string): void {
 
 /** Other endpoints that hold an address of this one. */
 export function addressRivals(draft: Draft, endpoint: EndpointRecord): readonly string[] {
-  const holders = addressesOf(endpoint).map((entry) => draft.indexes.get("endpointByAddress")?.get(entry));
+  const holders = addressesOf(endpoint).map((place) => draft.uniqueIndexes.get("endpointByAddress")?.get(place));
   return holders.filter((holder) => holder !== undefined).filter((holder) => holder !== endpoint.key);
 }
 

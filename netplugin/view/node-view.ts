@@ -1,8 +1,11 @@
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import { KINDS, type Kind, type RecordOf } from "../../state/records.ts";
 import { compareText, type SortedMap, sortedMap } from "../../state/sorted-map.ts";
-import { INDEX_NAMES, type IndexName } from "./indexes.ts";
+import { INDEX_NAMES, type IndexName, UNIQUE_INDEX_NAMES, type UniqueIndexName } from "./indexes.ts";
 import type { ObjectId, PutMessage } from "./messages.ts";
+
+/** Keys of objects, in their order. */
+export type KeySet = SortedMap<string, true>;
 
 /** One object that the view holds. */
 export interface Held<R = RecordOf<Kind>> {
@@ -41,7 +44,8 @@ export interface NodeView {
   /** A first complete list has been received: what is not in the view does not exist (for this node). */
   readonly complete: boolean;
   readonly tables: ReadonlyMap<Kind, SortedMap<string, Held>>;
-  readonly indexes: ReadonlyMap<IndexName, SortedMap<string, string>>;
+  readonly indexes: ReadonlyMap<IndexName, SortedMap<string, KeySet>>;
+  readonly uniqueIndexes: ReadonlyMap<UniqueIndexName, SortedMap<string, string>>;
   /** Objects that this release cannot read, with the reason. A last good version stays in the view. */
   readonly quarantined: SortedMap<ObjectId, string>;
   /** Leases of this node that were ended here and that netmaster still shows: to be released (again). */
@@ -80,7 +84,8 @@ export function emptyView(): NodeView {
     revision: 0n,
     complete: false,
     tables: new Map(KINDS.map((kind) => [kind, sortedMap<string, Held>(compareText)])),
-    indexes: new Map(INDEX_NAMES.map((name) => [name, sortedMap<string, string>(compareText)])),
+    indexes: new Map(INDEX_NAMES.map((name) => [name, sortedMap<string, KeySet>(compareText)])),
+    uniqueIndexes: new Map(UNIQUE_INDEX_NAMES.map((name) => [name, sortedMap<string, string>(compareText)])),
     quarantined: sortedMap<ObjectId, string>(compareText),
     released: sortedMap<string, Held<EndpointRecord>>(compareText),
     position: 0n,

@@ -5,8 +5,8 @@ import type { NodeRecord } from "../../state/kinds/node.ts";
 import type { RuleRecord } from "../../state/kinds/rule.ts";
 import type { NodeName } from "../../state/names.ts";
 import type { Kind, RecordOf } from "../../state/records.ts";
-import { addressEntry, type IndexName, indexPrefix, prefixEnd } from "./indexes.ts";
-import type { NodeView } from "./node-view.ts";
+import { addressEntry, type IndexName, indexPrefix } from "./indexes.ts";
+import type { KeySet, NodeView } from "./node-view.ts";
 
 /** One object, or undefined. The table of a kind holds only records of that kind (messages.ts), hence the cast. */
 export function recordOf<K extends Kind>(view: NodeView, kind: K, key: string): RecordOf<K> | undefined {
@@ -29,7 +29,7 @@ export function settingsOf(view: NodeView): Global {
 
 /** The network with that number: a network made anew under an old name is another one. */
 export function networkOf(view: NodeView, networkId: number): NetworkRecord | undefined {
-  const key = view.indexes.get("networkById")?.get(indexPrefix(networkId));
+  const key = view.uniqueIndexes.get("networkById")?.get(indexPrefix(networkId));
   return key === undefined ? undefined : recordOf(view, "network", key);
 }
 
@@ -93,19 +93,16 @@ export function quarantineReason(view: NodeView, idPrefix: string): string | und
 
 /** The endpoint that holds an address (in its canonical text) within a network. */
 export function endpointAt(view: NodeView, networkId: number, address: string): EndpointRecord | undefined {
-  const key = view.indexes.get("endpointByAddress")?.get(addressEntry(networkId, address));
+  const key = view.uniqueIndexes.get("endpointByAddress")?.get(addressEntry(networkId, address));
   return key === undefined ? undefined : recordOf(view, "endpoint", key);
 }
 
 /** Nodes that have at least one endpoint of the network, in order; costs one look-up per node, not per endpoint. */
 export function* nodesOfNetwork(view: NodeView, networkId: number): Generator<NodeName> {
-  const index = view.indexes.get("endpointsByNetworkNode");
   const prefix = indexPrefix(networkId);
-  for (let at = index?.getPairOrNextHigher(prefix); at?.[0].startsWith(prefix); ) {
-    const nodeName = recordOf(view, "endpoint", at[1])?.nodeName;
-    if (nodeName === undefined) return;
-    yield nodeName;
-    at = index?.getPairOrNextHigher(prefixEnd(indexPrefix(networkId, nodeName)));
+  for (const keys of setsUnder(view, "endpointsByNetworkNode", prefix)) {
+    const nodeName = recordOf(view, "endpoint", keys.minKey() ?? "")?.nodeName;
+    if (nodeName !== undefined) yield nodeName;
   }
 }
 
@@ -115,10 +112,19 @@ interface IndexScan<K extends Kind> {
   readonly prefix: string;
 }
 
-function* indexed<K extends Kind>(view: NodeView, scan: IndexScan<K>): Generator<RecordOf<K>> {
-  for (const [entry, key] of view.indexes.get(scan.index)?.entries(scan.prefix) ?? []) {
-    if (!entry.startsWith(scan.prefix)) return;
-    const record = recordOf(view, scan.kind, key);
-    if (record !== undefined) yield record;
+function* indexed<K extends Kind>(view: NodeView, { index, kind, prefix }: IndexScan<K>): Generator<RecordOf<K>> {
+  for (const keys of setsUnder(view, index, prefix)) {
+    for (const key of keys.keys()) {
+      const record = recordOf(view, kind, key);
+      if (record !== undefined) yield record;
+    }
+  }
+}
+
+/** The sets in all places with that prefix, in their order. */
+function* setsUnder({ indexes }: NodeView, index: IndexName, prefix: string): Generator<KeySet> {
+  for (const [place, keys] of indexes.get(index)?.entries(prefix) ?? []) {
+    if (!place.startsWith(prefix)) return;
+    yield keys;
   }
 }
