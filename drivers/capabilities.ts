@@ -3,6 +3,7 @@ import { isErrno } from "./netlink/errno.ts";
 import { addMatchAll } from "./netlink/filter.ts";
 import { createLink, createVeth, deleteLink, dumpLinks } from "./netlink/link.ts";
 import type { Message } from "./netlink/message.ts";
+import type { NetnsHandle } from "./netlink/netns.ts";
 import { addIngress, replaceTbf } from "./netlink/qdisc.ts";
 import { type NetlinkSocket, openNetlink } from "./netlink/socket.ts";
 import type { SwitchConnection } from "./ovs/openflow/connection.ts";
@@ -26,9 +27,13 @@ const PROBE_BURST_BYTES = 65_536;
 /** What the kernel answers when it lacks a qdisc, classifier or action, or a device kind. */
 const ABSENT = ["ENOENT", "EOPNOTSUPP", "EINVAL", "ENODEV"];
 
-/** Probes kernel and switch. A probe that fails for another reason than absence is an error. */
-export async function probeCapabilities(connection: SwitchConnection): Promise<Capabilities> {
-  using socket = openNetlink();
+/**
+ * Probes kernel and switch. A probe that fails for another reason than absence is an error. The scratch links come and go in `netns`,
+ * which should not be the switch's: with every link that changes there Open vSwitch looks up anew which ways tunnels take, and a packet
+ * for a tunnel can be lost meanwhile (seen in 3.1 with the userspace datapath).
+ */
+export async function probeCapabilities(connection: SwitchConnection, netns?: NetnsHandle): Promise<Capabilities> {
+  using socket = openNetlink(netns === undefined ? {} : { netns });
   await removeScratch(socket);
   try {
     await socket.execute([createVeth({ name: SCRATCH, up: true }, { name: SCRATCH_PEER })]);

@@ -101,7 +101,7 @@ interface Service {
 async function serve(service: Service): Promise<void> {
   const { runtime, settings, metrics, signal } = service;
   const base = keepBase(service);
-  const capabilities = await probeCapabilities(await connected(runtime, signal));
+  const capabilities = await probeCapabilities(await connected(runtime, signal), runtime.panel.netns);
   runtime.limits.setCapabilities(capabilities);
   runtime.log.info({ capabilities, vtepIp: runtime.vtepIp() }, "this node's means");
   const report = startNodeReport({ runtime, nodeName: settings.nodeName, registry: metrics.registry, signal });
