@@ -26,6 +26,7 @@ export default defineConfig({
           include: ["**/*.test.ts"],
           exclude: [...NEVER, "**/*.system.test.ts"],
           testTimeout: 60_000, // properties on two busy cores
+          maxWorkers: 2,
         },
       },
       {

@@ -175,13 +175,18 @@ it("would have noticed", async () => {
   const bridge = `unix:${ovsRunDirectory(layout, 1)}/contiv-int.mgmt`;
   const [address = ""] = await world.addresses(pod?.name ?? "");
   const etcdctl = (...argv: string[]) => inNetns(controlNetns(layout.underlay), ["etcdctl", ...argv]);
+  const env = { ...process.env, ETCDCTL_API: "3" };
+  const { stdout: taken } = await run(etcdctl("get", "--prefix", "--keys-only", `${CLAIMS}ip/1/`), { env });
+  const free = Array.from({ length: 28 }, (_, index) => `10.1.1.${index + 2}`).find(
+    (each) => !taken.includes(`/${each}\n`),
+  );
   const ofctl = (...argv: string[]) => ["ovs-ofctl", "-O", "OpenFlow15", ...argv];
   const vsctl = (...argv: string[]) => ["ovs-vsctl", `--db=unix:${ovsRunDirectory(layout, 1)}/db.sock`, ...argv];
   const damages: readonly { does: readonly string[]; undo: readonly string[]; sees: RegExp }[] = [
     {
-      does: etcdctl("put", `${CLAIMS}ip/1/10.1.1.29`, "endpoint/gone:eth0"),
-      undo: etcdctl("del", `${CLAIMS}ip/1/10.1.1.29`),
-      sees: /claim .*10\.1\.1\.29 of endpoint\/gone:eth0 is left over/,
+      does: etcdctl("put", `${CLAIMS}ip/1/${free}`, "endpoint/gone:eth0"),
+      undo: etcdctl("del", `${CLAIMS}ip/1/${free}`),
+      sees: new RegExp(`claim .*${free} of endpoint/gone:eth0 is left over`),
     },
     {
       does: ["ip", "-n", node, "link", "add", "cvhdead", "type", "veth", "peer", "name", "cvpdead"],
@@ -204,7 +209,6 @@ it("would have noticed", async () => {
       sees: new RegExp(`pod ${pod?.name}: address ${address} is missing`),
     },
   ];
-  const env = { ...process.env, ETCDCTL_API: "3" };
   for (const { does, undo, sees } of damages) {
     await run(does, { env });
     expect((await violations(world)).join("\n")).toMatch(sees);
