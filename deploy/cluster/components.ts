@@ -217,7 +217,7 @@ async function waitForUptime(): Promise<void> {
  * What is young in netplugin is small and short-lived, and what is old grows seldom: V8's own sizes would only be resident memory on
  * every node.
  */
-const NETPLUGIN_MEMORY = ["--max-semi-space-size=4", "--heap-growing-percent=20"] as const;
+const NETPLUGIN_MEMORY = ["--max-semi-space-size=4", "--heap-growing-percent=30"] as const;
 
 /** Starts the node agent inside the node's namespace, with its own certificate. */
 export async function startNetplugin(layout: ClusterLayout, node: number): Promise<void> {
