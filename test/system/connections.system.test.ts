@@ -281,10 +281,8 @@ describe("a flood", () => {
       if (attempt === 1) expect(tracked).toBeLessThanOrEqual(begunMost);
       expect(await trackedFrom("foe")).toBe(0);
     }
-    await eventually(
-      "the node tells how many beginnings it has dropped",
-      droppedBeginnings,
-      (counts) => counts.length === 1 && (counts[0] ?? 0) > FLOOD_PER_SECOND,
+    await eventually("the node tells how many beginnings it has dropped", droppedBeginnings, (counts) =>
+      counts.some((count) => count > FLOOD_PER_SECOND),
     );
     expect(ratio).toBeGreaterThanOrEqual(0.8);
     expect(talk.numbers).toEqual(talk.numbers.map((_, index) => index + 1));
