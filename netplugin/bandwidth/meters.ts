@@ -75,8 +75,7 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
   }
 
   /** Every meter that the switch could take, it has taken; the others share the reason of the first. */
-  function refusedOf(meters: readonly Meter[], error: unknown): RefusedMeters {
-    if (!(error instanceof NetError) || error.code !== "REJECTED") throw error;
+  function refusedOf(meters: readonly Meter[], error: NetError): RefusedMeters {
     const refused = meters.filter((meter) => {
       const taken = present.get(meter.id);
       return taken === undefined || !isSameMeter(taken, meter);
@@ -118,11 +117,14 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
       const meters = metersOf(flows).flatMap((id) => wanted(id) ?? []);
       if (meters.length === 0) return NONE_REFUSED;
       return inTurn(async () => {
-        try {
-          await putNow(meters, signal).catch(() => putNow(meters, signal)); // by then it is known what the switch has
-          return NONE_REFUSED;
-        } catch (error) {
-          return refusedOf(meters, error);
+        for (let isSecond = false; ; isSecond = true) {
+          try {
+            await putNow(meters, signal);
+            return NONE_REFUSED;
+          } catch (error) {
+            if (!(error instanceof NetError) || error.code !== "REJECTED") throw error;
+            if (isSecond) return refusedOf(meters, error); // what the switch has was known by then
+          }
         }
       });
     },

@@ -102,7 +102,7 @@ export interface OpenBundle extends Disposable {
   commit(limit: Limit): Promise<readonly Refusal[]>;
 }
 
-export function openBundle(channel: Channel, options: BundleOptions = {}): OpenBundle {
+export function openBundle(channel: Channel, options: Omit<BundleOptions, keyof CallOptions> = {}): OpenBundle {
   const flags = (options.atomic === false ? 0 : ATOMIC) | (options.ordered === false ? 0 : ORDERED);
   const bundle = { id: takeXids(channel, 1), flags };
   const burst = openBurst(channel);

@@ -45,8 +45,8 @@ export interface SwitchConnection extends AsyncDisposable {
   close(): Promise<void>;
   /** All or nothing, in one step; the error names the message that was refused. */
   bundle(mods: readonly (FlowMod | GroupMod)[], options?: BundleOptions): Promise<void>;
-  /** Begins a bundle to which messages are added as they become known. */
-  openBundle(options?: BundleOptions): OpenBundle;
+  /** Begins a bundle to which messages are added as they become known; each of its waits has a limit of its own. */
+  openBundle(options?: Omit<BundleOptions, keyof CallOptions>): OpenBundle;
   /** One by one, then a barrier: those not refused are applied, the first refused one is thrown. */
   sendMods(mods: readonly (FlowMod | GroupMod)[], options?: CallOptions): Promise<void>;
   /** Meters cannot be in bundles; otherwise as `sendMods`. */

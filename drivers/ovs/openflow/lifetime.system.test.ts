@@ -2,6 +2,7 @@ import { performance } from "node:perf_hooks";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectSwitch } from "./connection.ts";
 import type { Flow } from "./flow.ts";
+import { limitOf } from "./limit.ts";
 import { packFlow } from "./packed-flow.ts";
 import { type ScratchSwitch, startSwitch } from "./testing/scratch-switch.ts";
 
@@ -52,6 +53,26 @@ function watchLoop(): { stop: () => number } {
     },
   };
 }
+
+describe("a bundle whose sender dies", () => {
+  it("has never been, however much of it the switch has taken", async () => {
+    await using witness = await connectSwitch(scratch.socketOf("br0"));
+    const before = (await witness.dumpPackedFlows()).length;
+    const dying = await connectSwitch(scratch.socketOf("br0"));
+    const bundle = dying.openBundle();
+    for (let index = 0; index < 5_000; index++) {
+      bundle.add({ kind: "flow-put", ...packFlow(flowOf(index)) });
+      if (bundle.isFull) await bundle.room(limitOf("fill a bundle", {}, 5_000));
+    }
+    await dying.barrier(); // the switch has read what was sent
+    await dying.close();
+    await witness.barrier();
+    expect((await witness.dumpPackedFlows()).length).toBe(before);
+    await witness.bundle([{ kind: "flow-put", ...packFlow(flowOf(1)) }]);
+    expect((await witness.dumpPackedFlows()).length).toBe(before + 1);
+    await witness.bundle([{ kind: "flow-delete", filter: {} }]);
+  });
+});
 
 describe("20,000 flows", () => {
   it("go in as one bundle and come back equal, without holding the event loop", async () => {
