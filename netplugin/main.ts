@@ -168,5 +168,6 @@ async function compareRegularly({ runtime, settings, signal }: Service, base: Ti
     runtime.flows.loop.kick({ full: true });
     runtime.infra.kick();
     runtime.limits.compare();
+    runtime.stack.compare();
   }
 }

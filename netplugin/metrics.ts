@@ -13,6 +13,7 @@ export interface Metrics {
   readonly leaseRepairs: Counter<"kind">;
   readonly heartbeatFailures: Counter;
   readonly limitRepairs: Counter;
+  readonly stackRepairs: Counter<"what">;
   readonly announcements: Counter<"outcome">;
   readonly connectionSamples: Counter<"outcome">;
   readonly connectionsFlushed: Counter<"reason">;
@@ -91,6 +92,7 @@ type Repairs =
   | "reconcileFailures"
   | "leaseRepairs"
   | "limitRepairs"
+  | "stackRepairs"
   | "heartbeatFailures";
 
 function repairs(registry: Registry): Pick<Metrics, Repairs> {
@@ -105,6 +107,11 @@ function repairs(registry: Registry): Pick<Metrics, Repairs> {
       "Leases without port that were released, and ports without lease that were closed",
     ),
     limitRepairs: plain("limit_repairs", "Ports whose bandwidth limits were not as set and were repaired"),
+    stackRepairs: by(
+      "what",
+      "stack_guard_repairs",
+      "Tables of nftables and links that were open to this node's kernel and were closed again",
+    ),
     heartbeatFailures: plain("heartbeat_failures", "Heartbeats that reached no netmaster"),
   };
 }

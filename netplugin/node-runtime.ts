@@ -24,6 +24,7 @@ import { type FlowKeeper, startFlowKeeper } from "./reconcile/flow-keeper.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./reconcile/lease-keeper.ts";
 import { createPortCloser } from "./reconcile/port-closer.ts";
 import { createPortRecycler, deletePodEnd, type PodEnd } from "./reconcile/port-recycler.ts";
+import { type StackKeeper, startStackKeeper } from "./reconcile/stack-keeper.ts";
 import type { NodeRuntime } from "./runtime.ts";
 import type { NodeSettings } from "./settings.ts";
 import type { NodeView } from "./view/node-view.ts";
@@ -47,6 +48,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly infra: Infra;
   readonly limits: NodeLimits;
   readonly connections: ConnectionLog;
+  readonly stack: StackKeeper;
   /** Netmaster has accepted this node (or not any more). */
   setRegistered(registered: boolean): void;
   /** Why no netmaster was reached; undefined when one was. */
@@ -64,6 +66,7 @@ const DEFAULT_MTU_BYTES = 1_500;
 export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<OpenNodeRuntime> {
   const { driver, settings, log } = options;
   const report: Report = (error) => log.warn({ code: error.code, error: error.message }, "switch");
+  await closeAtStart(options);
   const panel = await openPanel(settings.panelNetns);
   log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "patch panel");
   const pool = await openPool(options, panel, report);
@@ -80,11 +83,15 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   });
   const ports = openCloser(options, { machine, panel, pool, report });
   const leases = openLeases(options, { holder, machine, flows, closePort: ports.close });
+  const stack = startStackKeeper({
+    ...{ guard: driver.guard, log, signal: options.signal },
+    onRepair: (what, count) => options.metrics().stackRepairs.inc({ what }, count),
+  });
   const infra = openInfra(options, { holder, machine, leases, report });
   let registered = false;
   let away: string | undefined;
   return {
-    ...{ driver, holder, flows, leases, infra, limits, connections, pool, panel, log, vtepIp },
+    ...{ driver, holder, flows, leases, infra, limits, connections, stack, pool, panel, log, vtepIp },
     client: options.client,
     netlink: driver.netlink,
     view: holder.view,
@@ -112,10 +119,18 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       await pool[Symbol.asyncDispose]();
       await flows.ended;
       await infra.ended;
+      await stack.ended;
       await limits.ended;
       panel[Symbol.dispose]();
     },
   };
+}
+
+/** What an earlier run or another program left open is closed before a port is made or taken over. */
+async function closeAtStart({ driver, log }: NodeRuntimeOptions): Promise<void> {
+  const tables = await driver.guard.repairTables();
+  const open = [...tables, ...(await driver.guard.repairLinks())];
+  if (open.length > 0) log.info({ first: open[0], more: open.length - 1 }, "closed to this node's kernel");
 }
 
 function openPool({ driver, settings }: NodeRuntimeOptions, panel: Panel, report: Report) {
@@ -126,6 +141,7 @@ function openPool({ driver, settings }: NodeRuntimeOptions, panel: Panel, report
     target: settings.readyPorts,
     mtuBytes: portMtuBytes(driver),
     finishChecksums: driver.datapathType === "netdev",
+    closeNearEnds: (near) => driver.guard.closeNearEnds(near),
     report,
   });
 }

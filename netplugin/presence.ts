@@ -134,6 +134,11 @@ export function conditionsOf({ runtime }: Pick<PresenceOptions, "runtime">): Nod
     const message = `connections that are not allowed any more may go on while their sender is silent: ${unseen}`;
     conditions.push({ type: "connections", status: "degraded", message });
   }
+  const open = driver.guard.fault();
+  if (open !== undefined) {
+    const message = `only sysctls keep pods' frames from this node's kernel: ${open}; see docs/operations.md, "Closed to the node's kernel"`;
+    conditions.push({ type: "kernel-closed", status: "degraded", message });
+  }
   const unlimited = runtime.connectionLimitFault();
   if (unlimited !== undefined) conditions.push({ type: "new-connections", status: "degraded", message: unlimited });
   return [...conditions, ...runtime.infra.conditions(), ...bandwidthConditions(runtime.limits)];

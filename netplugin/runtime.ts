@@ -8,6 +8,7 @@ import type { NodeClient } from "./node-client/node-client.ts";
 import type { FlowKeeper } from "./reconcile/flow-keeper.ts";
 import type { LeaseKeeper } from "./reconcile/lease-keeper.ts";
 import type { PodEnd } from "./reconcile/port-recycler.ts";
+import type { StackKeeper } from "./reconcile/stack-keeper.ts";
 import type { NodeView } from "./view/node-view.ts";
 import type { ViewHolder } from "./view/view-holder.ts";
 
@@ -22,6 +23,7 @@ export interface NodeRuntime {
   readonly holder: Pick<ViewHolder, "applyReply" | "releaseEarly" | "reached">;
   readonly flows: Pick<FlowKeeper, "enforced" | "check" | "withdrawn">;
   readonly limits: { readonly keeper: Pick<LimitKeeper, "enforced"> };
+  readonly stack: Pick<StackKeeper, "closed">;
   readonly leases: Pick<LeaseKeeper, "pending" | "release" | "endUnattached">;
   view(): NodeView;
   /** What is plugged in on this machine, by endpoint key. */

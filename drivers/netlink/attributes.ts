@@ -51,6 +51,13 @@ export function u32(type: number, value: number): Attribute {
   return { type, payload };
 }
 
+/** In network byte order. */
+export function u32be(type: number, value: number): Attribute {
+  const payload = Buffer.allocUnsafe(4);
+  payload.writeUInt32BE(value);
+  return { type, payload };
+}
+
 export function u64(type: number, value: bigint): Attribute {
   const payload = Buffer.allocUnsafe(8);
   payload.writeBigUInt64LE(value);
@@ -146,6 +153,11 @@ export function readU16(from: AttributeMap, type: number): number | undefined {
 
 export function readU32(from: AttributeMap, type: number): number | undefined {
   return payloadOf(from, type, 4)?.readUInt32LE();
+}
+
+/** In network byte order. */
+export function readU32Be(from: AttributeMap, type: number): number | undefined {
+  return payloadOf(from, type, 4)?.readUInt32BE();
 }
 
 export function readI32(from: AttributeMap, type: number): number | undefined {

@@ -14,6 +14,8 @@ export interface Message {
   /** NLM_F_… beyond REQUEST and ACK, which the encoder adds. */
   readonly flags: number;
   readonly body: Uint8Array;
+  /** The kernel answers it only with an error, and that is then the whole batch's. */
+  readonly isUnacknowledged?: boolean;
 }
 
 /** A request for rows: one object, or a whole table. */
@@ -49,6 +51,7 @@ export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
+export const NLM_F_APPEND = 0x800;
 const NLM_F_CAPPED = 0x100; // in acknowledgements
 const NLM_F_ACK_TLVS = 0x200;
 
@@ -143,7 +146,8 @@ function extackText(body: Buffer, offset: number): string | undefined {
 function writeMessage(into: Buffer, message: Message, sequence: number): void {
   into.writeUInt32LE(HEADER_BYTES + message.body.length, 0);
   into.writeUInt16LE(message.type, 4);
-  into.writeUInt16LE(message.flags | NLM_F_REQUEST | NLM_F_ACK, 6);
+  const acknowledge = message.isUnacknowledged === true ? 0 : NLM_F_ACK;
+  into.writeUInt16LE(message.flags | NLM_F_REQUEST | acknowledge, 6);
   into.writeUInt32LE(sequence, 8);
   into.set(message.body, HEADER_BYTES);
 }

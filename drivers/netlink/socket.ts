@@ -19,6 +19,7 @@ import type { NetnsHandle } from "./netns.ts";
 import {
   createDatagramInbox,
   NETLINK_GENERIC,
+  NETLINK_NETFILTER,
   NETLINK_ROUTE,
   openDescriptor,
   receiveNow,
@@ -26,12 +27,14 @@ import {
   sendBatch,
 } from "./transport.ts";
 
+const PROTOCOLS = { route: NETLINK_ROUTE, generic: NETLINK_GENERIC, netfilter: NETLINK_NETFILTER } as const;
+
 export interface NetlinkOptions {
   /** The namespace to work in; the caller's own when absent. The handle may be disposed of afterwards. */
   readonly netns?: NetnsHandle | undefined;
   /** Deadline of one request, its wait for a thread included. */
   readonly timeoutMs?: number;
-  readonly family?: "route" | "generic";
+  readonly family?: keyof typeof PROTOCOLS;
 }
 
 /** What an abort does: a request that is not sent yet is dropped; one that is sent is awaited until its deadline. */
@@ -78,8 +81,7 @@ const DUMP_ATTEMPTS_MAX = 10;
 /** Opens a socket to the kernel of `options.netns`. */
 export function openNetlink(options: NetlinkOptions = {}): NetlinkSocket {
   const { netns, timeoutMs = TIMEOUT_MS, family = "route" } = options;
-  const protocol = family === "route" ? NETLINK_ROUTE : NETLINK_GENERIC;
-  const line = openLine(openDescriptor({ protocol, netns, timeoutMs }), timeoutMs);
+  const line = openLine(openDescriptor({ protocol: PROTOCOLS[family], netns, timeoutMs }), timeoutMs);
 
   const settle = (batch: readonly Message[], request: RequestOptions = {}) =>
     batch.length === 0 ? Promise.resolve([]) : line.exchange(batch, request, collectOutcomes);
@@ -187,14 +189,19 @@ function withDeadline<T>(running: Promise<T>, { timeoutMs, doing, onTimeout }: D
 async function collectOutcomes(fd: number, batch: readonly Message[], firstSequence: number): Promise<Outcome[]> {
   const verdicts: (Acknowledgement | undefined)[] = batch.map(() => undefined);
   const echoes: Echoed[][] = batch.map(() => []);
-  let missing = batch.length;
+  let missing = batch.filter((message) => message.isUnacknowledged !== true).length;
   while (missing > 0) {
     const messages = receiveNow(fd) ?? (await receiveWaiting(fd, createDatagramInbox()));
     for (const message of messages) {
       const messageIndex = indexOf(message, firstSequence, batch.length);
       if (message.type === NLMSG_ERROR) {
+        const verdict = readAcknowledgement(message);
+        if (batch[messageIndex]?.isUnacknowledged === true) {
+          refuseBatch(batch[messageIndex], verdict);
+          continue;
+        }
         if (verdicts[messageIndex] === undefined) missing--;
-        verdicts[messageIndex] = readAcknowledgement(message);
+        verdicts[messageIndex] = verdict;
       } else if (message.type !== NLMSG_NOOP) {
         echoes[messageIndex]?.push({ messageIndex, type: message.type, body: Buffer.from(message.body) });
       }
@@ -203,6 +210,11 @@ async function collectOutcomes(fd: number, batch: readonly Message[], firstSeque
   return batch.map((message, index) =>
     outcomeOf(message, verdicts[index], echoes[index], placeOf(index, batch.length)),
   );
+}
+
+/** An error of a message that is not acknowledged is the whole batch's, and nothing else may come. */
+function refuseBatch(message: Message, { errno, text }: Acknowledgement): void {
+  if (errno !== 0) throw rejected(message.deed, errno, text);
 }
 
 function outcomeOf(

@@ -25,6 +25,7 @@ import { inNetns, type NetnsHandle } from "./netns.ts";
 
 /** linux/netlink.h */
 export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
 export const NETLINK_GENERIC = 16;
 
 const NETLINK_CAP_ACK = 10;

@@ -178,6 +178,7 @@ describe("port pool", () => {
       target,
       mtuBytes: 1500,
       finishChecksums: true,
+      closeNearEnds: (near) => driver.guard.closeNearEnds(near),
       netns,
       report: (error) => errors.push(error),
     });

@@ -6,16 +6,18 @@ import { createLinkDeleter } from "../netlink/link-deleter.ts";
 import { openLinkMonitor } from "../netlink/link-monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
+import { StackGuard } from "../stack-guard/guard.ts";
 import { detectDatapathType, ensureBridge, removeBridge } from "./bridge.ts";
 import { openDatabase, ownBridges, rootRow, type SwitchDatabase } from "./database.ts";
 import { createFlowCache, type FlowCache } from "./flow-cache.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
-import { INTEGRATION_BRIDGE, ROLE_KEY, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
+import { INTEGRATION_BRIDGE, NIC_KEY, ROLE_KEY, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
 import { removePanel } from "./panel.ts";
-import { LINK_ALIAS } from "./port-pool.ts";
+import { HOST_PREFIX, LINK_ALIAS } from "./port-pool.ts";
 import { createPortDriver } from "./ports.ts";
 import type { DriverChange, OvsDriver, PortDriver, Uplink } from "./types.ts";
 import { ensureUplink, type UplinkSpec, undoUplink } from "./uplink.ts";
+import { closedLinks, NO_TUNNELS } from "./uplink-closing.ts";
 
 export interface OvsDriverOptions {
   /** The switch's run directory, with `db.sock` and the bridges' management sockets. */
@@ -42,6 +44,8 @@ export interface OpenOvsDriver extends OvsDriver {
   readonly flowConnection: FlowConnection;
   readonly flowCache: FlowCache;
   readonly netlink: SocketPool;
+  /** Keeps what the switch reads from this node's kernel. */
+  readonly guard: StackGuard;
   /** Makes or repairs bridges, tunnel port and uplinks; what fails is in `uplinkFailures`, the rest works. */
   ensureBase(): Promise<void>;
 }
@@ -57,6 +61,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   const netlink = openSocketPool({ netns: options.netns });
   const datapathType = options.datapath === "auto" ? detectDatapathType() : options.datapath;
   const ports = createPortDriver(database);
+  const guard = openGuard({ database, netlink, netns: options.netns, vxlanUdpPort: options.vxlanUdpPort });
   const uplinks = new Map<string, Uplink>();
   const uplinkFailures = new Map<string, NetError>();
   const listeners = new Set<(change: DriverChange) => void>();
@@ -64,12 +69,14 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     for (const listener of listeners) listener({ resync: false, uplinks: false, ...change });
   };
 
+  const parts = { database, netlink, guard, datapathType };
   async function ensureBase(): Promise<void> {
+    await guard.repairTables();
     await ensureBridge(database, integrationBridge(datapathType), { signal });
     await ensureTunnelPort(ports, options);
     for (const spec of options.uplinks) {
       try {
-        uplinks.set(spec.alias, await ensureUplink(spec, uplinkOptions(options, { database, netlink, datapathType })));
+        uplinks.set(spec.alias, await ensureUplink(spec, { ...parts, ...uplinkOptions(options) }));
         uplinkFailures.delete(spec.alias);
       } catch (error) {
         uplinks.delete(spec.alias);
@@ -95,6 +102,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     flowConnection,
     flowCache: createFlowCache({ runDirectory: options.runDirectory, datapathType, signal, report }),
     netlink,
+    guard,
     datapathType,
     ensureBase,
     get ovsVersion() {
@@ -129,12 +137,20 @@ async function ensureTunnelPort(ports: PortDriver, options: OvsDriverOptions): P
   for (const failure of failures.values()) throw failure;
 }
 
-function uplinkOptions(
-  options: OvsDriverOptions,
-  parts: { database: SwitchDatabase; netlink: SocketPool; datapathType: "system" | "netdev" },
-) {
+interface GuardParts {
+  readonly database: SwitchDatabase;
+  readonly netlink: SocketPool;
+  readonly netns: NetnsHandle | undefined;
+  readonly vxlanUdpPort: number;
+}
+
+function openGuard({ database, netlink, netns, vxlanUdpPort }: GuardParts): StackGuard {
+  const nearEnds = { prefix: HOST_PREFIX, alias: LINK_ALIAS };
+  return new StackGuard({ netlink, netns, nearEnds, closed: () => closedLinks(database, vxlanUdpPort) });
+}
+
+function uplinkOptions(options: OvsDriverOptions) {
   return {
-    ...parts,
     allowDefaultRoute: options.allowDefaultRouteUplink,
     verify: options.verifyUplink,
     signal: options.signal,
@@ -208,16 +224,18 @@ export async function removeEverything({
 }: RemovalOptions): Promise<readonly string[]> {
   await using database = await openDatabase(runDirectory, { timeoutMs: START_TIMEOUT_MS });
   using netlink = openSocketPool({ netns });
+  const guard = openGuard({ database, netlink, netns, vxlanUdpPort: NO_TUNNELS });
   const removed: string[] = [];
   for (const bridge of ownBridges(database)) {
-    const nic = bridge.external_ids.get("contiv-nic");
+    const nic = bridge.external_ids.get(NIC_KEY);
     if (nic === undefined) await removeBridge(database, bridge.name);
-    else await undoUplink(nic, { database, netlink });
+    else await undoUplink(nic, { database, netlink, guard });
     removed.push(bridge.name);
   }
   const links = (await netlink.dump(dumpLinks({ kind: "veth" }))).filter((link) => link.alias === LINK_ALIAS);
   using deleter = createLinkDeleter({ netns });
   await deleter.deleteLinks(links.map((link) => link.ifindex));
+  await guard.remove();
   await removePanel(panelNetns);
   return [...removed, ...links.map((link) => link.name)];
 }

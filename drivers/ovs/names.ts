@@ -6,6 +6,9 @@ export const INTEGRATION_BRIDGE = "contiv-int";
 /** The flow-keyed VXLAN port of the integration bridge. */
 export const TUNNEL_PORT = "contiv-vxlan";
 
+/** What names the NIC of an uplink bridge in its external_ids. */
+export const NIC_KEY = "contiv-nic";
+
 /** What marks a port's purpose in its external_ids. */
 export const ROLE_KEY = "contiv-role";
 

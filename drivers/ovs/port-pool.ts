@@ -11,7 +11,8 @@ import { ROLE_KEY } from "./names.ts";
 import type { Panel } from "./panel.ts";
 import type { PortDriver, PortPool, PortSpec, WarmPort } from "./types.ts";
 
-const HOST_PREFIX = "cvh";
+/** Near ends are called so. */
+export const HOST_PREFIX = "cvh";
 const PEER_PREFIX = "cvp";
 /** Random part of a veth's name; both ends share it. */
 const ID_BYTES = 5;
@@ -43,6 +44,8 @@ export interface PortPoolOptions {
   readonly finishChecksums: boolean;
   /** The switch's network namespace; this process's own when absent. */
   readonly netns?: NetnsHandle | undefined;
+  /** Keeps new near ends, which are down, from the node's kernel. */
+  readonly closeNearEnds: (near: readonly LinkRow[]) => Promise<void>;
   readonly report: (error: NetError) => void;
 }
 
@@ -172,9 +175,7 @@ async function makePorts(options: PortPoolOptions, count: number): Promise<reado
   const names = Array.from({ length: count }, () => HOST_PREFIX + randomBytes(ID_BYTES).toString("hex"));
   const netnsFd = options.panel.netns.fd;
   const { mtuBytes } = options;
-  const pairs = names.map((name) =>
-    createVeth({ name, up: true, mtuBytes }, { name: peerNameOf(name), netnsFd, mtuBytes }),
-  );
+  const pairs = names.map((name) => createVeth({ name, mtuBytes }, { name: peerNameOf(name), netnsFd, mtuBytes }));
   const ends = await madeEnds(options, names, await options.netlink.execute(pairs));
   try {
     await dressEnds(
@@ -195,9 +196,10 @@ async function makePorts(options: PortPoolOptions, count: number): Promise<reado
   return ends.flatMap(({ name, link }) => warmPort(link, ports.get(name)?.ofport) ?? []);
 }
 
-/** Our mark on the near end; the far end up, with checksums that a userspace switch can forward. */
+/** The near end closed, up and with our mark; the far end up, with checksums that a userspace switch can forward. */
 async function dressEnds(options: PortPoolOptions, near: readonly LinkRow[]): Promise<void> {
-  await options.netlink.execute(near.map(({ ifindex }) => setLink({ ifindex }, { alias: LINK_ALIAS })));
+  await options.closeNearEnds(near);
+  await options.netlink.execute(near.map(({ ifindex }) => setLink({ ifindex }, { alias: LINK_ALIAS, up: true })));
   const far = near.flatMap(({ peerIfindex }) => peerIfindex ?? []);
   if (options.finishChecksums) {
     using ethtool = openEthtool({ netns: options.panel.netns });

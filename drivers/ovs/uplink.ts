@@ -4,12 +4,14 @@ import { isErrno } from "../netlink/errno.ts";
 import type { LinkRow } from "../netlink/link-row.ts";
 import type { Message } from "../netlink/message.ts";
 import type { SocketPool } from "../netlink/pool.ts";
+import type { StackGuard } from "../stack-guard/guard.ts";
 import { creation, removeBridge } from "./bridge.ts";
 import { type BridgeRow, configure, findBridge, portsOf, type SwitchDatabase } from "./database.ts";
-import { INTEGRATION_BRIDGE, patchNames, ROLE_KEY, uplinkBridgeName } from "./names.ts";
+import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, ROLE_KEY, uplinkBridgeName } from "./names.ts";
 import { byUuid, insert, mutate, type Operation } from "./ovsdb-client/operations.ts";
 import { named } from "./ovsdb-client/values.ts";
 import { OWNER_MARK, type Uplink } from "./types.ts";
+import { closeUplinkNic, openUplinkNic } from "./uplink-closing.ts";
 import {
   DeviceState,
   findLink,
@@ -31,6 +33,7 @@ export interface UplinkSpec {
 export interface UplinkOptions {
   readonly database: SwitchDatabase;
   readonly netlink: SocketPool;
+  readonly guard: StackGuard;
   readonly datapathType: "system" | "netdev";
   /** May a NIC that carries the default route be taken over? */
   readonly allowDefaultRoute: boolean;
@@ -45,7 +48,6 @@ const DEVICE_POLL_MS = 20;
 const VERIFY_TIMEOUT_MS = 15_000;
 /** The NIC's addresses and routes, written down before anything moves, so that a crash in the middle can be repaired. */
 const SAVED_STATE_KEY = "contiv-nic-state";
-const NIC_KEY = "contiv-nic";
 
 /**
  * Plugs a NIC into its uplink bridge and joins that to the integration bridge; the NIC's addresses and routes move to the
@@ -63,6 +65,7 @@ export async function ensureUplink(spec: UplinkSpec, options: UplinkOptions): Pr
   try {
     if (fresh) await takeOver(nic, options);
     await settleAddresses(nic, options);
+    await closeUplinkNic(nic, options);
     if (fresh) await verified(options);
   } catch (error) {
     if (fresh) await undoUplink(spec.nic, options);
@@ -199,7 +202,10 @@ async function verified(options: UplinkOptions): Promise<void> {
 }
 
 /** Takes the NIC out of its bridge, removes the bridge and gives the NIC its addresses and routes back. */
-export async function undoUplink(nicName: string, options: Pick<UplinkOptions, "database" | "netlink">): Promise<void> {
+export async function undoUplink(
+  nicName: string,
+  options: Pick<UplinkOptions, "database" | "netlink" | "guard">,
+): Promise<void> {
   const name = uplinkBridgeName(nicName);
   const bridge = findBridge(options.database, name);
   const device = await findLink(options.netlink, name);
@@ -209,6 +215,7 @@ export async function undoUplink(nicName: string, options: Pick<UplinkOptions, "
   await removeBridge(options.database, name);
   const nic = await findLink(options.netlink, nicName);
   if (nic === undefined) return;
+  await openUplinkNic(nic, bridge, options);
   const missing = lacking(
     saved.addresses.length > 0 ? saved : onDevice,
     await readDeviceState(options.netlink, nic.ifindex),

@@ -290,6 +290,7 @@ async function check(runtime: NodeRuntime, request: CheckRequest, signal: AbortS
   if (attachment === undefined)
     throw cniFault("container-unknown", `Container ${request.containerId} is not attached here`);
   await runtime.flows.check(attachment, signal);
+  await runtime.stack.closed(signal);
   const wanted = linkFromResult(request);
   await checkPod(request.netns, wanted, await runtime.lowerIfIndex(attachment.portName));
 }

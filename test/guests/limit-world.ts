@@ -86,6 +86,7 @@ async function makePods({ driver, panel, datapath, report, signal }: World) {
   const { ports, netlink } = driver;
   await using pool = await openPortPool({
     ...{ ports, netlink, panel, target: 2, mtuBytes: MTU_BYTES, finishChecksums: datapath === "netdev", report },
+    closeNearEnds: (near) => driver.guard.closeNearEnds(near),
   });
   const make = async (name: PodName): Promise<Attachment> => {
     const netnsPath = `/run/netns/${netnsName(name)}`;

@@ -1,0 +1,130 @@
+import { asNetError, type NetError } from "../../state/errors.ts";
+import type { LinkRow } from "../netlink/link-row.ts";
+import { dumpLinkSettings } from "../netlink/link-settings.ts";
+import type { TableFamily } from "../netlink/nftables/table.ts";
+import { closeNearEnds, type LinkParts, openings } from "./links.ts";
+import {
+  applyNicSettings,
+  closeNic,
+  defaultNicSettings,
+  isClosedNic,
+  type NicSettings,
+  readNicSettings,
+} from "./nic.ts";
+import { type ClosedLinks, closingTable } from "./ruleset.ts";
+import { ensureTable, removeTable, type TableOutcome } from "./tables.ts";
+
+export interface StackGuardOptions extends LinkParts {
+  readonly nearEnds: {
+    /** Their names begin so. */
+    readonly prefix: string;
+    /** And this is their alias. */
+    readonly alias: string;
+  };
+  /** What else is closed now. */
+  readonly closed: () => Omit<ClosedLinks, "nearEndPrefix">;
+}
+
+const FAMILIES: readonly TableFamily[] = ["inet", "arp"];
+
+/**
+ * Keeps what belongs to the switch from the stack of the node's own kernel. Near ends of pods' ports and uplink NICs lie in the node's
+ * namespace; with the userspace datapath the kernel takes in every frame that the switch reads there, with the kernel's it does while a
+ * port is not in the datapath. Tables of nftables drop them; settings of each link do so where there are none.
+ */
+export class StackGuard {
+  readonly #options: StackGuardOptions;
+  readonly #outcomes = new Map<TableFamily, TableOutcome | NetError>();
+  #linkFault: NetError | undefined;
+
+  constructor(options: StackGuardOptions) {
+    this.#options = options;
+  }
+
+  /** Compares the tables with what they should be, and repairs them; tells what was not so. Never rejects: see `fault`. */
+  async repairTables(): Promise<readonly string[]> {
+    const { closed, nearEnds, netns } = this.#options;
+    const links = { ...closed(), nearEndPrefix: nearEnds.prefix };
+    const repaired: string[] = [];
+    for (const family of FAMILIES) {
+      const outcome = await ensureTable(closingTable(family, links), netns).catch((error: unknown) =>
+        asNetError(error, `set up table ${family} of nftables`),
+      );
+      this.#outcomes.set(family, outcome);
+      if (outcome === "repaired") repaired.push(`nftables table ${family}`);
+    }
+    return repaired;
+  }
+
+  /** The same for the settings of all near ends. */
+  async repairLinks(): Promise<readonly string[]> {
+    const { netlink, nearEnds } = this.#options;
+    const rows = await netlink.dump(dumpLinkSettings({ kind: "veth" }));
+    const open = rows
+      .filter(({ link }) => link.alias === nearEnds.alias && link.name.startsWith(nearEnds.prefix))
+      .map((row) => ({ link: row.link, openings: openings(row) }))
+      .filter((each) => each.openings.length > 0);
+    await this.closeNearEnds(open.map(({ link }) => link));
+    return open.map(({ link, openings: found }) => `${link.name}: ${found.join(", ")}`);
+  }
+
+  /** Before new near ends are up. Rejects when neither the tables nor the links' settings would keep them closed. */
+  async closeNearEnds(links: readonly Pick<LinkRow, "ifindex" | "name">[]): Promise<void> {
+    if (links.length === 0) return;
+    try {
+      await closeNearEnds(links, this.#options);
+      this.#linkFault = undefined;
+    } catch (error) {
+      this.#linkFault = asNetError(error, "close near ends of ports to this node's kernel");
+      if (!this.#tablesHold()) throw this.#linkFault;
+    }
+  }
+
+  /** Closes a NIC that the switch has, unless it is closed. `remember` gets what it was before. */
+  async closeNic(
+    nic: Pick<LinkRow, "ifindex" | "name">,
+    remember: (before: NicSettings) => Promise<void>,
+  ): Promise<void> {
+    const before = await readNicSettings(nic, this.#options);
+    if (before === undefined || isClosedNic(before)) return;
+    await remember(before);
+    try {
+      await closeNic(nic, this.#options);
+    } catch (error) {
+      this.#linkFault = asNetError(error, `close NIC "${nic.name}" to this node's kernel`);
+    }
+  }
+
+  /** Gives a NIC the settings that it had, or what links are born with when nobody knows any more. */
+  async openNic(nic: Pick<LinkRow, "ifindex" | "name">, before: NicSettings | undefined): Promise<void> {
+    const present = await readNicSettings(nic, this.#options);
+    if (present === undefined || !isClosedNic(present)) return;
+    await applyNicSettings(nic, before ?? defaultNicSettings(this.#options), this.#options);
+  }
+
+  /** Why the kernel's stack may get what is the switch's; undefined when tables and settings hold. */
+  fault(): string | undefined {
+    for (const [family, outcome] of this.#outcomes) {
+      if (typeof outcome !== "string") return outcome.message;
+      if (outcome === "absent from this kernel") return `this kernel has no nftables of family ${family}`;
+    }
+    return this.#linkFault?.message;
+  }
+
+  /** Takes the tables away, when nothing is left that they close. */
+  async remove(): Promise<void> {
+    for (const family of FAMILIES) {
+      await removeTable(
+        closingTable(family, { ...this.#options.closed(), nearEndPrefix: "" }).address,
+        this.#options.netns,
+      );
+    }
+  }
+
+  #tablesHold(): boolean {
+    return FAMILIES.every((family) => {
+      const outcome = this.#outcomes.get(family);
+      return outcome === "as wanted" || outcome === "repaired";
+    });
+  }
+}
