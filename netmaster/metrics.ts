@@ -13,6 +13,7 @@ export interface MetricSources {
   quarantinedCount(): number;
   waitingRequests(): number;
   nodeStreams(): number;
+  isStoreFull(): boolean;
 }
 
 /** The metrics of the process besides those of the REST API. */
@@ -74,6 +75,7 @@ function addGauges(registry: Registry, sources: MetricSources): void {
   gauge(registry, "contiv_commit_waiting_requests", "Requests that wait for their group", () =>
     sources.waitingRequests(),
   );
+  gauge(registry, "contiv_store_full", "1 while the store has no room for writes", () => Number(sources.isStoreFull()));
   gauge(registry, "contiv_node_streams", "Watch streams of nodes", () => sources.nodeStreams());
   labelled(registry, "contiv_objects", "Objects by kind", "kind", () =>
     KINDS.map((kind: Kind) => [kind, sources.view().records(kind).size]),

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { ServerOptions as TlsServerOptions } from "node:https";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
+import { STORE_FULL } from "../state/errors.ts";
 import { systemClock } from "../state/store/clock.ts";
 import type { Store, StoreReport } from "../state/store/store.ts";
 import type { BuildInfo } from "./build-info.ts";
@@ -22,7 +23,9 @@ import { ScopeHub } from "./node-api/scope-hub.ts";
 import { BODY_LIMIT_BYTES, createNodeApi } from "./node-api/server.ts";
 import { addReportMetrics } from "./report-metrics.ts";
 import { createRestApp } from "./rest/app.ts";
-import type { Readiness, RestServices } from "./rest/services.ts";
+import type { Condition, Readiness, RestServices } from "./rest/services.ts";
+import { StoreLog } from "./store-log.ts";
+import { StoreSpace } from "./store-space.ts";
 import type { TlsFiles } from "./tls-files.ts";
 import { startViewCache, type ViewCache } from "./view/cache.ts";
 
@@ -63,6 +66,8 @@ interface Core {
   readonly hits: HitCounters;
   readonly policyRevisions: PolicyRevisions;
   readonly metrics: NetmasterMetrics;
+  readonly space: StoreSpace;
+  readonly storeLog: StoreLog;
 }
 
 /**
@@ -100,13 +105,14 @@ async function serve(
   await Promise.all([restApp.ready(), nodeApp.ready()]);
   const candidate = startCandidate(candidateOptions(core));
   const liveness = watchLiveness({ ...core, reclaimAfterMs: config.reclaimAfterMs }, ended.signal);
+  const spaceWatch = core.space.watch(ended.signal);
   doors.rest.open(restApp);
   doors.node.open(nodeApp);
   return async () => {
     ended.abort();
     const closings = listeners.map((listener) => listener.close(CLOSE_GRACE_MS));
     await Promise.all([restApp.close(), ...closings]);
-    await closeCore(core, { candidate, liveness });
+    await closeCore(core, { candidate, liveness, spaceWatch });
   };
 }
 
@@ -126,12 +132,18 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     quarantinedCount: () => cache.quarantined().length,
     waitingRequests: () => committer.depth,
     nodeStreams: () => hub.streamCount,
+    isStoreFull: () => space.isFull,
   });
-  reports.push(cache.noteReport.bind(cache), metrics.storeReport, (report) => logReport(log, report));
+  const storeLog = new StoreLog(log);
+  const space = new StoreSpace({ store, log });
+  reports.push(cache.noteReport.bind(cache), metrics.storeReport, storeLog.report);
   const committer = createCommitter({
     store,
     cache,
-    onGroup: metrics.group,
+    onGroup(report) {
+      metrics.group(report);
+      if (report.outcome === "committed" || report.error !== undefined) space.noteWrite(report.error);
+    },
     onAnomaly(message) {
       metrics.anomaly();
       log.warn({ anomaly: message }, "a commit was not straightforward");
@@ -165,6 +177,8 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     hits,
     policyRevisions,
     metrics,
+    space,
+    storeLog,
   };
 }
 
@@ -174,12 +188,13 @@ function selfInfo(config: NetmasterConfig, build: BuildInfo): LeaderInfo {
 }
 
 async function closeCore(
-  { cache, directory, hub, store }: Core,
-  { candidate, liveness }: { readonly candidate: Candidate; readonly liveness: Promise<void> },
+  { cache, directory, hub, store, storeLog }: Core,
+  running: { readonly candidate: Candidate; readonly liveness: Promise<void>; readonly spaceWatch: Promise<void> },
 ): Promise<void> {
-  await candidate.close();
+  storeLog.close();
+  await running.candidate.close();
   hub[Symbol.dispose]();
-  await liveness;
+  await Promise.all([running.liveness, running.spaceWatch]);
   await Promise.all([cache[Symbol.asyncDispose](), directory[Symbol.asyncDispose]()]);
   await store[Symbol.asyncDispose]();
 }
@@ -206,26 +221,8 @@ function logLeaderEvent(log: Logger, event: LeaderEvent): void {
   } else log.info({ epoch: String(event.epoch) }, event.is === "elected" ? "was elected leader" : "leads");
 }
 
-function logReport(log: Logger, report: StoreReport): void {
-  switch (report.kind) {
-    case "watch-live":
-    case "watch-listed":
-      log.debug(
-        { report: { ...report, revision: "revision" in report ? String(report.revision) : undefined } },
-        "store",
-      );
-      break;
-    case "watch-drift":
-    case "consumer-failed":
-      log.error({ report }, "store");
-      break;
-    default:
-      log.warn({ report }, "store");
-  }
-}
-
 function nodeApi(core: Core, signal: AbortSignal): FastifyInstance {
-  const { cache, committer, config, directory, heartbeats, hits, hub, log, metrics, self } = core;
+  const { cache, committer, config, directory, heartbeats, hits, hub, log, metrics, self, space } = core;
   const { version } = core.build;
   const { heartbeatIntervalMs, nodeApi: settings } = config;
   const calls = createNodeCalls({
@@ -233,7 +230,14 @@ function nodeApi(core: Core, signal: AbortSignal): FastifyInstance {
     watchIdleTimeoutMs: WATCH_IDLE_TIMEOUT_MS,
   });
   const tls = settings.tls === undefined ? {} : { tls: peerTls(settings.tls) };
-  const forwarding = { directory, cache, selfId: self.id, bodyLimitBytes: BODY_LIMIT_BYTES, ...tls };
+  const forwarding = {
+    directory,
+    cache,
+    selfId: self.id,
+    bodyLimitBytes: BODY_LIMIT_BYTES,
+    isStoreFull: () => space.isFull,
+    ...tls,
+  };
   return createNodeApi({
     ...{ cache, calls, hub, log, version, signal },
     isLeading: committer.isLeading.bind(committer),
@@ -261,6 +265,7 @@ function restServices(core: Core): RestServices {
       return { isLeader, self: new URL(self.restUrl).host, leaderUrl, term: directory.term(), netmasters };
     },
     readiness: () => readiness(core),
+    conditions: () => conditions(core),
     reports: {
       ...{ hits, policyRevisions },
       receipt: heartbeats.receipt.bind(heartbeats),
@@ -270,11 +275,24 @@ function restServices(core: Core): RestServices {
   };
 }
 
-function readiness({ cache, committer, directory }: Core): Readiness {
+/** A full store elects no leader, and reads are right all the same. */
+function readiness({ cache, committer, directory, space }: Core): Readiness {
   if (!cache.isSynced()) return { isReady: false, reason: "the objects of the store have not been read yet" };
-  if (!committer.isLeading() && directory.current() === undefined)
+  if (!committer.isLeading() && directory.current() === undefined && !space.isFull)
     return { isReady: false, reason: "no leader is known" };
   return { isReady: true, reason: "ok" };
+}
+
+/** What is wrong while reads are right. */
+function conditions({ cache, space }: Core): readonly Condition[] {
+  const found: Condition[] = cache
+    .quarantined()
+    .map(({ storeKey, reason }) => ({ name: "unreadable", key: storeKey, message: reason }));
+  if (space.isFull) {
+    const message = "the store is full: it can be read, not written; make room in etcd and disarm its alarm";
+    found.unshift({ name: STORE_FULL, message });
+  }
+  return found;
 }
 
 function restTls({ tls }: NetmasterConfig): TlsServerOptions | undefined {

@@ -26,6 +26,9 @@ export interface ErrorDetails {
   readonly blockers?: readonly string[];
 }
 
+/** Reason of UNAVAILABLE: the store has no space left and refuses every write, wherever it is asked. */
+export const STORE_FULL = "store-full";
+
 /** The only error class of the project: it names the deed, keeps the cause and carries a code from a closed set. */
 export class NetError extends Error {
   readonly code: ErrorCode;
@@ -41,6 +44,12 @@ export class NetError extends Error {
     this.reason = details.reason;
     this.blockers = details.blockers;
   }
+}
+
+/** Nothing was done, because the store has no space left. */
+export function storeFull(doing: string, cause?: unknown): NetError {
+  const text = `Cannot ${doing}: the store is full and refuses every write; nothing was changed. Compact and defragment etcd, raise --quota-backend-bytes if that is not enough, then disarm the alarm (etcdctl alarm disarm)`;
+  return new NetError("UNAVAILABLE", text, { cause, reason: STORE_FULL });
 }
 
 /** Wraps anything thrown; a NetError passes unchanged. `doing` completes "Cannot …". */

@@ -44,6 +44,8 @@ export interface GroupReport {
   readonly requestCount: number;
   readonly durationMs: number;
   readonly outcome: "committed" | "conflict" | "failed";
+  /** Why it failed. */
+  readonly error?: NetError;
 }
 
 export interface CommitterOptions {
@@ -132,11 +134,15 @@ class GroupCommitter implements Committer {
     if (group.isEmpty) return settle(members, group.head, group.head.revision);
     const startedMs = performance.now();
     for (const { pending } of members) pending.isSent = true;
-    const outcome = await this.#send(leadership, group, members).catch((error: unknown) => {
-      this.#fail(leadership, members, asNetError(error, "commit a change"));
-      return "failed" as const;
-    });
-    this.#options.onGroup?.({ requestCount: members.length, durationMs: performance.now() - startedMs, outcome });
+    const ended = await this.#send(leadership, group, members).then(
+      (outcome) => ({ outcome }),
+      (thrown: unknown) => {
+        const error = asNetError(thrown, "commit a change");
+        this.#fail(leadership, members, error);
+        return { outcome: "failed" as const, error };
+      },
+    );
+    this.#options.onGroup?.({ requestCount: members.length, durationMs: performance.now() - startedMs, ...ended });
   }
 
   async #send(leadership: Leadership, group: Group, members: readonly Member[]): Promise<"committed" | "conflict"> {

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { NetError } from "../../state/errors.ts";
+import { NetError, storeFull } from "../../state/errors.ts";
 import type { LeaderDirectory } from "../commit/leader-info.ts";
 import {
   CLIENT_HEADER,
@@ -15,6 +15,7 @@ export interface CallForwarderOptions {
   readonly directory: LeaderDirectory;
   readonly cache: ViewCache;
   readonly selfId: string;
+  readonly isStoreFull: () => boolean;
   /** How to reach a leader whose node API speaks TLS. */
   readonly tls?: ForwardTls;
   /** Longest body that is taken, in bytes. */
@@ -50,11 +51,12 @@ export async function forwardCall(options: CallForwarderOptions, request: Incomi
   return answer;
 }
 
-function requireLeader({ directory, selfId }: CallForwarderOptions, request: IncomingMessage): string {
+function requireLeader({ directory, selfId, isStoreFull }: CallForwarderOptions, request: IncomingMessage): string {
   if (request.headers[FORWARDED_HEADER] !== undefined) {
     throw noLeader("This netmaster was asked as the leader and does not lead");
   }
   const leader = directory.current();
+  if (leader === undefined && isStoreFull()) throw storeFull("serve the call without a leader");
   if (leader === undefined) throw noLeader("There is no leader at present");
   if (leader.id === selfId) throw noLeader("This netmaster is about to lead");
   return leader.nodeApiUrl;

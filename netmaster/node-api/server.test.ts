@@ -29,7 +29,8 @@ function apiOf(target: TestEngine): App {
     cache,
     calls: createNodeCalls({ cache, committer, heartbeats, hits: new HitCounters(), ...intervals }),
     hub: new ScopeHub(cache, { bookmarkIntervalMs: 3_000 }),
-    forward: (request) => forwardCall({ directory, cache, selfId: "m1", bodyLimitBytes: 1_000 }, request),
+    forward: (request) =>
+      forwardCall({ directory, cache, selfId: "m1", bodyLimitBytes: 1_000, isStoreFull: () => false }, request),
     isLeading: committer.isLeading.bind(committer),
     version: "9.9",
     log: pino({ level: "silent" }),

@@ -24,12 +24,14 @@ function version({ services }: Call): Answer {
 
 function info({ services }: Call): Answer {
   const { isLeader, self, leaderUrl, netmasters } = services.leader();
+  const conditions = services.conditions();
   return json({
     "local-ip": self,
     "leader-ip": leaderUrl === undefined ? "" : hostOf(leaderUrl),
     "current-state": isLeader ? "Leader" : "Follower",
     "netplugin-nodes": Array.from(services.view().records("node").entries(), ([name]) => name),
     "netmaster-nodes": netmasters,
+    ...(conditions.length === 0 ? {} : { conditions: conditions.map((condition) => ({ ...condition })) }),
   });
 }
 
@@ -68,10 +70,18 @@ function* countEndpoints(services: Call["services"]): Generator<void, Record<str
   return counts;
 }
 
-/** Ready: the view is complete, so that reads are right. */
+/** Most conditions that the answer of a probe lists. */
+const MAX_CONDITIONS = 20;
+
+/** Ready: the view is complete, so that reads are right. What is wrong besides follows, one line each. */
 function readyz({ services }: Call): Answer {
   const { isReady, reason } = services.readiness();
-  return isReady ? text("ok\n") : text(`not ready: ${reason}\n`, 503);
+  if (!isReady) return text(`not ready: ${reason}\n`, 503);
+  const conditions = services.conditions();
+  if (conditions.length === 0) return text("ok\n");
+  const lines = conditions.slice(0, MAX_CONDITIONS).map(({ name, message }) => `${name}: ${message}\n`);
+  const rest = conditions.length - lines.length;
+  return text(["ok, but:\n", ...lines, ...(rest > 0 ? [`and ${rest} more\n`] : [])].join(""));
 }
 
 async function metrics({ services }: Call): Promise<Answer> {

@@ -306,6 +306,14 @@ describe("other endpoints (§8)", () => {
     expect([reply.statusCode, reply.body]).toEqual([503, "not ready: no view\n"]);
   });
 
+  it("is ready and says what is wrong all the same", async () => {
+    cluster.conditions = () => [{ name: "unreadable", key: "/k", message: "bad" }];
+    const ready = await app.inject({ url: "/readyz" });
+    expect([ready.statusCode, ready.body]).toEqual([200, "ok, but:\nunreadable: bad\n"]);
+    const info = (await app.inject({ url: "/info" })).json();
+    expect(info.conditions).toEqual([{ name: "unreadable", key: "/k", message: "bad" }]);
+  });
+
   it("describes itself", async () => {
     const document = (await app.inject({ url: "/api/v1/openapi.json" })).json();
     expect(document.openapi).toBe("3.1.0");

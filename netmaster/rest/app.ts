@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { ServerOptions } from "node:https";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { NetError } from "../../state/errors.ts";
+import { NetError, STORE_FULL, storeFull } from "../../state/errors.ts";
 import { BODY_LIMIT_BYTES, parseBody } from "./body.ts";
 import type { Call, Method, Route } from "./call.ts";
 import { auditedClient, clientName } from "./client.ts";
@@ -166,6 +166,8 @@ async function forward(app: App, request: FastifyRequest, reply: FastifyReply): 
   const { services, options } = app;
   const { leaderUrl } = services.leader();
   if (leaderUrl === undefined || request.headers[FORWARDED_HEADER] !== undefined) {
+    if (services.conditions().some(({ name }) => name === STORE_FULL))
+      throw storeFull("make the change without a leader");
     throw new NetError("UNAVAILABLE", "There is no leader now that could make the change; try again", {
       reason: "no-leader",
     });

@@ -1,4 +1,4 @@
-import { asNetError, type ErrorCode, NetError } from "../../state/errors.ts";
+import { asNetError, type ErrorCode, NetError, STORE_FULL } from "../../state/errors.ts";
 
 /** How an error leaves: status, headers and body, in one of the two dialects of contract §2. */
 export interface ErrorReply {
@@ -45,6 +45,7 @@ const TITLE_BY_REASON: Readonly<Record<string, string>> = {
   "unknown-route": "Route does not exist",
   "method-not-allowed": "Method is not offered",
   "revision-too-old": "Revision is too old",
+  [STORE_FULL]: "The store is full",
 };
 
 /** Seconds after which a client may try again when there is no leader. */

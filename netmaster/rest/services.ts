@@ -30,6 +30,14 @@ export interface Readiness {
   readonly reason: string;
 }
 
+/** Something that is wrong although this netmaster serves. */
+export interface Condition {
+  readonly name: string;
+  /** The store key that it is about, where there is one. */
+  readonly key?: string;
+  readonly message: string;
+}
+
 /** Everything that the REST API needs of its process; `main.ts` wires it. */
 export interface RestServices {
   view(): FrozenView;
@@ -51,6 +59,7 @@ export interface RestServices {
   ): Promise<Submitted<Reply>>;
   leader(): LeaderInfo;
   readiness(): Readiness;
+  conditions(): readonly Condition[];
   /** What the nodes have told this netmaster; it leads, or knows nothing of the kind. */
   readonly reports: NodeReports;
   /** What a node measured lately of one of its endpoints; undefined when it has told this netmaster nothing of it. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type ErrorCode, NetError } from "../../state/errors.ts";
+import { type ErrorCode, NetError, storeFull } from "../../state/errors.ts";
 import { type CniFault, cniErrorOf, cniFault } from "./errors.ts";
 
 const CONTEXT = { cniVersion: "1.0.0", command: "ADD" };
@@ -38,6 +38,14 @@ describe("cniErrorOf", () => {
     expect(cniErrorOf(error, CONTEXT).code).toBe(forAdd);
     expect(cniErrorOf(error, { ...CONTEXT, command: "STATUS" }).code).toBe(forStatus);
     expect(cniErrorOf(error, CONTEXT).details).toMatch(/\w{4}/); // a next step
+  });
+
+  it("says of a full store that it is full, and what helps", () => {
+    const { code, msg, details } = cniErrorOf(storeFull("attach"), CONTEXT);
+    expect([code, msg]).toEqual([11, expect.stringContaining("the store is full")]);
+    expect(details).toMatch(/make room in etcd/);
+    expect(details).not.toMatch(/subnet/);
+    expect(cniErrorOf(storeFull("attach"), { ...CONTEXT, command: "STATUS" }).code).toBe(50);
   });
 
   it("tells causes and blockers in details", () => {

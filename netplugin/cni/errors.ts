@@ -1,4 +1,4 @@
-import { type ErrorCode, type ErrorDetails, NetError } from "../../state/errors.ts";
+import { type ErrorCode, type ErrorDetails, NetError, STORE_FULL } from "../../state/errors.ts";
 
 /** What can be wrong with a CNI call itself, in the words of the specification (1.1.0, "Error"). */
 export type CniFault =
@@ -51,6 +51,11 @@ const CODES: Readonly<Record<ErrorCode, { readonly cniCode: number; readonly nex
 /** Codes of NetError that mean "ADD would fail" when STATUS asks. */
 const NOT_READY: ReadonlySet<ErrorCode> = new Set(["UNAVAILABLE", "TIMEOUT", "PROTOCOL", "CLOSED", "EXHAUSTED"]);
 
+/** Next steps of reasons that their code's would miss. */
+const NEXT_STEP_BY_REASON: Readonly<Record<string, string>> = {
+  [STORE_FULL]: "make room in etcd (compact, defragment, disarm the alarm); the runtime may try again",
+};
+
 const REASON_PREFIX = "cni/";
 const TEXT_MAX_LENGTH = 4_096;
 const CAUSES_MAX = 5;
@@ -83,7 +88,8 @@ function judge(thrown: unknown, command: string): { cniCode: number; nextStep?: 
   if (!(thrown instanceof NetError)) return CODES.INTERNAL;
   const fault = faultOf(thrown);
   if (fault !== undefined) return { cniCode: FAULTS[fault].cniCode };
-  const mapped = CODES[thrown.code];
+  const { cniCode, nextStep: usual } = CODES[thrown.code];
+  const mapped = { cniCode, nextStep: NEXT_STEP_BY_REASON[thrown.reason ?? ""] ?? usual };
   return command === "STATUS" && NOT_READY.has(thrown.code) ? { ...mapped, cniCode: 50 } : mapped;
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import { asNetError, type ErrorCode, NetError } from "../../state/errors.ts";
+import { asNetError, type ErrorCode, NetError, STORE_FULL } from "../../state/errors.ts";
 import { NodeApiError } from "../../state/node-api.ts";
 
 export interface TlsFiles {
@@ -91,7 +91,7 @@ export function openTransport(options: TransportOptions): Transport {
         return answer;
       } catch (error) {
         if (call.signal.aborted) throw asNetError(call.signal.reason, `reach netmaster at ${base}`, "TIMEOUT");
-        if (error instanceof NetError && error.code !== "UNAVAILABLE" && error.code !== "TIMEOUT") throw error;
+        if (error instanceof NetError && isFinal(error)) throw error;
         failures.push(`${base}: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
@@ -112,6 +112,11 @@ export function openTransport(options: TransportOptions): Transport {
       agents.https.destroy();
     },
   };
+}
+
+/** Another netmaster would answer the same. */
+function isFinal({ code, reason }: NetError): boolean {
+  return reason === STORE_FULL || (code !== "UNAVAILABLE" && code !== "TIMEOUT");
 }
 
 function bodyHeaders(body: string): Record<string, string | number> {

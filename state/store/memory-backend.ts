@@ -1,4 +1,4 @@
-import { NetError } from "../errors.ts";
+import { NetError, storeFull } from "../errors.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { checkCommit, guardHolds } from "./commit-check.ts";
 import type { Commit, CommitResult, LeaseId, Put, Snapshot, StoredValue, WatchEvent } from "./store.ts";
@@ -15,6 +15,8 @@ interface MemoryLease {
 /** What several memory stores of one process share, as etcd members' clients share etcd: keys, history, leases. */
 export class MemoryBackend {
   readonly clock: Clock;
+  /** Refuses every write, as etcd does at its quota. */
+  isFull = false;
   #revision = 1n;
   readonly #values = new Map<string, StoredValue>();
   readonly #leaseOfKey = new Map<string, LeaseId>();
@@ -41,6 +43,7 @@ export class MemoryBackend {
     checkCommit(commit);
     const failed = commit.guards.filter((guard) => !guardHolds(guard, this.#values.get(guard.key)));
     if (failed.length > 0) return { committed: false, failed };
+    if (this.isFull) throw storeFull(`commit ${commit.requestId}`);
     for (const put of commit.puts) this.#requireLease(put.lease);
     this.#revision += 1n;
     for (const put of commit.puts) this.#put(put);

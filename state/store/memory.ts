@@ -71,6 +71,11 @@ class InMemoryStore implements MemoryStore {
     return this.backend.commit(commit);
   }
 
+  async hasSpace({ signal }: ReadOptions = {}): Promise<boolean> {
+    await this.#cross("ask for alarms", signal);
+    return !this.backend.isFull;
+  }
+
   watch(prefix: string, consumer: WatchConsumer, options: ReadOptions = {}): Watch {
     const followed = {
       backend: this.backend,

@@ -134,6 +134,8 @@ export interface Store extends AsyncDisposable {
   watch(prefix: string, consumer: WatchConsumer, options?: ReadOptions): Watch;
   /** Makes the change exactly once or tells which guards failed. TIMEOUT: it may have been made, or be made within seconds. */
   commit(commit: Commit, options?: ReadOptions): Promise<CommitResult>;
+  /** Whether the store has room for writes, as far as it tells: while it is full they fail with UNAVAILABLE, reason "store-full". */
+  hasSpace(options?: ReadOptions): Promise<boolean>;
   /** Grants a lease and keeps it alive; `signal` ends the granting, not the lease. */
   lease(options: { readonly ttlS: number; readonly signal?: AbortSignal }): Promise<Lease>;
   /** Resolves once this process is the leader; rejects with CLOSED on abort or close. */

@@ -139,6 +139,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     },
     leader: () => cluster.leaderInfo,
     readiness: () => ({ isReady: true, reason: "ok" }),
+    conditions: () => [],
     reports: {
       ...{ hits, policyRevisions },
       receipt: (name) => receipts.get(name),

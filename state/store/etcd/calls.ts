@@ -1,5 +1,5 @@
 import type { Etcd3, IOptions } from "etcd3";
-import { NetError } from "../../errors.ts";
+import { NetError, storeFull } from "../../errors.ts";
 import type { Reporter } from "../store.ts";
 import { backoffMs, pause, throwIfAborted, within } from "../waiting.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";
@@ -71,6 +71,7 @@ export async function read<T>(
         throw new NetError("CLOSED", `Cannot ${doing}: the store was closed`, { cause: error });
       const failure = failureOf(error);
       if (failure.kind === "refused") throw refusal(doing, failure.code, error);
+      if (failure.kind === "store-full") throw storeFull(doing, error);
       if (failure.kind === "compacted" || failure.kind === "lease-gone") throw error;
       link.endpoints.avoid(endpoint);
       const delayMs = backoffMs(link.timings.retryBackoff, failures);

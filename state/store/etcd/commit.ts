@@ -1,8 +1,8 @@
-import { NetError } from "../../errors.ts";
+import { NetError, storeFull } from "../../errors.ts";
 import { checkCommit } from "../commit-check.ts";
 import type { Commit, CommitResult } from "../store.ts";
 import { abortError, backoffMs, pause } from "../waiting.ts";
-import { attempt, type EtcdLink } from "./calls.ts";
+import { attempt, type EtcdLink, read } from "./calls.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { failureOf, givenUp, refusal } from "./failures.ts";
 import type { RequestSlot, RequestSlots } from "./request-slots.ts";
@@ -62,8 +62,7 @@ async function tryOnce(
     );
     outcome = readTxn(commit, slot, answer);
   } catch (error) {
-    await afterFailure(link, slots, state, endpoint, error);
-    return undefined;
+    return await afterFailure(link, slots, state, endpoint, error);
   }
   switch (outcome.kind) {
     case "committed":
@@ -89,13 +88,15 @@ async function afterFailure(
   state: Attempts,
   endpoint: Endpoint,
   error: unknown,
-): Promise<void> {
+): Promise<CommitResult | undefined> {
   const failure = failureOf(error);
   switch (failure.kind) {
     case "refused":
       if (state.doubtful) throw unknownOutcome(state, endpoint, error);
       slots.release(state.slot);
       throw refusal(state.doing, failure.code, error);
+    case "store-full":
+      return await afterNoSpace(link, slots, state, endpoint, error);
     case "lease-gone":
       return await afterLostLease(link, slots, state, endpoint, error);
     case "not-sent":
@@ -114,6 +115,31 @@ async function afterFailure(
   }
   link.endpoints.avoid(endpoint);
   await countFailure(link, state, endpoint, error);
+  return undefined;
+}
+
+/** etcd says so also of the one write that filled it, which it has done: the slot tells. */
+async function afterNoSpace(
+  link: EtcdLink,
+  slots: RequestSlots,
+  { commit, doing, slot, doubtful, signal }: Attempts,
+  endpoint: Endpoint,
+  error: unknown,
+): Promise<CommitResult> {
+  const request = { key: Buffer.from(slot.key) };
+  const answer = await read(link, { doing, signal }, (client, options) => client.kv.range(request, options)).catch(
+    (cause: unknown) => {
+      throw givenUp(doing, endpoint.url, cause, "TIMEOUT");
+    },
+  );
+  const written = answer.kvs[0];
+  if (written?.value.toString("utf8") === commit.requestId) {
+    slots.release(slot, written.mod_revision);
+    return { committed: true, revision: BigInt(written.mod_revision) };
+  }
+  if (doubtful) throw givenUp(doing, endpoint.url, error, "TIMEOUT");
+  slots.release(slot);
+  throw storeFull(doing, error);
 }
 
 /** Either our own lease is gone, and a new one helps, or one that the caller named. */
@@ -123,7 +149,7 @@ async function afterLostLease(
   state: Attempts,
   endpoint: Endpoint,
   error: unknown,
-): Promise<void> {
+): Promise<undefined> {
   if (state.doubtful) throw unknownOutcome(state, endpoint, error);
   if (state.hasRenewedLease) {
     slots.release(state.slot);
@@ -136,6 +162,7 @@ async function afterLostLease(
   await countFailure(link, state, endpoint, error);
   state.slot = await slots.take();
   state.hasRenewedLease = true;
+  return undefined;
 }
 
 async function countFailure(link: EtcdLink, state: Attempts, endpoint: Endpoint, error: unknown): Promise<void> {

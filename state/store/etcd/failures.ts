@@ -9,11 +9,12 @@ import { type ErrorCode, NetError } from "../../errors.ts";
 
 /**
  * What a failed call means. `not-sent`: nothing reached the server. `unknown`: it may have been done, or be done yet.
- * `stale-auth`: this client's credentials are out of date. `refused`: the server said no and did nothing.
+ * `stale-auth`: this client's credentials are out of date. `refused`: the server said no and did nothing. `store-full`: no space is
+ * left; the write that filled the store has been done although etcd says this of it.
  */
 export type Failure =
   | { readonly kind: "not-sent" | "unknown" | "stale-auth" }
-  | { readonly kind: "compacted" | "lease-gone" }
+  | { readonly kind: "compacted" | "lease-gone" | "store-full" }
   | { readonly kind: "refused"; readonly code: ErrorCode };
 
 /** Texts of etcdserver's errors (rpctypes/error.go) after which nothing was done. */
@@ -24,7 +25,6 @@ const REFUSALS: readonly (readonly [string, ErrorCode])[] = [
   ["etcdserver: request is too large", "INVALID"],
   ["etcdserver: duplicate key given in txn request", "INVALID"],
   ["etcdserver: key is not provided", "INVALID"],
-  ["etcdserver: mvcc: database space exceeded", "EXHAUSTED"],
   ["etcdserver: authentication is not enabled", "INVALID"],
 ];
 
@@ -33,6 +33,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof ClientClosedError || message.includes("No connection established")) return { kind: "not-sent" };
   if (message.includes("revision of auth store is old")) return { kind: "stale-auth" };
   if (message.includes("required revision has been compacted")) return { kind: "compacted" };
+  if (message.includes("etcdserver: mvcc: database space exceeded")) return { kind: "store-full" };
   if (error instanceof EtcdInvalidAuthTokenError) return { kind: "stale-auth" };
   if (error instanceof EtcdLeaseInvalidError) return { kind: "lease-gone" };
   if (error instanceof EtcdAuthenticationFailedError) return { kind: "refused", code: "FORBIDDEN" };

@@ -139,6 +139,21 @@ class EtcdStore implements Store {
     return await commitOnce(this.#link, this.#slots, commit, options.signal);
   }
 
+  /** An etcd user without the right to ask for alarms is told nothing: then the writes themselves must show it. */
+  async hasSpace({ signal }: ReadOptions = {}): Promise<boolean> {
+    const doing = "ask for alarms";
+    throwIfAborted(this.#closed.signal, doing);
+    try {
+      const answer = await read(this.#link, { doing, signal }, (client, options) =>
+        client.maintenance.alarm({ action: "Get", alarm: "None" }, options),
+      );
+      return answer.alarms.every((member) => String(member.alarm).toUpperCase() !== "NOSPACE");
+    } catch (error) {
+      if (error instanceof NetError && error.code === "FORBIDDEN") return true;
+      throw error;
+    }
+  }
+
   async lease(options: { readonly ttlS: number; readonly signal?: AbortSignal }): Promise<Lease> {
     throwIfAborted(this.#closed.signal, "grant a lease");
     const lease = await holdLease(this.#leases, { ...options, clock: systemClock, report: this.#link.report });
