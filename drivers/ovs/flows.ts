@@ -39,7 +39,7 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
     let pauseMs = RECONNECT_MIN_MS;
     while (!signal.aborted) {
       try {
-        current = await connectSwitch(options.socketPath, { signal });
+        current = await connect(options.socketPath, signal);
         pauseMs = RECONNECT_MIN_MS;
         options.onConnect();
         const reason = await current.closed;
@@ -76,6 +76,18 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
       await running;
     },
   };
+}
+
+/** Our flows judge first fragments by the ports, or the ICMP type, that they show. */
+async function connect(socketPath: string, signal: AbortSignal): Promise<SwitchConnection> {
+  const connection = await connectSwitch(socketPath, { signal });
+  try {
+    await connection.setFragmentHandling("nx-match", { signal });
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
+  return connection;
 }
 
 /** How many flows are put into a list or map between two chances to do something else. */

@@ -9,11 +9,13 @@ import { Register } from "./pipeline.ts";
 const MAC_BIT_COUNT = 48;
 const VLAN_BIT_COUNT = 12;
 
-/** ICMPv6 types (RFC 4861 §4, RFC 2710, RFC 3810). */
+/** ICMPv6 types (RFC 4443, RFC 4861 §4, RFC 2710, RFC 3810). */
 export const Icmpv6 = {
+  unreadable: 0,
   echoRequest: 128,
   echoReply: 129,
   multicastReport: 131,
+  routerSolicitation: 133,
   routerAdvertisement: 134,
   neighbourSolicitation: 135,
   neighbourAdvertisement: 136,
@@ -30,6 +32,27 @@ export const GROUP_MAC = "01:00:00:00:00:00/01:00:00:00:00:00";
 export const UNICAST_MAC = "00:00:00:00:00:00/01:00:00:00:00:00";
 
 export const EtherType = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
+
+/** ICMP messages about another packet (RFC 792, RFC 4443 §2.1). */
+export const ICMP_ERRORS: readonly Match[] = [
+  ...[3, 4, 5, 11, 12].map((icmpType) => ({ icmpType })),
+  ...[1, 2, 3, 4].map((icmpv6Type) => ({ icmpv6Type })),
+];
+
+/** The errors that a host sends, not a router: protocol or port unreachable, unknown next header (RFC 1122 §3.2.2.1, RFC 4443 §3). */
+export const HOST_ERRORS = {
+  4: [
+    { icmpType: 3, icmpCode: 2 },
+    { icmpType: 3, icmpCode: 3 },
+  ],
+  6: [
+    { icmpv6Type: 1, icmpv6Code: 4 },
+    { icmpv6Type: 4, icmpv6Code: 1 },
+  ],
+} as const satisfies Record<4 | 6, readonly Match[]>;
+
+/** What makes a message of neighbour discovery acceptable: nobody has forwarded it, and it is whole (RFC 4861 §7.1, RFC 6980 §5). */
+export const UNFORWARDED = { ipTtl: 255, ipFrag: "no" } as const satisfies Match;
 
 /** Neighbour solicitations; ND options can be matched only where the code is 0 too. */
 export const SOLICITATION = { icmpv6Type: Icmpv6.neighbourSolicitation, icmpv6Code: 0 } as const satisfies Match;

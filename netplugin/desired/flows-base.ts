@@ -1,8 +1,12 @@
 import type { Action } from "../../drivers/ovs/openflow/action.ts";
+import type { Match } from "../../drivers/ovs/openflow/flow.ts";
+import { IpProtocol } from "../../state/policy/protocol.ts";
 import {
   ADVERTISEMENT,
   ArpOp,
   EtherType,
+  HOST_ERRORS,
+  ICMP_ERRORS,
   Icmpv6,
   moveField,
   moveMac,
@@ -10,6 +14,7 @@ import {
   restoreUplinkVlan,
   SOLICITATION,
   setField,
+  UNFORWARDED,
 } from "./actions.ts";
 import {
   BASE_OWNER,
@@ -32,13 +37,20 @@ const IPV6_BIT_COUNT = 128;
 /** Hop limit that ND messages must have (RFC 4861 §7.1). */
 const ND_HOP_LIMIT = 255;
 const UNSPECIFIED = "::";
+/** Messages of neighbour discovery that hosts send. */
+const NEIGHBOUR_MESSAGES = [
+  Icmpv6.routerSolicitation,
+  Icmpv6.neighbourSolicitation,
+  Icmpv6.neighbourAdvertisement,
+] as const;
 
 /** What depends on no object: the way from table to table, the answering machine for ARP and ND, the output. */
 export function baseFlows(context: FlowContext): OwnedFlows {
   const drafts = [
     ...passes(),
+    ...unreadable(),
     ...remoteOrigin(context),
-    ...forbiddenDiscovery(),
+    ...podMessages(),
     ...(isProxying(context) ? unknownNeighbours() : []),
     ...arpAnswers(),
     ...ndAnswers(),
@@ -53,7 +65,7 @@ export function baseFlows(context: FlowContext): OwnedFlows {
 /** Tables that let through what they do not name. 15 and 30 are the seams where the policy engine goes in. */
 function passes(): FlowDraft[] {
   const ways = [
-    [Table.neighbourDiscovery, Table.neighbour],
+    [Table.contents, Table.neighbour],
     [Table.sourceGroup, Table.neighbour],
     [Table.neighbour, Table.conntrack],
     [Table.answer, Table.conntrack],
@@ -63,28 +75,64 @@ function passes(): FlowDraft[] {
   return ways.map(([table, goto]) => ({ table, priority: Priority.miss, match: {}, goto }));
 }
 
-/** Frames from tunnels and uplinks were judged at their source; only our own that come back are stopped. */
+/**
+ * What the switch could not read to its transport header has zeros there: nothing that follows could judge it. It is dropped
+ * wherever it comes from, and a first fragment without the whole header too. Protocol 0 is no transport protocol.
+ */
+function unreadable(): FlowDraft[] {
+  const headers = [EtherType.ipv4, EtherType.ipv6].flatMap((ethType): Match[] => [
+    { ethType, ipProto: 0 },
+    ...(["no", "first"] as const).flatMap((ipFrag) => [
+      { ethType, ipProto: IpProtocol.tcp, tcpDst: 0, ipFrag },
+      { ethType, ipProto: IpProtocol.udp, udpDst: 0, ipFrag },
+    ]),
+  ]);
+  const matches = [...headers, { icmpv6Type: Icmpv6.unreadable, ipFrag: "first" as const }];
+  return matches.map((match) => ({ table: Table.antiSpoofing, priority: Priority.antiSpoofing.unreadable, match }));
+}
+
+/**
+ * Frames from tunnels and uplinks were judged at their source. Stopped are our own that come back, and what no network of ours has
+ * use for: pods take addresses and routes from nobody but their node (router advertisements, redirects), and a forwarded or
+ * fragmented message of neighbour discovery is forged.
+ */
 function remoteOrigin({ machine }: FlowContext): FlowDraft[] {
   const table = Table.antiSpoofing;
-  const { remote, reflected } = Priority.antiSpoofing;
+  const { remote, reflected, routerMessage, discovery, badDiscovery } = Priority.antiSpoofing;
+  const foreign = { [Register.flags]: lacksFlags(Flag.fromPod) };
+  const { routerAdvertisement, redirect } = Icmpv6;
+  const misleading = [routerAdvertisement, redirect].map((icmpv6Type) => {
+    return { table, priority: routerMessage, match: { icmpv6Type } };
+  });
+  const discoveries = NEIGHBOUR_MESSAGES.flatMap((icmpv6Type): FlowDraft[] => [
+    {
+      ...{ table, priority: discovery, goto: Table.sourceGroup },
+      match: { ...foreign, icmpv6Type, icmpv6Code: 0, ...UNFORWARDED },
+    },
+    { table, priority: badDiscovery, match: { ...foreign, icmpv6Type } },
+  ]);
   const pass = [Flag.fromTunnel, Flag.fromUplink].map((flag) => {
     return { table, priority: remote, match: { [Register.flags]: hasFlags(flag) }, goto: Table.sourceGroup };
   });
-  const ours = { [Register.flags]: lacksFlags(Flag.fromPod), ethSrc: machine.routerMac };
-  return [...pass, { table, priority: reflected, match: ours }];
+  const ours = { ...foreign, ethSrc: machine.routerMac };
+  return [...misleading, ...discoveries, ...pass, { table, priority: reflected, match: ours }];
 }
 
-/** Pods are hosts: no router advertisement and no redirect, and of the rest only what flows-pod.ts names. */
-function forbiddenDiscovery(): FlowDraft[] {
-  const types = [
-    Icmpv6.routerAdvertisement,
-    Icmpv6.neighbourSolicitation,
-    Icmpv6.neighbourAdvertisement,
-    Icmpv6.redirect,
+/**
+ * Pods are hosts. Of neighbour discovery they may send what flows-pod.ts names, and solicit routers; of ICMP errors those of a host.
+ */
+function podMessages(): FlowDraft[] {
+  const table = Table.contents;
+  const { own: allowed, forbidden } = Priority.contents;
+  const { routerSolicitation, routerAdvertisement, redirect } = Icmpv6;
+  const solicitation = { icmpv6Type: routerSolicitation, icmpv6Code: 0, ...UNFORWARDED };
+  const discovery = [...NEIGHBOUR_MESSAGES, routerAdvertisement, redirect].map((icmpv6Type) => ({ icmpv6Type }));
+  return [
+    ...[solicitation, ...HOST_ERRORS[4], ...HOST_ERRORS[6]].map((match) => {
+      return { table, priority: allowed, match, goto: Table.neighbour };
+    }),
+    ...[...discovery, ...ICMP_ERRORS].map((match) => ({ table, priority: forbidden, match })),
   ];
-  return types.map((icmpv6Type) => {
-    return { table: Table.neighbourDiscovery, priority: Priority.neighbourDiscovery.forbidden, match: { icmpv6Type } };
-  });
 }
 
 /** Proxy mode. A pod is a known source; of what comes by tunnel its node knew the source. Who looks for duplicates has no address yet. */

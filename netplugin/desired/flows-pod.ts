@@ -1,7 +1,7 @@
 import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import { meterIdOf } from "../bandwidth/limit-plan.ts";
-import { ADVERTISEMENT, ArpOp, EtherType, Icmpv6, SOLICITATION, setField } from "./actions.ts";
+import { ADVERTISEMENT, ArpOp, EtherType, Icmpv6, SOLICITATION, setField, UNFORWARDED } from "./actions.ts";
 import type { FlowDraft } from "./context.ts";
 import { ceilingMeters } from "./flows-ceiling.ts";
 import { Flag, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
@@ -83,20 +83,23 @@ function arpSenders(place: LocalPlace): FlowDraft[] {
 
 function ipv4Sender(place: LocalPlace): FlowDraft {
   const ipv4 = { ethType: EtherType.ipv4, ipv4Src: place.endpoint.ipv4 };
-  return marked(place, sender(place, ipv4, Table.neighbour));
+  return marked(place, sender(place, ipv4, Table.contents));
 }
 
 /** Its own addresses; `::` only to look for duplicates of them (RFC 4862 §5.4.2) and to join groups (RFC 3590). */
 function ipv6Senders(place: LocalPlace): FlowDraft[] {
   if (place.ipv6 === undefined) return [];
   const unspecified = { ipv6Src: "::" };
-  const probes = place.ipv6Addresses.map((ndTarget) => ({ ...unspecified, ...SOLICITATION, ndTarget, ndSll: NO_MAC }));
+  const probes = place.ipv6Addresses.map((ndTarget) => ({
+    ...{ ...unspecified, ...SOLICITATION, ...UNFORWARDED },
+    ...{ ndTarget, ndSll: NO_MAC },
+  }));
   const reports = [Icmpv6.multicastReport, Icmpv6.multicastReportV2].map((icmpv6Type) => ({
     ...unspecified,
     icmpv6Type,
   }));
   return [
-    ...place.ipv6Addresses.map((ipv6Src) => marked(place, sender(place, { ipv6Src }, Table.neighbourDiscovery))),
+    ...place.ipv6Addresses.map((ipv6Src) => marked(place, sender(place, { ipv6Src }, Table.contents))),
     ...[...probes, ...reports].map((match) => sender(place, match, Table.neighbour)),
   ];
 }
@@ -110,9 +113,9 @@ function discoveryContents({ endpoint, ofport, ipv6Addresses }: LocalPlace): Flo
     macs.map((ndTll) => ({ ...ADVERTISEMENT, ndTarget, ndTll })),
   );
   return [...solicitations, ...advertisements].map((match) => ({
-    table: Table.neighbourDiscovery,
-    priority: Priority.neighbourDiscovery.own,
-    match: { inPort: ofport, ...match },
+    table: Table.contents,
+    priority: Priority.contents.own,
+    match: { inPort: ofport, ...UNFORWARDED, ...match },
     goto: Table.neighbour,
   }));
 }

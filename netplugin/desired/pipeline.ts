@@ -7,13 +7,15 @@ export const Table = {
   classify: 0,
   tunnel: 5,
   antiSpoofing: 10,
-  neighbourDiscovery: 12,
+  contents: 12,
   sourceGroup: 15,
   neighbour: 20,
   answer: 21,
   answerOption: 22,
   conntrack: 30,
   connection: 31,
+  track: 32,
+  errorSource: 33,
   destinationGroup: 40,
   outLog: 45,
   outRules: 50,
@@ -47,8 +49,10 @@ export const Register = {
   ruleset: "reg11",
   /** Conntrack zone, lower 16 bits. */
   zone: "reg12",
-  /** Of a first fragment: bit 31, protocol (bits 16 to 23) and destination port (0 to 15), see `firstFragment`. */
-  fragment: "reg13",
+  /** Two words of addresses that table 33 compares, and how far it is. */
+  comparedLeft: "reg8",
+  comparedRight: "reg9",
+  compareStep: "reg13",
   /** What the log rules of the sender and of the receiver say of the packet: `LogMark`. */
   outLog: "reg14",
   inLog: "reg15",
@@ -71,13 +75,32 @@ export const Priority = {
   /** Passes on (or drops) what nothing else in the table names. */
   miss: 0,
   classify: { port: 100, tunnelSource: 100, vlan: 100, vni: 100 },
-  antiSpoofing: { pod: 100, reflected: 100, remote: 10 },
-  neighbourDiscovery: { own: 100, forbidden: 50 },
+  antiSpoofing: {
+    unreadable: 300,
+    routerMessage: 200,
+    pod: 100,
+    reflected: 100,
+    discovery: 30,
+    badDiscovery: 20,
+    remote: 10,
+  },
+  contents: { own: 100, forbidden: 50 },
   neighbour: { ownAddress: 200, duplicateDetection: 200, answer: 100, knownSource: 50, unknownSource: 10 },
   answer: { message: 100 },
   sourceGroup: { member: 100 },
   conntrack: { neighbourDiscovery: 300, closed: 200, sender: 100, receiver: 90 },
-  connection: { invalid: 100, blocked: 90, reply: 80, fragment: 50, noOutRules: 20 },
+  connection: {
+    untracked: 110,
+    invalid: 100,
+    blocked: 90,
+    hostError: 85,
+    reply: 80,
+    routerError: 75,
+    related: 70,
+    noOutRules: 20,
+  },
+  track: { unruledFragment: 110, fragment: 100 },
+  errorSource: { wordDone: 200, nibble: 100 },
   destinationGroup: { member: 100 },
   /** Rules: `rulePriority`. */
   rules: { neighbourDiscovery: 3_000, lowest: 1_000 },
@@ -85,18 +108,15 @@ export const Priority = {
   commit: {
     logged: 400,
     delivering: 300,
-    groupFragment: 210,
     group: 200,
     unblock: 150,
     opening: 100,
-    pickUp: 90,
     tcp: 80,
     other: 70,
-    fragment: 60,
   },
   newConnections: { limited: 100, other: 10 },
   denied: { logged: 200, established: 100 },
-  route: { gatewayEcho: 300, linkLocal: 200, endpoint: 100, unroutable: 10 },
+  route: { invalid: 400, gatewayEcho: 300, linkLocal: 200, endpoint: 100, unroutable: 10 },
   /** The group flow (broadcast and multicast) is below endpoints only for order's sake: their MACs are unicast. */
   switch: { endpoint: 100, group: 50, routedUnknown: 30, unknown: 20 },
   output: { ceiling: 100 },
@@ -106,7 +126,7 @@ export const Priority = {
 export const GATEWAY_MAC = "00:00:11:11:11:11";
 
 /** Generation of the flow set that this release writes; part of every cookie. Raise it when tables or registers change their meaning. */
-export const PIPELINE_GENERATION = 1;
+export const PIPELINE_GENERATION = 2;
 
 /** Upper 16 bits of the cookie of every flow that is ours. */
 export const COOKIE_MAGIC = 0xc017n;
@@ -152,18 +172,6 @@ export const ConnectionMark = {
   /** The rules deny it by now: neither direction passes. */
   blocked: 1 << 0,
 } as const;
-
-/** `Register.fragment` as a rule for that protocol and port asks for it. */
-export function firstFragment(protocol: number, port: Maskable<number>): Maskable<number> {
-  const head = firstFragmentHead(protocol);
-  if (typeof port === "number") return (head | port) >>> 0;
-  return { value: (head | port.value) >>> 0, mask: (0xffff0000 | port.mask) >>> 0 };
-}
-
-/** The bits above the port. */
-export function firstFragmentHead(protocol: number): number {
-  return (0x80000000 | (protocol << 16)) >>> 0;
-}
 
 /** Kinds of owner, in the upper 4 bits of the owner's number; 8 to 15 are free. */
 const OWNER_KIND_IDS: Readonly<Record<string, number>> = { base: 0, network: 1, node: 2, endpoint: 3, rule: 4 };

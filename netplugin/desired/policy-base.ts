@@ -1,32 +1,30 @@
 import type { Action, Bits } from "../../drivers/ovs/openflow/action.ts";
-import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import { IpProtocol, NEIGHBOUR_DISCOVERY_TYPES } from "../../state/policy/protocol.ts";
-import { EtherType, GROUP_MAC, setField } from "./actions.ts";
+import { EtherType, GROUP_MAC, ICMP_ERRORS } from "./actions.ts";
 import type { FlowDraft } from "./context.ts";
-import {
-  ConnectionMark,
-  Flag,
-  firstFragmentHead,
-  hasFlags,
-  lacksFlags,
-  Priority,
-  Register,
-  Table,
-} from "./pipeline.ts";
+import { ConnectionMark, Flag, hasFlags, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
+import { relatedErrors } from "./policy-errors.ts";
 import { unlogged } from "./policy-log.ts";
 
 const IP = [EtherType.ipv4, EtherType.ipv6] as const;
 /** RFC 9293 §3.1, as Open vSwitch numbers them. */
 const TcpFlag = { syn: 0x002, ack: 0x010 } as const;
-/** Linux' ephemeral ports begin at 32768: the end with the lower port is the server. */
-const EPHEMERAL_PORT = 0x8000;
 const { blocked } = ConnectionMark;
 const BLOCKED = { value: blocked, mask: blocked };
 const NOT_BLOCKED = { value: 0, mask: blocked };
 
 /** What the policy tables do whatever the rules say. Absent while no policy concerns this node. */
 export function policyBaseFlows(): FlowDraft[] {
-  return [...discovery(), ...connectionStates(), ...ways(), ...commits(), remember({}), blockDenied()].flat();
+  return [
+    ...discovery(),
+    ...tracking(),
+    ...connectionStates(),
+    ...ways(),
+    ...commits(),
+    ...remember({}),
+    ...blockDenied(),
+    ...invalid(Table.route, Priority.route.invalid),
+  ];
 }
 
 /** Neighbour discovery is never judged, neither on its way nor when it is flooded to a pod. */
@@ -45,43 +43,57 @@ function discovery(): FlowDraft[] {
 }
 
 /**
- * What conntrack says. Replies and related ICMP pass, unless the connection is blocked; the original direction is judged by the rules
- * on every packet. An invalid TCP or UDP packet is dropped; of other protocols the userspace datapath knows no connections and calls
- * all invalid: they are judged, packet by packet.
+ * Only whole packets meet conntrack. Its reassembly hands fragments that expire or are left over to whatever packet comes next, of any
+ * tenant, and has one table for all: so fragments are judged one by one, by what they show.
  */
-function connectionStates(): FlowDraft[] {
-  const table = Table.connection;
-  const { invalid, blocked: ofBlocked, reply, noOutRules } = Priority.connection;
-  const noBroken = IP.flatMap((ethType) =>
-    [IpProtocol.tcp, IpProtocol.udp].map((ipProto) => {
-      return { table, priority: invalid, match: { ctState: "+inv+trk", ethType, ipProto } };
-    }),
-  );
-  const answers = ["rpl", "rel"].flatMap((state) => [
-    { table, priority: ofBlocked, match: { ctState: `+${state}+trk`, ctMark: BLOCKED } },
-    { table, priority: reply, match: { ctState: `+${state}-inv+trk` }, goto: Table.route },
+function tracking(): FlowDraft[] {
+  const table = Table.track;
+  const { unruledFragment, fragment } = Priority.track;
+  const ipFrag = "yes";
+  return IP.flatMap((ethType): FlowDraft[] => [
+    {
+      ...{ table, priority: unruledFragment, goto: Table.receiver },
+      match: { ethType, ipFrag, [Register.ruleset]: 0 },
+    },
+    { table, priority: fragment, match: { ethType, ipFrag }, goto: Table.destinationGroup },
+    {
+      table,
+      priority: Priority.miss,
+      match: { ethType },
+      actions: [{ kind: "ct", zone: ZONE, table: Table.connection }],
+    },
   ]);
-  const skip = { table, priority: noOutRules, match: { [Register.ruleset]: 0 }, goto: Table.receiver };
-  return [...noBroken, ...answers, ...fragments(), skip];
 }
 
 /**
- * Flows see no ports in fragments, not even in the first one; conntrack does, so the rules judge the first one by what it tells. The
- * later ones go past the rules to a second pass through conntrack (`commits`), which holds back fragments until it has all of a
- * packet: without their first one they get no further.
+ * What conntrack says. Replies pass, unless the connection is blocked; the original direction is judged by the rules on every packet.
+ * An invalid packet is dropped where conntrack knows the protocol; of other protocols the userspace datapath knows no connections and
+ * calls all invalid: they are judged, packet by packet.
  */
-function fragments(): FlowDraft[] {
-  const common = { table: Table.connection, priority: Priority.connection.fragment };
-  const first = (ethType: number, ipProto: number): FlowDraft => ({
-    ...common,
-    match: { ctState: "-inv+trk", ethType, ipProto, ipFrag: "first" },
-    actions: [setField(Register.fragment, firstFragmentHead(ipProto)), PORT_OF_CONNECTION],
-    goto: Table.destinationGroup,
+function connectionStates(): FlowDraft[] {
+  const table = Table.connection;
+  const { untracked, blocked: ofBlocked, reply, noOutRules } = Priority.connection;
+  const ofBlockedConnection = ["rpl", "rel"].map((state) => {
+    return { table, priority: ofBlocked, match: { ctState: `+${state}+trk`, ctMark: BLOCKED } };
   });
-  return IP.flatMap((ethType) => [
-    ...[IpProtocol.tcp, IpProtocol.udp].map((ipProto) => first(ethType, ipProto)),
-    { ...common, match: { ctState: "-inv+trk", ethType, ipFrag: "later" }, goto: Table.commit },
-  ]);
+  return [
+    { table, priority: untracked, match: { ctState: "-trk" } },
+    ...invalid(table, Priority.connection.invalid),
+    ...ofBlockedConnection,
+    ...relatedErrors(),
+    { table, priority: reply, match: { ctState: "+rpl-rel-inv+trk" }, goto: Table.route },
+    { table, priority: noOutRules, match: { [Register.ruleset]: 0 }, goto: Table.receiver },
+  ];
+}
+
+/** Drops what conntrack calls invalid: TCP and UDP out of any connection, ICMP errors about nothing that it knows. */
+function invalid(table: number, priority: number): FlowDraft[] {
+  const transports = IP.flatMap((ethType) => [IpProtocol.tcp, IpProtocol.udp].map((ipProto) => ({ ethType, ipProto })));
+  return [...transports, ...ICMP_ERRORS].map((match) => ({
+    table,
+    priority,
+    match: { ctState: "+inv+trk", ...match },
+  }));
 }
 
 /** Where a packet goes that a table does not speak of: no rule matches, so it is allowed. */
@@ -97,12 +109,6 @@ function ways(): FlowDraft[] {
   return [...pairs.map(([table, goto]) => ({ table, priority: Priority.miss, match: {}, goto })), ...unlogged()];
 }
 
-const PORT_OF_CONNECTION: Action = {
-  kind: "move",
-  src: { field: "ctTpDst", startBit: 0, bitCount: 16 },
-  dst: { field: Register.fragment, startBit: 0, bitCount: 16 },
-};
-
 const ZONE: Bits = { field: Register.zone, startBit: 0, bitCount: 16 };
 
 function commit(mark: number): Action {
@@ -111,47 +117,27 @@ function commit(mark: number): Action {
 }
 
 /**
- * New connections are committed once they are allowed, so what is denied leaves no trace in conntrack. Of TCP connections older than
- * the tracking (or than the switch's memory) only those are taken up that begin at an ephemeral port: else the first packet might be
- * a reply, and its connection would pass the wrong way round. All others are judged packet by packet in both directions. What goes to
- * many is no connection. All fragments of a packet take the same way, and every way of theirs leads through conntrack.
+ * New connections are committed once they are allowed, so what is denied leaves no trace in conntrack. TCP without its beginning (older
+ * than the tracking, or than the switch's memory) does not show who began it: it is judged packet by packet in both directions. What
+ * goes to many is no connection, and fragments have none.
  */
 function commits(): FlowDraft[] {
   const table = Table.commit;
-  const { delivering, groupFragment, group, unblock, opening, pickUp, tcp, other, fragment } = Priority.commit;
-  const committed = (priority: number, match: Match): FlowDraft => {
-    return { table, priority, match, goto: Table.newConnections };
-  };
-  const reassemble: Action = { kind: "ct", zone: ZONE, table: Table.route };
+  const { delivering, group, unblock, opening, tcp, other } = Priority.commit;
   const { syn, ack } = TcpFlag;
   const ctState = "+new+trk";
+  const goto = Table.newConnections;
   const ofFamily = (ethType: number): FlowDraft[] => [
     {
       ...{ table, priority: unblock, match: { ctState: "+est-rpl+trk", ctMark: BLOCKED, ethType } },
       ...{ actions: [commit(0)], goto: Table.route },
     },
-    committed(opening, {
-      ...{ ctState, ethType, ipProto: IpProtocol.tcp, ipFrag: "no" },
-      tcpFlags: { value: syn, mask: syn | ack },
-    }),
-    committed(pickUp, {
-      ...{ ctState, ethType, ipProto: IpProtocol.tcp, ipFrag: "no" },
-      tcpSrc: { value: EPHEMERAL_PORT, mask: EPHEMERAL_PORT },
-      tcpDst: { value: 0, mask: EPHEMERAL_PORT },
-    }),
-    { table, priority: tcp, match: { ctState, ethType, ipProto: IpProtocol.tcp, ipFrag: "no" }, goto: Table.route },
     {
-      table,
-      priority: tcp,
-      match: { ctState, ethType, ipProto: IpProtocol.tcp, ipFrag: "yes" },
-      actions: [reassemble],
+      ...{ table, priority: opening, goto },
+      match: { ctState, ethType, ipProto: IpProtocol.tcp, tcpFlags: { value: syn, mask: syn | ack } },
     },
-    committed(other, { ctState, ethType }),
-    {
-      ...{ table, priority: groupFragment, actions: [reassemble] },
-      match: { ctState: "-inv+trk", ethDst: GROUP_MAC, ethType, ipFrag: "yes" },
-    },
-    { table, priority: fragment, match: { ctState: "-inv+trk", ethType, ipFrag: "yes" }, actions: [reassemble] },
+    { table, priority: tcp, match: { ctState, ethType, ipProto: IpProtocol.tcp }, goto: Table.route },
+    { table, priority: other, match: { ctState, ethType }, goto },
   ];
   return [
     { table, priority: delivering, match: { [Register.flags]: hasFlags(Flag.delivering) }, goto: Table.output },
@@ -170,16 +156,13 @@ export function remember({ inPort, meter }: { readonly inPort?: number; readonly
   return IP.map((ethType) => ({ table, priority, match: { ...sender, ethType }, actions, goto: Table.route }));
 }
 
-/**
- * A connection that the rules deny by now is marked, so that its replies end at once too. Everything that comes here is dropped.
- * Fragments must not meet conntrack here: it would release them with the later ones of their packet.
- */
+/** A connection that the rules deny by now is marked, so that its replies end at once too. Everything that comes here is dropped. */
 function blockDenied(): FlowDraft[] {
   return IP.map((ethType) => ({
     table: Table.denied,
     priority: Priority.denied.established,
     match: {
-      ...{ ctState: "+est-rpl+trk", ctMark: NOT_BLOCKED, ethType, ipFrag: "no" as const },
+      ...{ ctState: "+est-rpl+trk", ctMark: NOT_BLOCKED, ethType },
       [Register.flags]: lacksFlags(Flag.delivering),
     },
     actions: [commit(blocked)],

@@ -141,9 +141,10 @@ function holds({ config }: NetworkRecord, family: 4 | 6, address: string): boole
 /** What can be said without looking up the ends, for most connections are not meant. */
 function mayBeMeant(rules: readonly ResolvedRule[], { ipProto, orig }: TrackedConnection): boolean {
   if (ipProto === IpProtocol.tcp) return false;
-  const packet = { family: orig.src.includes(":") ? 6 : 4, protocol: ipProto } as const;
+  const family = orig.src.includes(":") ? 6 : 4;
   const port = ipProto === IpProtocol.udp ? orig.dstPort : undefined;
-  return rules.some((rule) => matchesProtocol(rule, packet) && matchesPort(rule, port));
+  const packet = { family, protocol: ipProto, port, isLaterFragment: false } as const;
+  return rules.some((rule) => matchesProtocol(rule, packet) && matchesPort(rule, packet));
 }
 
 interface Ends {
@@ -156,7 +157,8 @@ function matchesAny(rules: readonly ResolvedRule[], packet: PolicyPacket, { send
   if (rules.length === 0) return false;
   const { family, protocol } = packet;
   const [from, to] = [addressOf(family, packet.source), addressOf(family, packet.destination)];
-  const common = { family, protocol, port: protocol === IpProtocol.udp ? packet.port : undefined };
+  const port = protocol === IpProtocol.udp ? packet.port : undefined;
+  const common = { family, protocol, port, isLaterFragment: false };
   const sides: Readonly<Record<"in" | "out", SidePacket>> = {
     out: { ...common, own: from, peer: to, peerGroupId: addressee?.groupId ?? 0 },
     in: { ...common, own: to, peer: from, peerGroupId: sender?.groupId ?? 0 },

@@ -129,15 +129,18 @@ function closedFlows(context: FlowContext, place: Place): FlowDraft[] {
 /** Everything that the endpoint sends and gets is tracked, then judged by its rules. */
 function judgedFlows(context: FlowContext, place: Place, ruleset: number): FlowDraft[] {
   const zone = zoneOf(context.view, place.network);
-  const track: Action[] = [setField(Register.zone, zone), { kind: "ct", zone, table: Table.connection }];
+  const goto = Table.track;
   const [table, priority] = [Table.conntrack, Priority.conntrack];
   const receivers = [switched(place), ...routed(context, place)];
   return [
     ...outgoing(place, context).map((match) => ({
       ...{ table, priority: priority.sender, match },
-      actions: [setField(Register.ruleset, ruleset), ...track],
+      ...{ actions: [setField(Register.ruleset, ruleset), setField(Register.zone, zone)], goto },
     })),
-    ...incoming(context, place).map((match) => ({ table, priority: priority.receiver, match, actions: track })),
+    ...incoming(context, place).map((match) => ({
+      ...{ table, priority: priority.receiver, match },
+      ...{ actions: [setField(Register.zone, zone)], goto },
+    })),
     ...receivers.map((match) => ({
       ...{ table: Table.receiver, priority: Priority.receiver.endpoint, match },
       actions: [setField(Register.ruleset, ruleset)],

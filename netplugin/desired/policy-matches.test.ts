@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { formatMatch } from "../../drivers/ovs/openflow/text.ts";
 import { resolveRule } from "../../state/policy/rule-match.ts";
 import { type FakeRule, policyWorld, ruleRecord } from "../../test/fakes/policy-world.ts";
-import { portBlocks, ruleMatches } from "./policy-matches.ts";
+import { fragmentMatches, portBlocks, ruleMatches } from "./policy-matches.ts";
 
 const WORLD = policyWorld({
   networks: [
@@ -31,12 +31,21 @@ describe("what a rule is for", () => {
     [{ toIpAddress: "10.1.1.9", protocol: "udp" }, ["udp,nw_dst=10.1.1.9"]],
     [{ protocol: "icmp" }, ["icmp", "icmp6"]],
     [{ protocol: "1" }, ["icmp", "ipv6,nw_proto=1"]],
-    [{ protocol: "tcp", port: 80 }, ["tcp,tcp_dst=80", "tcp6,tcp_dst=80", "reg13=0x80060050"]],
-    [
-      { protocol: "udp", port: 8, portEnd: 11, fromIpAddress: "10.1.1.1" },
-      ["udp,nw_src=10.1.1.1,udp_dst=8/0xfffc", "ip,nw_src=10.1.1.1,reg13=0x80110008/0xfffffffc"],
-    ],
+    [{ protocol: "tcp", port: 80 }, ["tcp,tcp_dst=80", "tcp6,tcp_dst=80"]],
+    [{ protocol: "udp", port: 8, portEnd: 11, fromIpAddress: "10.1.1.1" }, ["udp,nw_src=10.1.1.1,udp_dst=8/0xfffc"]],
   ])("%j", (fields, wanted) => expect(matches(fields)).toEqual(wanted));
+
+  it.each<[Partial<FakeRule>, string[]]>([
+    [{ action: "allow", protocol: "tcp", port: 80 }, []],
+    [{ action: "deny" }, []],
+    [{ action: "deny", protocol: "udp" }, ["ipv6,ip_frag=later"]],
+    [{ action: "deny", protocol: "tcp", ports: [80, 443] }, ["tcp,ip_frag=later", "ipv6,ip_frag=later"]],
+    [{ action: "deny", protocol: "udp", port: 53, fromIpAddress: "10.1.1.1" }, ["udp,ip_frag=later,nw_src=10.1.1.1"]],
+    [{ action: "deny", protocol: "icmp", fromEndpointGroup: "web" }, ["ipv6,ip_frag=later,reg1=0x65"]],
+  ])("denies later fragments that may be of it: %j", (fields, wanted) => {
+    const rule = resolveRule(WORLD, ruleRecord({ id: "p:r", ...fields }));
+    expect(fragmentMatches(rule).map(formatMatch)).toEqual(wanted);
+  });
 });
 
 describe("blocks of ports", () => {

@@ -2,10 +2,10 @@ import type { Maskable, Match } from "../../drivers/ovs/openflow/flow.ts";
 import { type AddressFamily, formatAddress } from "../../state/address.ts";
 import type { NumberRange } from "../../state/allocators/id-pool.ts";
 import { prefixesOf } from "../../state/policy/prefix.ts";
-import { hasPorts, IpProtocol, protocolNumber } from "../../state/policy/protocol.ts";
+import { IpProtocol, protocolNumber } from "../../state/policy/protocol.ts";
 import type { FamilyRange, ResolvedRule } from "../../state/policy/rule-match.ts";
 import { EtherType } from "./actions.ts";
-import { firstFragment, Register } from "./pipeline.ts";
+import { Register } from "./pipeline.ts";
 
 /** Fields of each family. */
 const FIELDS = {
@@ -20,11 +20,14 @@ const PORT_BITS = 16;
  * multiplied; the peer's group is one register, however many members it has.
  */
 export function ruleMatches(rule: ResolvedRule): Match[] {
-  const places = ([4, 6] as const).flatMap((family) => placeMatches(rule, family).map((place) => ({ family, place })));
-  const whole = places.flatMap(({ family, place }) =>
-    transportMatches(rule, family).map((transport) => ({ ethType: FIELDS[family].ethType, ...place, ...transport })),
+  return ([4, 6] as const).flatMap((family) =>
+    placeMatches(rule, family).flatMap((place) =>
+      transportMatches(rule, family).map((transport) => ({
+        ...{ ...groupMatch(rule), ethType: FIELDS[family].ethType },
+        ...{ ...place, ...transport },
+      })),
+    ),
   );
-  return [...whole, ...fragmentMatches(rule, places)].map((match) => ({ ...groupMatch(rule), ...match }));
 }
 
 /** Where packets of one family come from and go to; one empty match when everywhere will do. */
@@ -63,22 +66,28 @@ function transportMatches({ protocol, ports }: ResolvedRule, family: AddressFami
   return ports.flatMap(portBlocks).map((port) => ({ ipProto, [field]: port }));
 }
 
-interface FamilyPlace {
-  readonly family: AddressFamily;
-  readonly place: Match;
+/**
+ * Later fragments show no ports, and in IPv6 no protocol either: a rule that denies one of them denies every fragment that may be of
+ * it. (A rule that allows some of a protocol matches none, for it asks for what they do not show.)
+ */
+export function fragmentMatches(rule: ResolvedRule): Match[] {
+  if (rule.action !== "deny") return [];
+  return ([4, 6] as const).flatMap((family) =>
+    fragmentTransport(rule, family).flatMap((transport) =>
+      placeMatches(rule, family).map((place) => ({
+        ...{ ethType: FIELDS[family].ethType, ipFrag: "later" as const },
+        ...{ ...groupMatch(rule), ...place, ...transport },
+      })),
+    ),
+  );
 }
 
-/** First fragments: what conntrack knows of their ports stands in a register, which no other packet has set. */
-function fragmentMatches({ protocol, ports }: ResolvedRule, places: readonly FamilyPlace[]): Match[] {
-  if (ports.length === 0 || !hasPorts(protocol)) return [];
-  const isAnywhere = places.every(({ place }) => Object.keys(place).length === 0);
-  const where: Match[] = isAnywhere
-    ? [{}]
-    : places.map(({ family, place }) => ({ ethType: FIELDS[family].ethType, ...place }));
-  const blocks = ports.flatMap(portBlocks);
-  return where.flatMap((place) =>
-    blocks.map((port) => ({ ...place, [Register.fragment]: firstFragment(protocol, port) })),
-  );
+/** One match where the rule's other flows leave out some of its fragments. */
+function fragmentTransport({ protocol, ports }: ResolvedRule, family: AddressFamily): Match[] {
+  const ipProto = protocolNumber(protocol, family);
+  if (ipProto === undefined) return [];
+  if (family === 6) return [{}];
+  return ports.length === 0 ? [] : [{ ipProto }];
 }
 
 /** The fewest blocks (value and mask) that hold exactly the ports of a range. */

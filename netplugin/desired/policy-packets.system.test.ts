@@ -96,9 +96,16 @@ describe.each(["vxlan", "vlan"])("%s", (encap) => {
     expect(await lab.node(home).appctl("dpctl/dump-conntrack")).not.toMatch(/dport=(81|54)\b/);
   });
 
-  it.each(["s", "s2"])("carries fragments to %s by the port of their packet", async (server) => {
-    expect(await asked("c", server, "udp 53 6000")).toEqual(["echo", "echo"]);
-    expect(await asked("c", server, "udp 54 6000")).toEqual(["silent", "silent"]);
+  it.each(["s", "s2"])("carries fragments to %s where all that they may be is allowed", async (server) => {
+    expect(await asked("f", server, "udp 53 6000")).toEqual(["silent", "silent"]);
+    await lab.load(world(encap, `${RULES}rule t1:server:udp in allow protocol udp priority 20`));
+    expect(await asked("f", server, "udp 53 6000")).toEqual(["echo", "silent"]);
+    expect(await asked("c", server, "udp 53 6000")).toEqual(["silent", "silent"]); // its own rules deny the answer's
+    const open = `${RULES}rule t1:server:udp in allow protocol udp priority 20\nrule t1:server:frag in allow protocol 44 priority 20`;
+    await lab.load(world(encap, open));
+    expect(await asked("f", server, "udp 53 6000")).toEqual(["echo", "echo"]);
+    const home = lab.node(server === "s" ? "n1" : "n2");
+    expect(await home.appctl("dpctl/ipf-get-status")).toMatch(/v4 frags accepted: 0\b.*v6 frags accepted: 0\b/s);
   });
 
   it.each(["s", "s2"])("lets the ICMP errors of an allowed connection to %s back in", async (server) => {
@@ -158,11 +165,11 @@ describe.each(["vxlan", "vlan"])("%s", (encap) => {
     );
   });
 
-  it("takes up a connection that is older than the policies", async () => {
+  it("judges a connection that is older than the policies in both directions", async () => {
     const before = world(encap, RULES).replace("t1:blue server", "t1:blue").replace("t1:blue client", "t1:blue");
     await lab.load(before);
-    await using talk = await keepTalking(lab.netnsOf("c"), "10.1.1.12", 80);
-    await using doomed = await keepTalking(lab.netnsOf("c"), "10.1.1.12", 81);
+    await using talk = await keepTalking(lab.netnsOf("f"), "10.1.1.12", 80);
+    await using doomed = await keepTalking(lab.netnsOf("f"), "10.1.1.12", 81);
     await lab.load(world(encap));
     await pause(300);
     const stoppedAt = doomed.numbers.length;

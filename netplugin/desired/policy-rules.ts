@@ -1,11 +1,12 @@
+import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import type { RuleRecord } from "../../state/kinds/rule.ts";
 import { type ResolvedRule, resolveRule } from "../../state/policy/rule-match.ts";
 import { objectId } from "../view/messages.ts";
 import { policyWorldOf } from "../view/policy-world.ts";
-import { type FlowContext, type FlowDraft, NO_FLOWS, type OwnedFlows, own } from "./context.ts";
+import { BASE_OWNER, type FlowContext, type FlowDraft, NO_FLOWS, type OwnedFlows, own } from "./context.ts";
 import { Register, rulePriority, Table } from "./pipeline.ts";
 import { loggingOutcome, whyNotLogging } from "./policy-log.ts";
-import { ruleMatches } from "./policy-matches.ts";
+import { fragmentMatches, ruleMatches } from "./policy-matches.ts";
 import { policyScope } from "./policy-scope.ts";
 
 /** The flows of one rule, once for each list of policies on this node that its policy is in; none when nobody here has it. */
@@ -18,11 +19,14 @@ export function ruleFlows(context: FlowContext, record: RuleRecord): OwnedFlows 
   const failure = rule.action === "log" ? whyNotLogging(context.machine) : undefined;
   if (failure !== undefined) return { flows: [], failure };
   const outcome = rule.action === "log" ? loggingOutcome(rule) : outcomeOf(rule);
-  const matches = ruleMatches(rule);
-  const drafts = rulesets.flatMap((ruleset) =>
-    matches.map((match) => ({ ...outcome, match: { [Register.ruleset]: ruleset, ...match } })),
-  );
-  return { flows: own(context, objectId("rule", record.key), drafts), failure: undefined };
+  const draftsOf = (matches: readonly Match[]) =>
+    rulesets.flatMap((ruleset) =>
+      matches.map((match) => ({ ...outcome, match: { [Register.ruleset]: ruleset, ...match } })),
+    );
+  const flows = own(context, objectId("rule", record.key), draftsOf(ruleMatches(rule)));
+  // Several rules may wish for the same flow: it names none of them, so that it is the same whoever has it.
+  const forFragments = own(context, BASE_OWNER, draftsOf(fragmentMatches(rule)));
+  return { flows: [...flows, ...forFragments], failure: undefined };
 }
 
 /** What out-rules allow, in-rules still have to allow. */

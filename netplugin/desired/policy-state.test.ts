@@ -144,37 +144,15 @@ describe("conntrack", () => {
     expect(nodes.send(foreign, segment(trip("t2c", "t2s"), SYN | ACK, true))).toEqual([]);
   });
 
-  it("lets related ICMP pass, and only that", () => {
-    const { nodes, trip } = lab([...RULES, { id: "server:out", direction: "out" }]);
-    const question = trip("client", "near", 17, 53);
-    const { ethType = 0, ipv4Src = "", ipv4Dst = "" } = question.frame;
-    const [ethSrc, ethDst] = [question.destination?.mac ?? "", question.source?.mac ?? ""];
-    const ofport = machineFor(policyView(OBJECTS, HOMES), "n1").ports.get("near") ?? 0;
-    const unreachable = {
-      ethType,
-      ethSrc,
-      ethDst,
-      ipProto: 1,
-      icmpType: 3,
-      icmpCode: 3,
-      ipv4Src: ipv4Dst,
-      ipv4Dst: ipv4Src,
-      inPort: ofport,
-    };
-    const sendError = () =>
-      nodes.switches.get("n1")?.send({ fields: unreachable, about: { fields: question.frame } }).length;
-    expect(sendError()).toBe(0);
-    expect(nodes.send(question)).toEqual(["near"]);
-    expect(sendError()).toBe(1);
-  });
-
-  it("takes up TCP connections older than itself, but never the wrong way round", () => {
-    const { nodes, trip, connections } = lab([]);
+  it("judges TCP without its beginning in both directions, packet by packet, whatever its ports", () => {
+    const { nodes, trip, connections } = lab([{ id: "client:closed", direction: "in", action: "deny" }]);
     const web = trip("client", "near");
-    expect(nodes.send(back(web), segment(web, ACK, true))).toEqual(["client"]);
-    expect(connections()).toEqual([]);
     expect(nodes.send(web, segment(web, ACK))).toEqual(["near"]);
-    expect(connections().map(({ orig }) => orig.dstPort)).toEqual([80]);
+    expect(nodes.send(back(web), segment(web, ACK, true))).toEqual([]);
+    const lowSource = { tcpSrc: 1_000, tcpDst: 50_000 };
+    expect(nodes.send(back(web), { ...segment(web, ACK, true), ...lowSource })).toEqual([]);
+    expect(nodes.send(back(web), { ...segment(web, ACK, true), tcpSrc: 50_000, tcpDst: 1_000 })).toEqual([]);
+    expect(connections()).toEqual([]);
   });
 
   it("drops what belongs to no connection and begins none", () => {
@@ -193,46 +171,104 @@ describe("conntrack", () => {
   });
 });
 
-describe("fragments", () => {
-  /** Both fragments of a packet: how many copies leave, and how often conntrack saw them before. */
-  function fragments(nodes: ReturnType<typeof lab>["nodes"], { frame }: Trip) {
-    const inPort = machineFor(policyView(OBJECTS, HOMES), "n1").ports.get("client") ?? 0;
-    const { udpSrc = 0, udpDst = 0, tcpSrc = 0, tcpDst = 0, tcpFlags: _, ...rest } = frame;
-    const ports = { src: Number(udpSrc) + Number(tcpSrc), dst: Number(udpDst) + Number(tcpDst) };
-    const send = (fields: Match) => nodes.switches.get("n1")?.send({ fields: { ...fields, inPort }, ports }) ?? [];
-    return { first: send({ ...rest, ipFrag: "first" }), later: send({ ...rest, ipFrag: "later" }) };
+describe("ICMP errors", () => {
+  const PORT_UNREACHABLE = { icmpType: 3, icmpCode: 3 };
+
+  /** Who gets an error from one pod of n1 to another about a packet of the trip (or of its replies). */
+  function error(nodes: ReturnType<typeof lab>["nodes"], { from, about, what }: ErrorCase): number {
+    const view = policyView(OBJECTS, HOMES);
+    const inPort = machineFor(view, "n1").ports.get(from) ?? 0;
+    const sender = OBJECTS.endpoints.find(({ key }) => key === from);
+    const fields: Match = {
+      ...{ inPort, ethType: 0x0800, ipProto: 1, ipTtl: 64, ...what },
+      ...{ ipv4Src: sender?.ipv4 ?? "", ipv4Dst: about.ipv4Src ?? "" },
+      ...{ ethSrc: macOf(sender?.ipv4 ?? ""), ethDst: about.ethSrc ?? "" },
+    };
+    return nodes.switches.get("n1")?.send({ fields, about: { fields: about } }).length ?? 0;
   }
 
-  it.each([
-    ["udp", 17, 53],
-    ["tcp", 6, 80],
-  ])("of allowed %s go the same way", (_name, protocol, port) => {
-    const { nodes, trip } = lab();
-    for (let round = 0; round < 3; round += 1) {
-      const { first, later } = fragments(nodes, trip("client", "near", protocol, port));
-      expect([first.length, later.length]).toEqual([1, 1]);
-      expect(later[0]?.ctCount).toBe(first[0]?.ctCount);
-      expect(later[0]?.ctCount).toBeGreaterThan(1);
-    }
+  interface ErrorCase {
+    readonly from: string;
+    readonly about: Match;
+    readonly what: Match;
+  }
+
+  const macOf = (ipv4: string) =>
+    `02:02:${ipv4
+      .split(".")
+      .map((part) => Number(part).toString(16).padStart(2, "0"))
+      .join(":")}`;
+
+  it("of a connection pass when they come from the addressee of the packet, and from nobody else", () => {
+    const closed: FakeRule[] = [...RULES, { id: "server:out", direction: "out" }];
+    const { nodes, trip } = lab(closed);
+    const question = trip("client", "near", 17, 53);
+    const about = question.frame;
+    expect(error(nodes, { from: "near", about, what: PORT_UNREACHABLE })).toBe(0);
+    expect(nodes.send(question)).toEqual(["near"]);
+    expect(error(nodes, { from: "near", about, what: PORT_UNREACHABLE })).toBe(1);
+    expect(error(nodes, { from: "near", about, what: { icmpType: 3, icmpCode: 2 } })).toBe(1);
+    expect(error(nodes, { from: "free", about, what: PORT_UNREACHABLE })).toBe(0);
   });
 
-  it("of what is denied are held back by conntrack: their first one never gets there", () => {
-    const { nodes, trip, load } = lab();
-    const denied = fragments(nodes, trip("client", "near", 17, 54));
-    expect(denied.first).toEqual([]);
-    expect(denied.later.every(({ ctCount }) => ctCount > 1)).toBe(true);
-    const dns = trip("client", "near", 17, 53);
-    nodes.send(dns);
-    nodes.send(back(dns), turned({ ...dns.frame, ethSrc: "02:02:0a:01:01:03", ethDst: "02:02:0a:01:01:01" }));
-    const multicast = { ...dns, frame: { ...dns.frame, ethDst: "01:00:5e:00:00:fb", ipv4Dst: "224.0.0.251" } };
-    load([...RULES, { id: "client:silent", direction: "out", action: "deny" }]);
-    const silenced = fragments(nodes, multicast);
-    expect(silenced.first).toEqual([]);
-    expect(silenced.later.every(({ ctCount }) => ctCount > 1)).toBe(true);
-    load(RULES.filter(({ id }) => id !== "server:udp"));
-    const ended = fragments(nodes, dns);
-    expect(ended.first).toEqual([]);
-    expect(ended.later.every(({ ctCount }) => ctCount > 1)).toBe(true);
+  it("about a reply pass from the connection's client only", () => {
+    const { nodes, trip } = lab();
+    const question = trip("client", "near", 17, 53);
+    nodes.send(question);
+    const about = { ...question.frame, ...turned(question.frame), ethSrc: question.destination?.mac ?? "" };
+    expect(error(nodes, { from: "client", about, what: PORT_UNREACHABLE })).toBe(1);
+    expect(error(nodes, { from: "free", about, what: PORT_UNREACHABLE })).toBe(0);
+  });
+
+  it.each([
+    ["fragmentation needed", { icmpType: 3, icmpCode: 4 }],
+    ["host unreachable", { icmpType: 3, icmpCode: 1 }],
+    ["source quench", { icmpType: 4, icmpCode: 0 }],
+    ["redirect", { icmpType: 5, icmpCode: 1 }],
+    ["time exceeded", { icmpType: 11, icmpCode: 0 }],
+    ["parameter problem", { icmpType: 12, icmpCode: 0 }],
+  ])("of routers are not believed from pods: %s", (_name, what) => {
+    const { nodes, trip } = lab([]);
+    const question = trip("client", "near", 17, 53);
+    nodes.send(question);
+    expect(error(nodes, { from: "near", about: question.frame, what })).toBe(0);
+  });
+});
+
+describe("fragments", () => {
+  /** Whom the first and the later fragment of a packet reach. */
+  function fragments({ nodes }: ReturnType<typeof lab>, trip: Trip) {
+    const { udpSrc: _s, udpDst: _d, tcpSrc: _t, tcpDst: _u, tcpFlags: _, ...rest } = trip.frame;
+    return {
+      first: nodes.send(trip, { ...trip.frame, ipFrag: "first" }),
+      later: nodes.send(trip, { ...rest, ipFrag: "later" }),
+    };
+  }
+
+  it("pass where their whole protocol is allowed, without conntrack", () => {
+    const world = lab([
+      { id: "server:closed", direction: "in", action: "deny" },
+      { id: "server:udp", direction: "in", action: "allow", protocol: "udp", priority: 10 },
+    ]);
+    expect(fragments(world, world.trip("client", "near", 17, 53))).toEqual({ first: ["near"], later: ["near"] });
+    expect(fragments(world, world.trip("client", "server", 17, 53))).toEqual({ first: ["server"], later: ["server"] });
+    expect(fragments(world, world.trip("client", "near", 6, 80)).later).toEqual([]);
+    expect(world.connections()).toEqual([]);
+  });
+
+  it("are not whole where a rule allows or denies some ports of their protocol", () => {
+    const allowed = lab();
+    expect(fragments(allowed, allowed.trip("client", "near", 17, 53)).later).toEqual([]);
+    const denied = lab([{ id: "server:81", direction: "in", action: "deny", protocol: "udp", port: 81 }]);
+    expect(fragments(denied, denied.trip("client", "near", 17, 53)).later).toEqual([]);
+    expect(fragments(denied, denied.trip("client", "near", 17, 81))).toEqual({ first: [], later: [] });
+    expect(fragments(denied, denied.trip("client", "near", 6, 81)).later).toEqual(["near"]);
+  });
+
+  it("pass as ever where nobody has rules", () => {
+    const world = lab();
+    world.load([]);
+    expect(fragments(world, world.trip("near", "free", 17, 53))).toEqual({ first: ["free"], later: ["free"] });
   });
 });
 

@@ -50,8 +50,8 @@ const UNKNOWN = "dl_dst=02:02:0a:01:01:63";
 const BROADCAST = "dl_dst=ff:ff:ff:ff:ff:ff";
 const GATEWAY = "dl_dst=00:00:11:11:11:11";
 const FROM_A = `in_port=11,${A}`;
-const IP_A = `${FROM_A},ip,nw_src=10.1.1.1,nw_ttl=64`;
-const IP6_A = `${FROM_A},ipv6,ipv6_src=2001:db8:1::1,nw_ttl=64`;
+const IP_A = `${FROM_A},ip,nw_proto=47,nw_src=10.1.1.1,nw_ttl=64`;
+const IP6_A = `${FROM_A},ipv6,nw_proto=47,ipv6_src=2001:db8:1::1,nw_ttl=64`;
 const ARP_A = `${FROM_A},${BROADCAST},arp,arp_op=1,arp_spa=10.1.1.1,arp_sha=02:02:0a:01:01:01`;
 const ND_MULTICAST = "dl_dst=33:33:ff:00:00:02";
 const EUI_A = "fe80::2:aff:fe01:101";
@@ -143,11 +143,11 @@ const ARP_ASK = `${BROADCAST},arp,arp_op=1`;
 
 /** Holds in every mode: nothing but its own addresses gets past a pod's port. */
 const SPOOFED: readonly Case[] = [
-  ["another's MAC", `in_port=11,dl_src=02:02:0a:01:01:02,${R2},ip,nw_src=10.1.1.1`, []],
-  ["another's IPv4", `${FROM_A},${R2},ip,nw_src=10.1.1.2`, []],
-  ["another's IPv6", `${FROM_A},${R2},ipv6,ipv6_src=2001:db8:1::2`, []],
-  ["another's link-local address", `${FROM_A},${R2},ipv6,ipv6_src=fe80::2`, []],
-  ["unspecified IPv6 for anything else", `${FROM_A},${R2},udp6,ipv6_src=::,ipv6_dst=ff02::1`, []],
+  ["another's MAC", `in_port=11,dl_src=02:02:0a:01:01:02,${R2},ip,nw_proto=47,nw_src=10.1.1.1`, []],
+  ["another's IPv4", `${FROM_A},${R2},ip,nw_proto=47,nw_src=10.1.1.2`, []],
+  ["another's IPv6", `${FROM_A},${R2},ipv6,nw_proto=47,ipv6_src=2001:db8:1::2`, []],
+  ["another's link-local address", `${FROM_A},${R2},ipv6,nw_proto=47,ipv6_src=fe80::2`, []],
+  ["unspecified IPv6 for anything else", `${FROM_A},${R2},udp6,udp_dst=5353,ipv6_src=::,ipv6_dst=ff02::1`, []],
   ["an ARP sender's address", `${FROM_A},${ARP_ASK},arp_spa=10.1.1.2,arp_sha=02:02:0a:01:01:01,arp_tpa=10.1.1.9`, []],
   ["an ARP sender's MAC", `${FROM_A},${ARP_ASK},arp_spa=10.1.1.1,arp_sha=02:02:0a:01:01:02,arp_tpa=10.1.1.9`, []],
   [
@@ -188,7 +188,7 @@ table("VXLAN, bridge, proxy", `mode bridge proxy ${NODES} ${networks("vxlan")} $
   ["broadcast", `${IP_A},${BROADCAST},nw_dst=255.255.255.255`, VXLAN_FLOOD],
   [
     "multicast from the link-local address",
-    `${FROM_A},dl_dst=33:33:00:00:00:fb,udp6,ipv6_src=${EUI_A},ipv6_dst=ff02::fb`,
+    `${FROM_A},dl_dst=33:33:00:00:00:fb,udp6,udp_dst=5353,ipv6_src=${EUI_A},ipv6_dst=ff02::fb`,
     VXLAN_FLOOD,
   ],
   [
@@ -227,21 +227,21 @@ table("VXLAN, bridge, proxy", `mode bridge proxy ${NODES} ${networks("vxlan")} $
     `${NA_A},ipv6_src=2001:db8:1::1,nd_target=2001:db8:1::1,nd_tll=02:02:0a:01:01:01`,
     VXLAN_FLOOD,
   ],
-  ["tunnel to a pod", `${FROM_N2},${B},ip,nw_src=10.1.1.20,nw_dst=10.1.1.2`, ["12"]],
-  ["tunnel to a remote pod: no way back into the tunnel", `${FROM_N2},${R3},ip`, []],
-  ["tunnel, unknown unicast: to pods only", `${FROM_N2},${UNKNOWN},ip`, ["11", "12"]],
-  ["tunnel, broadcast: to pods only", `${FROM_N2},${BROADCAST},ip`, ["11", "12"]],
+  ["tunnel to a pod", `${FROM_N2},${B},ip,nw_proto=47,nw_src=10.1.1.20,nw_dst=10.1.1.2`, ["12"]],
+  ["tunnel to a remote pod: no way back into the tunnel", `${FROM_N2},${R3},ip,nw_proto=47`, []],
+  ["tunnel, unknown unicast: to pods only", `${FROM_N2},${UNKNOWN},ip,nw_proto=47`, ["11", "12"]],
+  ["tunnel, broadcast: to pods only", `${FROM_N2},${BROADCAST},ip,nw_proto=47`, ["11", "12"]],
   [
     "tunnel, ARP: asked where the target is not known",
     `${FROM_N2},${ARP_ASK},arp_spa=10.1.1.20,arp_tpa=10.1.1.2`,
     ["11", "12"],
   ],
-  ["tunnel from an address that is no node's", `in_port=1,tun_src=192.0.2.77,tun_id=100,${B},ip`, []],
-  ["tunnel of a network without pods here", `in_port=1,tun_src=192.0.2.2,tun_id=999,${B},ip`, []],
-  ["tunnel with a sender that lives here", `in_port=1,tun_src=192.0.2.2,tun_id=100,${A},${B},ip`, []],
+  ["tunnel from an address that is no node's", `in_port=1,tun_src=192.0.2.77,tun_id=100,${B},ip,nw_proto=47`, []],
+  ["tunnel of a network without pods here", `in_port=1,tun_src=192.0.2.2,tun_id=999,${B},ip,nw_proto=47`, []],
+  ["tunnel with a sender that lives here", `in_port=1,tun_src=192.0.2.2,tun_id=100,${A},${B},ip,nw_proto=47`, []],
   [
     "another tenant's same address stays apart",
-    `in_port=14,${A},${B},ip,nw_src=10.1.1.1,nw_dst=10.1.1.2`,
+    `in_port=14,${A},${B},ip,nw_proto=47,nw_src=10.1.1.1,nw_dst=10.1.1.2`,
     ["192.0.2.4#300"],
   ],
   ["another network's MAC is unknown here", `${IP_A},dl_dst=02:02:0a:01:02:01,nw_dst=10.1.2.1`, VXLAN_FLOOD],
@@ -256,8 +256,16 @@ table("VXLAN, routing, flood", `mode routing flood ${NODES} ${networks("vxlan")}
   ["routed to nobody", `${IP_A},${GATEWAY},nw_dst=10.1.2.99`, []],
   ["routed to a node without tunnel address", `${IP_A},${GATEWAY},nw_dst=10.1.1.90`, []],
   ["out of time", `${IP_A.replace("ttl=64", "ttl=1")},${GATEWAY},nw_dst=10.1.2.1`, []],
-  ["not from link-local", `${FROM_A},${GATEWAY},ipv6,nw_ttl=64,ipv6_src=${EUI_A},ipv6_dst=2001:db8:2::1`, []],
-  ["never into another tenant", `in_port=14,${A},${GATEWAY},ip,nw_ttl=64,nw_src=10.1.1.1,nw_dst=10.1.2.1`, []],
+  [
+    "not from link-local",
+    `${FROM_A},${GATEWAY},ipv6,nw_proto=47,nw_ttl=64,ipv6_src=${EUI_A},ipv6_dst=2001:db8:2::1`,
+    [],
+  ],
+  [
+    "never into another tenant",
+    `in_port=14,${A},${GATEWAY},ip,nw_proto=47,nw_ttl=64,nw_src=10.1.1.1,nw_dst=10.1.2.1`,
+    [],
+  ],
   ["ARP for the gateway", `${ARP_A},arp_tpa=10.1.1.254`, ["back"]],
   [
     "ND for the gateway",
@@ -266,17 +274,17 @@ table("VXLAN, routing, flood", `mode routing flood ${NODES} ${networks("vxlan")}
   ],
   [
     "ping to the gateway",
-    `${IP_A.replace("ip,", "icmp,icmp_type=8,icmp_code=0,")},${GATEWAY},nw_dst=10.1.1.254`,
+    `${IP_A.replace("ip,nw_proto=47,", "icmp,icmp_type=8,icmp_code=0,")},${GATEWAY},nw_dst=10.1.1.254`,
     ["back"],
   ],
   [
     "ping to another gateway of the tenant",
-    `${IP_A.replace("ip,", "icmp,icmp_type=8,icmp_code=0,")},${GATEWAY},nw_dst=10.1.2.254`,
+    `${IP_A.replace("ip,nw_proto=47,", "icmp,icmp_type=8,icmp_code=0,")},${GATEWAY},nw_dst=10.1.2.254`,
     ["back"],
   ],
   [
     "ping6 to the gateway",
-    `${IP6_A.replace("ipv6,", "ipv6,nw_proto=58,icmpv6_type=128,icmpv6_code=0,")},${GATEWAY},ipv6_dst=2001:db8:1::ff`,
+    `${IP6_A.replace("ipv6,nw_proto=47,", "ipv6,nw_proto=58,icmpv6_type=128,icmpv6_code=0,")},${GATEWAY},ipv6_dst=2001:db8:1::ff`,
     ["back"],
   ],
   ["ARP for a known pod floods", `${ARP_A},arp_tpa=10.1.1.20`, VXLAN_FLOOD],
@@ -285,7 +293,7 @@ table("VXLAN, routing, flood", `mode routing flood ${NODES} ${networks("vxlan")}
     `${NS_A},ipv6_src=2001:db8:1::1,nd_target=2001:db8:1::20,nd_sll=02:02:0a:01:01:01,nd_options_type=1`,
     VXLAN_FLOOD,
   ],
-  ["tunnel to the gateway's MAC", `${FROM_N2},${GATEWAY},ip,nw_dst=10.1.2.1`, []],
+  ["tunnel to the gateway's MAC", `${FROM_N2},${GATEWAY},ip,nw_proto=47,nw_dst=10.1.2.1`, []],
 ]);
 
 const VLAN_FLOOD = ["12", "uplink.100"];
@@ -298,14 +306,18 @@ table("VLAN, bridge, proxy", `mode bridge proxy ${NODES} ${networks("vlan")} ${E
   ["broadcast", `${IP_A},${BROADCAST}`, VLAN_FLOOD],
   ["ARP for a remote pod", `${ARP_A},arp_tpa=10.1.1.20`, ["back"]],
   ["ARP for the real gateway", `${ARP_A},arp_tpa=10.1.1.254`, VLAN_FLOOD],
-  ["uplink to a pod", `${FROM_UPLINK},${B},ip`, ["12"]],
-  ["uplink, unknown unicast", `${FROM_UPLINK},${UNKNOWN},ip`, []],
-  ["uplink to a remote pod", `${FROM_UPLINK},${R3},ip`, []],
-  ["uplink, broadcast", `${FROM_UPLINK},${BROADCAST},ip`, ["11", "12"]],
-  ["uplink, untagged", `in_port=2,${B},ip`, []],
-  ["uplink, a VLAN without pods here", `in_port=2,dl_vlan=999,${B},ip`, []],
-  ["uplink, our own frame come back", `in_port=2,dl_vlan=100,${A},${BROADCAST},ip`, []],
-  ["uplink, our own router's frame come back", `in_port=2,dl_vlan=100,dl_src=02:ee:00:00:00:01,${BROADCAST},ip`, []],
+  ["uplink to a pod", `${FROM_UPLINK},${B},ip,nw_proto=47`, ["12"]],
+  ["uplink, unknown unicast", `${FROM_UPLINK},${UNKNOWN},ip,nw_proto=47`, []],
+  ["uplink to a remote pod", `${FROM_UPLINK},${R3},ip,nw_proto=47`, []],
+  ["uplink, broadcast", `${FROM_UPLINK},${BROADCAST},ip,nw_proto=47`, ["11", "12"]],
+  ["uplink, untagged", `in_port=2,${B},ip,nw_proto=47`, []],
+  ["uplink, a VLAN without pods here", `in_port=2,dl_vlan=999,${B},ip,nw_proto=47`, []],
+  ["uplink, our own frame come back", `in_port=2,dl_vlan=100,${A},${BROADCAST},ip,nw_proto=47`, []],
+  [
+    "uplink, our own router's frame come back",
+    `in_port=2,dl_vlan=100,dl_src=02:ee:00:00:00:01,${BROADCAST},ip,nw_proto=47`,
+    [],
+  ],
   ["uplink, ARP for a pod of this node", `${FROM_UPLINK},${ARP_ASK},arp_spa=10.1.1.250,arp_tpa=10.1.1.1`, ["back.100"]],
   [
     "uplink, ARP for a remote pod: its own node answers",
@@ -326,28 +338,33 @@ table("VLAN, bridge, proxy", `mode bridge proxy ${NODES} ${networks("vlan")} ${E
   ["uplink, ARP reply", `${FROM_UPLINK},${B},arp,arp_op=2,arp_spa=10.1.1.254,arp_tpa=10.1.1.2`, ["12"]],
   [
     "uplink, ND for a pod of this node",
-    `${FROM_UPLINK},${ND_MULTICAST},ipv6,nw_proto=58,icmpv6_type=135,icmpv6_code=0,ipv6_src=2001:db8:1::fa,nd_target=2001:db8:1::1,nd_options_type=1`,
+    `${FROM_UPLINK},${ND_MULTICAST},ipv6,nw_proto=58,nw_ttl=255,icmpv6_type=135,icmpv6_code=0,ipv6_src=2001:db8:1::fa,nd_target=2001:db8:1::1,nd_options_type=1`,
     ["back.100"],
   ],
   [
     "uplink, ND with neither known",
-    `${FROM_UPLINK},${ND_MULTICAST},ipv6,nw_proto=58,icmpv6_type=135,icmpv6_code=0,ipv6_src=2001:db8:1::fa,nd_target=2001:db8:1::99,nd_options_type=1`,
+    `${FROM_UPLINK},${ND_MULTICAST},ipv6,nw_proto=58,nw_ttl=255,icmpv6_type=135,icmpv6_code=0,ipv6_src=2001:db8:1::fa,nd_target=2001:db8:1::99,nd_options_type=1`,
     [],
   ],
   [
     "uplink, ND of a known source for nobody known",
-    `${FROM_UPLINK},${ND_MULTICAST},ipv6,nw_proto=58,icmpv6_type=135,icmpv6_code=0,ipv6_src=2001:db8:1::20,nd_target=2001:db8:1::99,nd_options_type=1`,
+    `${FROM_UPLINK},${ND_MULTICAST},ipv6,nw_proto=58,nw_ttl=255,icmpv6_type=135,icmpv6_code=0,ipv6_src=2001:db8:1::20,nd_target=2001:db8:1::99,nd_options_type=1`,
     ["11", "12"],
+  ],
+  [
+    "uplink, ND that somebody has forwarded",
+    `${FROM_UPLINK},${ND_MULTICAST},ipv6,nw_proto=58,nw_ttl=254,icmpv6_type=135,icmpv6_code=0,ipv6_src=2001:db8:1::20,nd_target=2001:db8:1::99,nd_options_type=1`,
+    [],
   ],
   [
     "uplink, search for duplicates",
-    `${FROM_UPLINK},${ND_MULTICAST},ipv6,nw_proto=58,icmpv6_type=135,icmpv6_code=0,ipv6_src=::,nd_target=2001:db8:1::1`,
+    `${FROM_UPLINK},${ND_MULTICAST},ipv6,nw_proto=58,nw_ttl=255,icmpv6_type=135,icmpv6_code=0,ipv6_src=::,nd_target=2001:db8:1::1`,
     ["11", "12"],
   ],
   [
-    "uplink, router advertisement of the real router",
+    "uplink, router advertisement: pods take nothing from routers",
     `${FROM_UPLINK},dl_dst=33:33:00:00:00:01,ipv6,nw_proto=58,icmpv6_type=134,icmpv6_code=0,ipv6_src=fe80::fe`,
-    ["11", "12"],
+    [],
   ],
 ]);
 
@@ -361,7 +378,7 @@ table("VLAN, routing, proxy", `mode routing proxy ${NODES} ${networks("vlan")} $
     `${FROM_UPLINK},${ARP_ASK},arp_spa=10.1.1.20,arp_tpa=10.1.1.254`,
     ["11", "12"],
   ],
-  ["uplink to the gateway's MAC", `${FROM_UPLINK},${GATEWAY},ip,nw_dst=10.1.2.1`, []],
+  ["uplink to the gateway's MAC", `${FROM_UPLINK},${GATEWAY},ip,nw_proto=47,nw_dst=10.1.2.1`, []],
 ]);
 
 table("VLAN, bridge, flood", `mode bridge flood ${NODES} ${networks("vlan")} ${ENDPOINTS}`, [
@@ -371,7 +388,7 @@ table("VLAN, bridge, flood", `mode bridge flood ${NODES} ${networks("vlan")} ${E
 ]);
 
 const MIXED = networks("vxlan").replace("t1:green vxlan", "t1:green vlan");
-const FROM_C = "in_port=13,dl_src=02:02:0a:01:02:01,ip,nw_src=10.1.2.1,nw_ttl=64";
+const FROM_C = "in_port=13,dl_src=02:02:0a:01:02:01,ip,nw_proto=47,nw_src=10.1.2.1,nw_ttl=64";
 
 table("VXLAN and VLAN in one tenant, routing", `mode routing proxy ${NODES} ${MIXED} ${ENDPOINTS}`, [
   ["from VXLAN to VLAN, remote", `${IP_A},${GATEWAY},nw_dst=10.1.2.20`, ["uplink.200"]],
@@ -379,7 +396,7 @@ table("VXLAN and VLAN in one tenant, routing", `mode routing proxy ${NODES} ${MI
   ["from VLAN to VXLAN, on this node", `${FROM_C},${GATEWAY},nw_dst=10.1.1.2`, ["12"]],
   [
     "VLAN broadcast stays on the VLAN",
-    `in_port=13,dl_src=02:02:0a:01:02:01,${BROADCAST},ip,nw_src=10.1.2.1`,
+    `in_port=13,dl_src=02:02:0a:01:02:01,${BROADCAST},ip,nw_proto=47,nw_src=10.1.2.1`,
     ["uplink.200"],
   ],
 ]);

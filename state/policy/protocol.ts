@@ -2,7 +2,7 @@ import type { AddressFamily } from "../address.ts";
 import type { Rule } from "../kinds/rule.ts";
 
 /** IP protocol numbers (IANA "Protocol Numbers") that rules treat specially. */
-export const IpProtocol = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
+export const IpProtocol = { icmp: 1, tcp: 6, udp: 17, fragment: 44, icmpv6: 58 } as const;
 
 /** What a rule says of the protocol: nothing, ICMP of the packet's own family, or one number. */
 export type RuleProtocol = "any" | "icmp" | number;

@@ -142,9 +142,21 @@ export function decidingRule(index: RuleIndex, packet: SidePacket): ResolvedRule
 }
 
 function bestOf({ single, others }: PortIndex, packet: SidePacket, best: Ranked | undefined): Ranked | undefined {
-  const { port, protocol } = packet;
+  const { port, protocol, isLaterFragment } = packet;
+  if (isLaterFragment) return bestOfFragment({ single, others }, packet, best);
   const ofPort = port === undefined || single.size === 0 ? undefined : single.get(portKey(protocol, port));
   const found = ofPort === undefined ? best : firstOfPort(ofPort, packet, best);
+  return firstMatch(others, packet, found);
+}
+
+/** A later fragment shows no port: every rule that names one has to be asked. */
+function bestOfFragment(
+  { single, others }: PortIndex,
+  packet: SidePacket,
+  best: Ranked | undefined,
+): Ranked | undefined {
+  let found = best;
+  for (const list of single.values()) found = firstMatch(list, packet, found);
   return firstMatch(others, packet, found);
 }
 
@@ -159,6 +171,7 @@ function firstOfPort(list: readonly Ranked[], packet: SidePacket, best: Ranked |
 
 /** Told by its numbers alone, most rules of a list cannot match: what they say in full stays untouched. */
 function isElsewhere({ protocol, firstPort, lastPort }: Ranked, packet: SidePacket): boolean {
+  if (packet.isLaterFragment) return false;
   if (protocol !== undefined && protocol !== packet.protocol) return true;
   return packet.port !== undefined && (packet.port < firstPort || packet.port > lastPort);
 }

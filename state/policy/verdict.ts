@@ -88,18 +88,19 @@ export function sidesOf(world: PolicyWorld, packet: PolicyPacket): Sides {
   const { sender, addressee, hearer } = endsOf(world, packet);
   const from = addressOf(family, packet.source);
   const to = addressOf(family, packet.destination);
-  const port = portOf(protocol, packet.port);
+  const isLaterFragment = packet.isLaterFragment === true;
+  const port = isLaterFragment ? undefined : portOf(protocol, packet.port);
   const [senderGroupId, addresseeGroupId] = [sender?.groupId ?? 0, addressee?.groupId ?? 0];
   return {
     source: {
       endpoint: sender,
       rules: rulesOf(world, sender),
-      packet: { family, protocol, port, own: from, peer: to, peerGroupId: addresseeGroupId },
+      packet: { family, protocol, port, isLaterFragment, own: from, peer: to, peerGroupId: addresseeGroupId },
     },
     destination: {
       endpoint: hearer,
       rules: rulesOf(world, hearer),
-      packet: { family, protocol, port, own: to, peer: from, peerGroupId: senderGroupId },
+      packet: { family, protocol, port, isLaterFragment, own: to, peer: from, peerGroupId: senderGroupId },
     },
   };
 }
@@ -112,7 +113,8 @@ function portOf(protocol: number, port: number | undefined): number | undefined 
   return protocol === IpProtocol.tcp || protocol === IpProtocol.udp ? port : undefined;
 }
 
-export function isNeighbourDiscovery({ family, protocol, icmpType }: PolicyPacket): boolean {
+export function isNeighbourDiscovery({ family, protocol, icmpType, isLaterFragment }: PolicyPacket): boolean {
+  if (isLaterFragment === true) return false;
   if (family !== 6 || protocol !== IpProtocol.icmpv6 || icmpType === undefined) return false;
   return NEIGHBOUR_DISCOVERY_TYPES.first <= icmpType && icmpType <= NEIGHBOUR_DISCOVERY_TYPES.last;
 }

@@ -38,4 +38,6 @@ export interface PolicyPacket {
   readonly port?: number;
   /** ICMP and ICMPv6: message type. */
   readonly icmpType?: number;
+  /** A fragment that is not the first: it shows neither port nor message type, and in IPv6 no protocol. First ones are like whole packets. */
+  readonly isLaterFragment?: boolean;
 }

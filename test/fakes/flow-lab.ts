@@ -143,6 +143,7 @@ async function startNode(view: NodeView, name: string): Promise<OvsNode> {
     ...port(INTEGRATION, "to-up", "type=patch", "options:peer=to-int", "ofport_request=2"),
     ...port(INTEGRATION, "vxlan0", "type=vxlan", "options:remote_ip=flow", "options:key=flow", "ofport_request=1"),
   );
+  await node.ofctl(["set-frags", node.bridgeSocket(INTEGRATION), "nx-match"]);
   const prefixLength = vtepOf(view, name).includes(":") ? 64 : 24;
   const quick = prefixLength === 64 ? "nodad" : "";
   await ip(

@@ -28,15 +28,13 @@ export interface Sample {
 /** A packet: every field has one value. */
 export interface SimulatedPacket {
   readonly fields: Match;
-  /** Of a fragment: the ports of its packet, which flows do not see. */
-  readonly ports?: { readonly src: number; readonly dst: number };
   /** Of an ICMP error: the packet that it is about. */
   readonly about?: SimulatedPacket;
 }
 
 export interface Sent {
   readonly port: number;
-  /** How often it went through conntrack, which keeps fragments back until a packet is complete. */
+  /** How often it went through conntrack. */
   readonly ctCount: number;
   /** Meters that it passed, in order; none of them drops here. */
   readonly meters: readonly number[];
@@ -245,6 +243,7 @@ function writeBits(fields: Map<string, bigint>, bits: Bits, value: bigint): void
 }
 
 function track(walk: Walk, action: CtAction): void {
+  if (read(walk.fields, "ipFrag") !== 0n) throw new Error("A fragment must not meet conntrack");
   const { zone = 0 } = action;
   const zoneNumber = typeof zone === "number" ? zone : Number(readBits(walk.fields, zone));
   const packet = trackedOf(walk);
@@ -258,12 +257,19 @@ function track(walk: Walk, action: CtAction): void {
     ctState: state,
     ctMark: mark,
     ctZone: zoneNumber,
-    ctTpDst: orig?.dstPort ?? 0,
+    ...originalTuple(walk.fields, orig),
   })) {
     walk.fields.set(field, BigInt(value));
   }
   enter(walk, action.table);
   walk.fields = before;
+}
+
+/** The ends of the connection as flows see them: of IPv4 in 32 bits, of IPv6 in 128. */
+function originalTuple(fields: ReadonlyMap<string, bigint>, orig: Tuple | undefined): Record<string, bigint | number> {
+  if (orig === undefined) return {};
+  const [src, dst] = fields.has("ipv4Src") ? ["ctNwSrc", "ctNwDst"] : ["ctIpv6Src", "ctIpv6Dst"];
+  return { [src as string]: orig.src, [dst as string]: orig.dst, ctTpDst: orig.dstPort };
 }
 
 function markAfter({ exec = [] }: CtAction, mark: number): number {
@@ -277,18 +283,18 @@ function markAfter({ exec = [] }: CtAction, mark: number): number {
 }
 
 function trackedOf({ packet, fields }: Walk): Tracked {
-  const about = packet.about === undefined ? undefined : tupleOf(packet.about, fieldsOf(packet.about.fields));
-  return { tuple: tupleOf(packet, fields), tcpFlags: Number(read(fields, "tcpFlags")), about };
+  const about = packet.about === undefined ? undefined : tupleOf(fieldsOf(packet.about.fields));
+  return { tuple: tupleOf(fields), tcpFlags: Number(read(fields, "tcpFlags")), about };
 }
 
-function tupleOf({ ports }: SimulatedPacket, fields: ReadonlyMap<string, bigint>): Tuple {
+function tupleOf(fields: ReadonlyMap<string, bigint>): Tuple {
   const first = (...names: readonly string[]) =>
     names.map((name) => fields.get(name)).find((value) => value !== undefined) ?? 0n;
   return {
     protocol: Number(first("ipProto")),
     src: first("ipv4Src", "ipv6Src"),
     dst: first("ipv4Dst", "ipv6Dst"),
-    srcPort: ports?.src ?? Number(first("tcpSrc", "udpSrc")),
-    dstPort: ports?.dst ?? Number(first("tcpDst", "udpDst")),
+    srcPort: Number(first("tcpSrc", "udpSrc")),
+    dstPort: Number(first("tcpDst", "udpDst")),
   };
 }

@@ -134,10 +134,12 @@ const transport = fc.oneof(
   fc.record({ protocol: fc.constantFrom(47, 132) }),
 );
 
+const rarely = fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) });
+
 /** Any packet of the networks, also such as no pod sends. */
 export const packet: fc.Arbitrary<PolicyPacket> = fc
   .oneof(addresses(4, IPV4), addresses(6, IPV6))
-  .chain((end) => transport.map((what) => ({ ...end, ...what })));
+  .chain((end) => fc.tuple(transport, rarely).map(([what, isLaterFragment]) => ({ ...end, ...what, isLaterFragment })));
 
 function addresses(family: 4 | 6, all: readonly string[]) {
   return fc.record({
@@ -165,6 +167,7 @@ export interface Journey {
   readonly protocol: number;
   readonly port?: number;
   readonly icmpType?: number;
+  readonly isLaterFragment?: boolean;
 }
 
 const networkOf = ({ group, network }: FakeEndpoint) => network ?? GROUPS.find(({ key }) => key === group)?.network;
@@ -195,7 +198,8 @@ export const journey: fc.Arbitrary<Journey> = fc
   .record({
     between: ends,
     family: fc.constantFrom(4 as const, 6 as const),
-    isLinkLocal: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+    isLinkLocal: rarely,
+    isLaterFragment: rarely,
   })
   .chain(({ between, ...how }) => journeyTransport(how.family).map((what) => ({ ...between, ...how, ...what })));
 

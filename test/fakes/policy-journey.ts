@@ -22,6 +22,7 @@ export interface Trip {
 
 const TCP = 6;
 const UDP = 17;
+const IPV6_FRAGMENT = 44;
 const TCP_SYN = 2;
 const CLIENT_PORT = 45_000;
 const OUTSIDE = { 4: "10.1.77.7", 6: "2001:db8:77::7" } as const;
@@ -57,11 +58,12 @@ export function tripOf({ world, endpoints, networks }: TripWorld, journey: Journ
   if (isRouted && !(world.isRouting && from.tenantId === to.tenantId)) return undefined;
   const addresses = addressesOf(journey, { source, destination, isRouted });
   if (addresses === undefined) return undefined;
-  const { family, protocol, port, icmpType } = journey;
+  const { family, protocol, port, icmpType, isLaterFragment } = journey;
   const packet: PolicyPacket = {
     ...{ networkKey: network.key, family, protocol, ...addresses },
     ...(port === undefined ? {} : { port }),
     ...(icmpType === undefined ? {} : { icmpType }),
+    ...(isLaterFragment === true ? { isLaterFragment } : {}),
   };
   const ethDst = isRouted
     ? GATEWAY_MAC
@@ -93,12 +95,15 @@ function addressesOf(journey: Journey, { source, destination, isRouted }: Ends) 
   return from === undefined || to === undefined ? undefined : { source: from, destination: to };
 }
 
-function headersOf({ family, source, destination, protocol, port, icmpType }: PolicyPacket): Match {
+function headersOf(packet: PolicyPacket): Match {
+  const { family, source, destination, protocol, port, icmpType, isLaterFragment } = packet;
   const ip =
     family === 4
       ? { ethType: 0x0800, ipv4Src: source, ipv4Dst: destination }
       : { ethType: 0x86dd, ipv6Src: source, ipv6Dst: destination };
   const common = { ...ip, ipProto: protocol, ipTtl: 64 };
+  // Open vSwitch shows no transport header in a later fragment, and of an IPv6 one the fragment header's own number.
+  if (isLaterFragment === true) return { ...common, ipProto: family === 6 ? IPV6_FRAGMENT : protocol, ipFrag: "later" };
   if (protocol === TCP) return { ...common, tcpSrc: CLIENT_PORT, tcpDst: port ?? 0, tcpFlags: TCP_SYN };
   if (protocol === UDP) return { ...common, udpSrc: CLIENT_PORT, udpDst: port ?? 0 };
   if (icmpType === undefined) return common;

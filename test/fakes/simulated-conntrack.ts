@@ -64,7 +64,8 @@ export function simulateConntrack(): SimulatedConntrack {
   function track(zone: number, { tuple, tcpFlags, about }: Tracked): Tracking {
     const found = find(zone, about === undefined ? tuple : reversed(about));
     if (about !== undefined) {
-      if (found === undefined) return { state: CtState.trk | CtState.inv, mark: 0, orig: undefined };
+      if (found === undefined || about.src !== tuple.dst)
+        return { state: CtState.trk | CtState.inv, mark: 0, orig: undefined };
       const { connection, isReply } = found;
       const state = CtState.trk | CtState.rel | (isReply ? CtState.rpl : 0);
       return { state, mark: connection.mark, orig: connection.orig };

@@ -37,6 +37,8 @@ export interface Channel {
   /** Messages that answer nothing. */
   onUnasked: (message: Message) => void;
   readonly packetListeners: Set<(packet: PacketIn) => void>;
+  /** openflow-common.h, struct ofp_switch_config: its two halves are always told together. */
+  readonly config: { flags: number; missSendLength: number };
   nextXid: number;
   isPumping: boolean;
   /** A message that is worked on in several turns. */
@@ -67,6 +69,7 @@ export function createChannel(socket: Socket, name: string): Channel {
     ending: { isOver: false, reason: undefined, settle },
     onUnasked: () => {},
     packetListeners: new Set(),
+    config: { flags: 0, missSendLength: 0 },
     nextXid: 1,
     isPumping: false,
     unfinished: undefined,

@@ -29,6 +29,7 @@ import {
   portsPart,
 } from "./parts.ts";
 import type { PortDescription, PortStats } from "./port.ts";
+import { type FragmentHandling, setFragmentHandling } from "./switch-config.ts";
 
 export interface ConnectOptions extends CallOptions {
   /** Silence after which the switch is asked whether it lives; when it leaves three such questions open the connection ends. */
@@ -73,6 +74,8 @@ export interface SwitchConnection extends AsyncDisposable {
   resume(packet: PacketIn, options?: CallOptions): Promise<void>;
   /** Calls the listener for every packet sent to the controller, once the promise resolves; the result ends that. */
   onPacketIn(listener: (packet: PacketIn) => void, options?: CallOptions): Promise<() => void>;
+  /** What flows see in fragments: a setting of the bridge, which a switch that starts anew has lost. */
+  setFragmentHandling(handling: FragmentHandling, options?: CallOptions): Promise<void>;
   /** Round trip to the switch and back. */
   echo(options?: CallOptions): Promise<void>;
 }
@@ -172,6 +175,8 @@ function connectionOf(channel: Channel): SwitchConnection {
       const limit = within(`receive packets from ${name}`, options);
       return listenToPackets(channel, listener, limit);
     },
+    setFragmentHandling: (handling, options) =>
+      setFragmentHandling(channel, handling, within(`set the fragment handling of ${name}`, options)),
     echo: async (options) => {
       const limit = within(`hear an echo of ${name}`, options);
       await request(channel, { type: OFPT.echoRequest, replyType: OFPT.echoReply }, limit);

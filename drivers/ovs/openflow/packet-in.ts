@@ -1,13 +1,14 @@
 import { NX_VENDOR } from "./action-wire.ts";
-import { getU32, putU16, putU32, remaining } from "./bytes.ts";
+import { getU32, putU32, remaining } from "./bytes.ts";
 import type { Channel } from "./channel.ts";
 import { tell } from "./exchange.ts";
 import type { Limit } from "./limit.ts";
 import { type Message, OFPT } from "./message.ts";
 import type { PacketIn } from "./packet.ts";
 import { getPacketIn, NXT, PACKET_IN2_FORMAT, putExperimenter } from "./packet-codec.ts";
+import { tellConfig } from "./switch-config.ts";
 
-/** openflow-common.h, struct ofp_switch_config: fragments as ever (0), whole packets. */
+/** OFPCML_NO_BUFFER (openflow-1.2.h): whole packets. */
 const WHOLE_PACKETS = 0xffff;
 
 /**
@@ -34,15 +35,7 @@ export async function listenToPackets(
       },
       limit,
     );
-    await tell(
-      channel,
-      OFPT.setConfig,
-      (writer) => {
-        putU16(writer, 0);
-        putU16(writer, WHOLE_PACKETS);
-      },
-      limit,
-    );
+    await tellConfig(channel, { missSendLength: WHOLE_PACKETS }, limit);
   } catch (error) {
     stop();
     throw error;
