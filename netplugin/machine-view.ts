@@ -3,14 +3,21 @@ import { TUNNEL_PORT } from "../drivers/ovs/names.ts";
 import type { OvsDriver, SwitchPort } from "../drivers/ovs/types.ts";
 import { Mac } from "../state/ids.ts";
 import type { NodeName } from "../state/names.ts";
-import { type Attachment, attachmentsOf } from "./attach/attachment.ts";
+import { type Attachment, attachmentsOf, POD_ROLE } from "./attach/attachment.ts";
 import type { LimitMeans } from "./bandwidth/mechanism.ts";
 import type { Machine } from "./desired/machine.ts";
 
 /** What is plugged in on this machine, in the form that the flows are computed from. */
 export interface MachineView {
   machine(): Machine;
+  /**
+   * What the switch shows, and what it showed or the kernel shows and the switch has lost: that has no ofport until it is plugged in
+   * again. A port ceases to be an attachment by `close` only.
+   */
   attachments(): ReadonlyMap<string, Attachment>;
+  /** The kernel shows an attachment that the switch may have lost. */
+  remember(attachment: Attachment): void;
+  isClosing(portName: string): boolean;
   /** The port is about to be unplugged or cleaned: it is no attachment any more. False: somebody is at it already. */
   close(portName: string): boolean;
   /** It is unplugged or clean. */
@@ -37,6 +44,8 @@ export function createMachineView(options: MachineOptions): MachineView {
   const routerMac = routerMacOf(nodeName);
   const closing = new Set<string>();
   let attachments: ReadonlyMap<string, Attachment> | undefined;
+  /** What was attached when it was looked at last, less what has been closed. */
+  let remembered: ReadonlyMap<string, Attachment> = new Map();
   /** The ports that `attachments` and `ports` were made from. */
   let seen: ReadonlyMap<string, SwitchPort> | undefined;
   let uplinks: ReadonlyMap<string, number> = new Map();
@@ -47,7 +56,9 @@ export function createMachineView(options: MachineOptions): MachineView {
     const all = driver.ports.read();
     if (attachments !== undefined && seen === all) return attachments;
     seen = all;
-    attachments = attachmentsOf(new Map([...all].filter(([name]) => !closing.has(name))));
+    const inSwitch = attachmentsOf(new Map([...all].filter(([name]) => !closing.has(name))));
+    attachments = withLost(inSwitch, remembered);
+    remembered = attachments;
     ports = keepIfEqual(ports, pluggedIn(attachments));
     return attachments;
   }
@@ -73,9 +84,15 @@ export function createMachineView(options: MachineOptions): MachineView {
         ...(limitMeans?.meters === true && newConnectionsPerSecond > 0 ? { newConnectionsPerSecond } : {}),
       };
     },
+    remember: (attachment) => {
+      remembered = new Map([...currentAttachments(), [attachment.endpointKey, attachment]]);
+      attachments = undefined;
+    },
+    isClosing: (portName) => closing.has(portName),
     close: (portName) => {
       if (closing.has(portName)) return false;
       closing.add(portName);
+      remembered = new Map([...currentAttachments()].filter(([, attachment]) => attachment.portName !== portName));
       attachments = undefined;
       return true;
     },
@@ -84,6 +101,23 @@ export function createMachineView(options: MachineOptions): MachineView {
       attachments = undefined;
     },
   };
+}
+
+/** The node's own ports in infra networks are made anew by their own keeper. */
+function withLost(
+  inSwitch: ReadonlyMap<string, Attachment>,
+  remembered: ReadonlyMap<string, Attachment>,
+): ReadonlyMap<string, Attachment> {
+  const missing = [...remembered.values()].filter(
+    ({ role, endpointKey }) => role === POD_ROLE && !inSwitch.has(endpointKey),
+  );
+  if (missing.length === 0) return inSwitch;
+  const taken = new Set([...inSwitch.values()].map(({ portName }) => portName));
+  const lost = missing.filter(({ portName }) => !taken.has(portName));
+  return new Map([
+    ...inSwitch,
+    ...lost.map((attachment) => [attachment.endpointKey, { ...attachment, ofport: undefined }] as const),
+  ]);
 }
 
 function pluggedIn(attachments: ReadonlyMap<string, Attachment>): [string, number][] {

@@ -124,7 +124,7 @@ function keepBase({ runtime, signal }: Service): TicketLoop {
     report: (error) => log.error({ error: error.message }, "cannot set up bridges and uplinks; trying again"),
   });
   driver.onChange((change) => {
-    if (change.resync || change.uplinks) base.kick();
+    if (change.resync || change.uplinks || change.base) base.kick();
   });
   return base;
 }
@@ -167,6 +167,7 @@ async function compareRegularly({ runtime, settings, signal }: Service, base: Ti
     base.kick();
     runtime.flows.loop.kick({ full: true });
     runtime.infra.kick();
+    runtime.attached.loop.kick();
     runtime.limits.compare();
     runtime.stack.compare();
   }

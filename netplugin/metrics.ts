@@ -14,6 +14,7 @@ export interface Metrics {
   readonly heartbeatFailures: Counter;
   readonly limitRepairs: Counter;
   readonly stackRepairs: Counter<"what">;
+  readonly attachmentRepairs: Counter<"kind">;
   readonly announcements: Counter<"outcome">;
   readonly connectionSamples: Counter<"outcome">;
   readonly connectionsFlushed: Counter<"reason">;
@@ -93,6 +94,7 @@ type Repairs =
   | "leaseRepairs"
   | "limitRepairs"
   | "stackRepairs"
+  | "attachmentRepairs"
   | "heartbeatFailures";
 
 function repairs(registry: Registry): Pick<Metrics, Repairs> {
@@ -105,6 +107,11 @@ function repairs(registry: Registry): Pick<Metrics, Repairs> {
       "kind",
       "lease_repairs",
       "Leases without port that were released, and ports without lease that were closed",
+    ),
+    attachmentRepairs: by(
+      "kind",
+      "attachment_repairs",
+      "Pods' ports that were lost or damaged and were repaired: plugged in again (port), their links put right (link)",
     ),
     limitRepairs: plain("limit_repairs", "Ports whose bandwidth limits were not as set and were repaired"),
     stackRepairs: by(

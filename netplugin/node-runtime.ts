@@ -20,11 +20,13 @@ import { watchInfraLinks } from "./infra/watch-links.ts";
 import { createMachineView, type MachineView } from "./machine-view.ts";
 import type { Metrics } from "./metrics.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
+import { type AttachmentKeeper, startAttachmentKeeper } from "./reconcile/attachment-keeper.ts";
 import { type FlowKeeper, startFlowKeeper } from "./reconcile/flow-keeper.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./reconcile/lease-keeper.ts";
 import { createPortCloser } from "./reconcile/port-closer.ts";
 import { createPortRecycler, deletePodEnd, type PodEnd } from "./reconcile/port-recycler.ts";
 import { type StackKeeper, startStackKeeper } from "./reconcile/stack-keeper.ts";
+import { watchPodLinks } from "./reconcile/watch-pod-links.ts";
 import type { NodeRuntime } from "./runtime.ts";
 import type { NodeSettings } from "./settings.ts";
 import type { NodeView } from "./view/node-view.ts";
@@ -45,6 +47,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly holder: ViewHolder;
   readonly flows: FlowKeeper;
   readonly leases: LeaseKeeper;
+  readonly attached: AttachmentKeeper;
   readonly infra: Infra;
   readonly limits: NodeLimits;
   readonly connections: ConnectionLog;
@@ -82,7 +85,17 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     limits: settings.connectionLog,
   });
   const ports = openCloser(options, { machine, panel, pool, report });
-  const leases = openLeases(options, { holder, machine, flows, closePort: ports.close });
+  const attached = openAttachments(options, {
+    holder,
+    machine,
+    panel,
+    pool,
+    flows,
+    limits,
+    closePort: ports.close,
+    report,
+  });
+  const leases = openLeases(options, { holder, machine, flows, attached, closePort: ports.close });
   const stack = startStackKeeper({
     ...{ guard: driver.guard, log, signal: options.signal },
     onRepair: (what, count) => options.metrics().stackRepairs.inc({ what }, count),
@@ -91,7 +104,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   let registered = false;
   let away: string | undefined;
   return {
-    ...{ driver, holder, flows, leases, infra, limits, connections, stack, pool, panel, log, vtepIp },
+    ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, pool, panel, log, vtepIp },
     client: options.client,
     netlink: driver.netlink,
     view: holder.view,
@@ -118,6 +131,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       await ports[Symbol.asyncDispose]();
       await pool[Symbol.asyncDispose]();
       await flows.ended;
+      await attached.loop.ended;
       await infra.ended;
       await stack.ended;
       await limits.ended;
@@ -203,19 +217,55 @@ function openCloser({ driver, signal }: NodeRuntimeOptions, { machine, panel, po
   };
 }
 
+interface AttachmentParts {
+  readonly holder: ViewHolder;
+  readonly machine: MachineView;
+  readonly panel: Panel;
+  readonly pool: PortPool;
+  readonly flows: FlowKeeper;
+  readonly limits: NodeLimits;
+  readonly closePort: (portName: string) => void;
+  readonly report: Report;
+}
+
+function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): AttachmentKeeper {
+  const { driver, signal } = options;
+  const { holder, machine, panel, pool, flows, limits, closePort, report } = parts;
+  const attached = startAttachmentKeeper({
+    ...{ ...options, machine, panel, pool, closePort },
+    ports: driver.ports,
+    netlink: driver.netlink,
+    view: holder.view,
+    isConnected: () => driver.connected,
+    mtuBytes: portMtuBytes(driver),
+    onPluggedIn: () => {
+      flows.loop.kick({ full: true });
+      limits.compare();
+    },
+  });
+  driver.onChange(({ resync }) => (resync ? attached.loop.kick() : attached.onPorts()));
+  for (const netns of [undefined, panel.netns]) void watchPodLinks({ attached, netns, signal, report });
+  return attached;
+}
+
 interface LeaseParts {
   readonly holder: ViewHolder;
   readonly machine: MachineView;
   readonly flows: FlowKeeper;
+  readonly attached: AttachmentKeeper;
   readonly closePort: (portName: string) => void;
 }
 
 /** A lease ends when flows and connections of it have gone. */
-function openLeases(options: NodeRuntimeOptions, { holder, machine, flows, closePort }: LeaseParts): LeaseKeeper {
+function openLeases(
+  options: NodeRuntimeOptions,
+  { holder, machine, flows, attached, closePort }: LeaseParts,
+): LeaseKeeper {
   return createLeaseKeeper({
     ...{ ...options, holder, closePort },
     nodeName: options.settings.nodeName,
     attachments: machine.attachments,
+    isKernelKnown: () => attached.hasLooked,
     enforced: async (caller) => {
       await flows.loop.done(caller);
       await flows.connections.settled(caller);

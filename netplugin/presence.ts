@@ -141,5 +141,10 @@ export function conditionsOf({ runtime }: Pick<PresenceOptions, "runtime">): Nod
   }
   const unlimited = runtime.connectionLimitFault();
   if (unlimited !== undefined) conditions.push({ type: "new-connections", status: "degraded", message: unlimited });
-  return [...conditions, ...runtime.infra.conditions(), ...bandwidthConditions(runtime.limits)];
+  return [
+    ...conditions,
+    ...runtime.attached.conditions(),
+    ...runtime.infra.conditions(),
+    ...bandwidthConditions(runtime.limits),
+  ];
 }

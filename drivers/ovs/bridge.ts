@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { NetError } from "../../state/errors.ts";
-import { type BridgeRow, configure, findBridge, type SwitchDatabase } from "./database.ts";
+import { type BridgeRow, configure, findBridge, portsOf, type SwitchDatabase } from "./database.ts";
 import { byUuid, deleteRows, insert, mutate, type Operation, update } from "./ovsdb-client/operations.ts";
 import { named } from "./ovsdb-client/values.ts";
 import { OWNER_MARK } from "./types.ts";
@@ -32,15 +32,24 @@ export async function ensureBridge(
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
   const present = findBridge(database, spec.name);
-  if (present !== undefined) refuseForeign(present);
+  if (present !== undefined) refuseForeign(database, present);
   const operations = present === undefined ? creation(spec) : changes(present, spec);
   if (operations.length === 0) return;
   const deed = `set up bridge "${spec.name}"`;
   await configure(database, operations, { ...options, timeoutMs: CONFIGURE_TIMEOUT_MS, deed });
 }
 
-function refuseForeign(bridge: BridgeRow): void {
+/** Is the bridge there with the wanted settings? */
+export function isAsWanted(database: SwitchDatabase, spec: BridgeSpec): boolean {
+  const present = findBridge(database, spec.name);
+  return present !== undefined && changes(present, spec).length === 0;
+}
+
+/** A bridge whose mark somebody has removed is still ours while ports of ours are in it. */
+function refuseForeign(database: SwitchDatabase, bridge: BridgeRow): void {
   if (bridge.external_ids.get(OWNER_MARK.key) === OWNER_MARK.value) return;
+  const ports = [...portsOf(database, bridge).values()];
+  if (ports.some(({ externalIds }) => externalIds[OWNER_MARK.key] === OWNER_MARK.value)) return;
   throw new NetError(
     "CONFLICT",
     `Bridge "${bridge.name}" exists and is not marked as ours; remove it (ovs-vsctl del-br ${bridge.name}) or set external_ids:${OWNER_MARK.key}=${OWNER_MARK.value} on it`,
@@ -104,7 +113,7 @@ export async function removeBridge(
 ): Promise<void> {
   const present = findBridge(database, name);
   if (present === undefined) return;
-  refuseForeign(present);
+  refuseForeign(database, present);
   const operations = [
     mutate("Open_vSwitch", [], [["bridges", "delete", [present.uuid]]]),
     deleteRows("Bridge", byUuid(present.uuid)),

@@ -7,15 +7,15 @@ import { openLinkMonitor } from "../netlink/link-monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
 import { StackGuard } from "../stack-guard/guard.ts";
-import { detectDatapathType, ensureBridge, removeBridge } from "./bridge.ts";
-import { openDatabase, ownBridges, rootRow, type SwitchDatabase } from "./database.ts";
+import { detectDatapathType, ensureBridge, isAsWanted, removeBridge } from "./bridge.ts";
+import { findBridge, openDatabase, ownBridges, portsOf, rootRow, type SwitchDatabase } from "./database.ts";
 import { createFlowCache, type FlowCache } from "./flow-cache.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
 import { INTEGRATION_BRIDGE, NIC_KEY, ROLE_KEY, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
 import { removePanel } from "./panel.ts";
-import { HOST_PREFIX, LINK_ALIAS } from "./port-pool.ts";
+import { HOST_PREFIX, isOurAlias, LINK_ALIAS } from "./port-pool.ts";
 import { createPortDriver } from "./ports.ts";
-import type { DriverChange, OvsDriver, PortDriver, Uplink } from "./types.ts";
+import { type DriverChange, type OvsDriver, OWNER_MARK, type PortDriver, type Uplink } from "./types.ts";
 import { ensureUplink, type UplinkSpec, undoUplink } from "./uplink.ts";
 import { closedLinks, NO_TUNNELS } from "./uplink-closing.ts";
 
@@ -60,20 +60,21 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   const database = await openDatabase(options.runDirectory, { signal, report, timeoutMs: START_TIMEOUT_MS });
   const netlink = openSocketPool({ netns: options.netns });
   const datapathType = options.datapath === "auto" ? detectDatapathType() : options.datapath;
+  const bridge = integrationBridge(datapathType);
   const ports = createPortDriver(database);
   const guard = openGuard({ database, netlink, netns: options.netns, vxlanUdpPort: options.vxlanUdpPort });
   const uplinks = new Map<string, Uplink>();
   const uplinkFailures = new Map<string, NetError>();
   const listeners = new Set<(change: DriverChange) => void>();
   const tell: Tell = (change) => {
-    for (const listener of listeners) listener({ resync: false, uplinks: false, ...change });
+    for (const listener of listeners) listener({ resync: false, uplinks: false, base: false, ...change });
   };
 
   const parts = { database, netlink, guard, datapathType };
   async function ensureBase(): Promise<void> {
     await guard.repairTables();
-    await ensureBridge(database, integrationBridge(datapathType), { signal });
-    await ensureTunnelPort(ports, options);
+    await ensureBridge(database, bridge, { signal });
+    await ensureTunnelPort({ database, ports }, options);
     for (const spec of options.uplinks) {
       try {
         uplinks.set(spec.alias, await ensureUplink(spec, { ...parts, ...uplinkOptions(options) }));
@@ -94,7 +95,8 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     report,
     onConnect: () => tell({ resync: true }),
   });
-  const stopWatching = watchChanges({ database, netlink, options, tell });
+  const isBaseThere = () => isAsWanted(database, bridge) && hasTunnelPort(database, options);
+  const stopWatching = watchChanges({ database, netlink, options, tell, isBaseThere });
 
   return {
     ports,
@@ -130,9 +132,25 @@ function integrationBridge(datapathType: "system" | "netdev") {
   return { name: INTEGRATION_BRIDGE, datapathType, failMode: "secure", externalIds: {} } as const;
 }
 
-async function ensureTunnelPort(ports: PortDriver, options: OvsDriverOptions): Promise<void> {
-  if (ports.read().get(TUNNEL_PORT)?.ofport !== undefined) return;
-  const spec = { kind: "vxlan", udpPort: options.vxlanUdpPort, externalIds: { [ROLE_KEY]: "tunnel" } } as const;
+/** The tunnel port as the database shows it: marked as ours, of the right kind, plugged in. */
+function hasTunnelPort(database: SwitchDatabase, { vxlanUdpPort }: OvsDriverOptions): boolean {
+  const port = portsOf(database, findBridge(database, INTEGRATION_BRIDGE)).get(TUNNEL_PORT);
+  if (port?.ofport === undefined || port.type !== "vxlan") return false;
+  const { remote_ip: remote, key, dst_port: udpPort } = port.options;
+  const isMarked = port.externalIds[OWNER_MARK.key] === OWNER_MARK.value && port.externalIds[ROLE_KEY] === "tunnel";
+  return isMarked && remote === "flow" && key === "flow" && udpPort === String(vxlanUdpPort);
+}
+
+async function ensureTunnelPort(
+  { database, ports }: { readonly database: SwitchDatabase; readonly ports: PortDriver },
+  options: OvsDriverOptions,
+): Promise<void> {
+  if (hasTunnelPort(database, options)) return;
+  const spec = {
+    kind: "vxlan",
+    udpPort: options.vxlanUdpPort,
+    externalIds: { [ROLE_KEY]: "tunnel" },
+  } as const;
   const failures = await ports.apply({ put: new Map([[TUNNEL_PORT, spec]]), remove: new Set() });
   for (const failure of failures.values()) throw failure;
 }
@@ -164,14 +182,15 @@ interface WatchParts {
   readonly netlink: SocketPool;
   readonly options: OvsDriverOptions;
   readonly tell: Tell;
+  readonly isBaseThere: () => boolean;
 }
 
 /** Database and link events both only say "look again". */
 function watchChanges(parts: WatchParts): () => void {
-  const { database, options, tell } = parts;
+  const { database, options, tell, isBaseThere } = parts;
   const stops = [
     database.onReconnect(() => tell({ resync: true })),
-    database.onChange(({ resynchronised }) => tell({ resync: resynchronised })),
+    database.onChange(({ resynchronised }) => tell({ resync: resynchronised, base: !isBaseThere() })),
   ];
   const closing = new AbortController();
   void watchUplinks(parts, AbortSignal.any([options.signal, closing.signal]));
@@ -232,7 +251,7 @@ export async function removeEverything({
     else await undoUplink(nic, { database, netlink, guard });
     removed.push(bridge.name);
   }
-  const links = (await netlink.dump(dumpLinks({ kind: "veth" }))).filter((link) => link.alias === LINK_ALIAS);
+  const links = (await netlink.dump(dumpLinks({ kind: "veth" }))).filter((link) => isOurAlias(link.alias));
   using deleter = createLinkDeleter({ netns });
   await deleter.deleteLinks(links.map((link) => link.ifindex));
   await guard.remove();

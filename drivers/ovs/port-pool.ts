@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { Failures } from "../../state/delta.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { openEthtool } from "../netlink/ethtool.ts";
 import { createVeth, dumpLinks, getLink, setLink } from "../netlink/link.ts";
@@ -16,6 +17,7 @@ export const HOST_PREFIX = "cvh";
 const PEER_PREFIX = "cvp";
 /** Random part of a veth's name; both ends share it. */
 const ID_BYTES = 5;
+const HOST_NAME = new RegExp(`^${HOST_PREFIX}[0-9a-f]{${2 * ID_BYTES}}$`);
 /** Marks a ready port in external_ids; the owner replaces it when the port is put to use. */
 export const WARM_ROLE = "warm";
 /** Marks our veths on the machine itself (`ip link` shows the alias). */
@@ -57,6 +59,27 @@ interface Waiter {
 /** The host end's name from the pod end's, and back. */
 export function peerNameOf(hostName: string): string {
   return PEER_PREFIX + hostName.slice(HOST_PREFIX.length);
+}
+
+/** The host end's name when this is the name of a pod end. */
+export function hostNameOf(peerName: string): string | undefined {
+  const name = HOST_PREFIX + peerName.slice(PEER_PREFIX.length);
+  return peerName.startsWith(PEER_PREFIX) && isHostName(name) ? name : undefined;
+}
+
+/** Is this a name that we give to host ends? */
+export function isHostName(name: string): boolean {
+  return HOST_NAME.test(name);
+}
+
+/** Our mark, alone or with more behind it. */
+export function isOurAlias(alias: string | undefined): boolean {
+  return alias === LINK_ALIAS || hasFacts(alias);
+}
+
+/** Does the alias say whose the port is? */
+function hasFacts(alias: string | undefined): boolean {
+  return alias?.startsWith(`${LINK_ALIAS} `) === true;
 }
 
 /** Opens the pool: adopts ready ports of an earlier run, removes halves that it left, and fills up. */
@@ -139,9 +162,34 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
     });
   }
 
+  /** Ready ports that the switch has lost are plugged in again; pairs of which an end is gone go. */
+  async function repair(): Promise<number> {
+    const present = options.ports.read();
+    const lost = ready.filter(({ name }) => !present.has(name));
+    if (lost.length === 0) return 0;
+    ready.splice(0, ready.length, ...ready.filter(({ name }) => present.has(name)));
+    const failures = await plugIn(
+      options,
+      lost.map(({ name }) => name),
+    );
+    const failed = lost.filter(({ name }) => failures.has(name));
+    const plugged = options.ports.read();
+    for (const port of lost) {
+      const ofport = plugged.get(port.name)?.ofport;
+      if (!failures.has(port.name) && ofport !== undefined) offer({ ...port, ofport });
+    }
+    await removePorts(
+      options,
+      failed.map(({ name, ifIndex }) => ({ name, ifindex: ifIndex })),
+    );
+    refill();
+    return lost.length - failed.length;
+  }
+
   refill();
   if (ready.length > options.target) trimLater();
   return {
+    repair,
     take: async ({ signal }) => {
       signal.throwIfAborted();
       const port = nextReady();
@@ -182,8 +230,7 @@ async function makePorts(options: PortPoolOptions, count: number): Promise<reado
       options,
       ends.flatMap(({ link }) => link ?? []),
     );
-    const spec: PortSpec = { kind: "system", externalIds: { [ROLE_KEY]: WARM_ROLE } };
-    const failures = await options.ports.apply({ put: new Map(names.map((name) => [name, spec])), remove: new Set() });
+    const failures = await plugIn(options, names);
     for (const failure of failures.values()) throw failure;
   } catch (error) {
     await removePorts(
@@ -194,6 +241,11 @@ async function makePorts(options: PortPoolOptions, count: number): Promise<reado
   }
   const ports = options.ports.read();
   return ends.flatMap(({ name, link }) => warmPort(link, ports.get(name)?.ofport) ?? []);
+}
+
+function plugIn({ ports }: PortPoolOptions, names: readonly string[]): Promise<Failures> {
+  const spec: PortSpec = { kind: "system", externalIds: { [ROLE_KEY]: WARM_ROLE } };
+  return ports.apply({ put: new Map(names.map((name) => [name, spec])), remove: new Set() });
 }
 
 /** The near end closed, up and with our mark; the far end up, with checksums that a userspace switch can forward. */
@@ -213,6 +265,7 @@ async function dressEnds(options: PortPoolOptions, near: readonly LinkRow[]): Pr
 
 async function markReady(options: PortPoolOptions, name: string): Promise<WarmPort> {
   const near = await options.netlink.get(getLink({ name }));
+  await clearFacts(options, near);
   const failures = await options.ports.mark(new Map([[name, { [ROLE_KEY]: WARM_ROLE }]]));
   for (const failure of failures.values()) throw failure;
   const port = warmPort(near, options.ports.read().get(name)?.ofport);
@@ -220,22 +273,36 @@ async function markReady(options: PortPoolOptions, name: string): Promise<WarmPo
   return port;
 }
 
+/** The kernel forgets whose the port was before the switch's database does: a database restored later is then known to be wrong. */
+async function clearFacts({ netlink, panel }: PortPoolOptions, near: LinkRow): Promise<void> {
+  if (near.alias !== LINK_ALIAS) await netlink.execute([setLink({ ifindex: near.ifindex }, { alias: LINK_ALIAS })]);
+  if (near.peerIfindex !== undefined && panel.podEnd === "macvlan") {
+    await panel.netlink.execute([setLink({ ifindex: near.peerIfindex }, { alias: "" })]);
+  }
+}
+
 function warmPort(near: LinkRow | undefined, ofport: number | undefined): WarmPort | undefined {
   if (near?.peerIfindex === undefined || ofport === undefined) return undefined;
   return { name: near.name, ifIndex: near.ifindex, peerIfIndex: near.peerIfindex, mtuBytes: near.mtuBytes, ofport };
 }
 
-/** Ready ports of an earlier run whose far ends still wait; everything else that is marked ready goes. */
+/**
+ * Ready ports of an earlier run whose far ends still wait; everything else that is marked ready goes. Pairs that the kernel shows to be a
+ * pod's stay, whatever the switch's database says of them.
+ */
 async function adopt(options: PortPoolOptions): Promise<WarmPort[]> {
-  const near = (await options.netlink.dump(dumpLinks({ kind: "veth" }))).filter((link) => link.alias === LINK_ALIAS);
   const far = await options.panel.netlink.dump(dumpLinks({ kind: "veth" }));
+  const used = new Set(far.filter(({ alias }) => hasFacts(alias)).map(({ name }) => hostNameOf(name)));
+  const near = (await options.netlink.dump(dumpLinks({ kind: "veth" }))).filter(
+    ({ name, alias }) => alias === LINK_ALIAS && !used.has(name),
+  );
   const waiting = new Set(far.map((link) => link.name));
   const byName = new Map(near.map((link) => [link.name, link]));
   const ports = options.ports.read();
   const adopted: WarmPort[] = [];
   const halves: Half[] = near.filter((link) => !ports.has(link.name));
   for (const [name, port] of ports) {
-    if (port.externalIds[ROLE_KEY] !== WARM_ROLE) continue;
+    if (port.externalIds[ROLE_KEY] !== WARM_ROLE || used.has(name)) continue;
     const link = byName.get(name);
     const warm = waiting.has(peerNameOf(name)) ? warmPort(link, port.ofport) : undefined;
     if (warm === undefined) halves.push({ name, ifindex: link?.ifindex });

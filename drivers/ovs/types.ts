@@ -106,6 +106,8 @@ export interface PortPool extends AsyncDisposable {
   clean(portName: string): Promise<WarmPort>;
   /** Is a used port worth keeping, with so many others on their way back? */
   hasRoom(comingBack: number): boolean;
+  /** Plugs in again what waits and has vanished from the switch; how many. */
+  repair(): Promise<number>;
   readonly size: number;
 }
 
@@ -126,6 +128,8 @@ export interface DriverChange {
   readonly resync: boolean;
   /** An uplink's device has changed: bridges and addresses want a look. */
   readonly uplinks: boolean;
+  /** The integration bridge or its tunnel port is missing, or not as we made it. */
+  readonly base: boolean;
 }
 
 export interface OvsDriver extends AsyncDisposable {

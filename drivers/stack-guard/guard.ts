@@ -18,7 +18,7 @@ export interface StackGuardOptions extends LinkParts {
   readonly nearEnds: {
     /** Their names begin so. */
     readonly prefix: string;
-    /** And this is their alias. */
+    /** And their alias begins with this. */
     readonly alias: string;
   };
   /** What else is closed now. */
@@ -61,7 +61,7 @@ export class StackGuard {
     const { netlink, nearEnds } = this.#options;
     const rows = await netlink.dump(dumpLinkSettings({ kind: "veth" }));
     const open = rows
-      .filter(({ link }) => link.alias === nearEnds.alias && link.name.startsWith(nearEnds.prefix))
+      .filter(({ link }) => link.alias?.startsWith(nearEnds.alias) === true && link.name.startsWith(nearEnds.prefix))
       .map((row) => ({ link: row.link, openings: openings(row) }))
       .filter((each) => each.openings.length > 0);
     await this.closeNearEnds(open.map(({ link }) => link));

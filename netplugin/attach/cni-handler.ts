@@ -9,7 +9,8 @@ import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest }
 import { type CniResult, NO_DNS } from "../cni/result.ts";
 import type { NodeRuntime } from "../runtime.ts";
 import { type Attachment, attachmentMarks, endpointKeyOf, POD_ROLE } from "./attachment.ts";
-import { checkPod, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
+import { aliasesOf } from "./link-alias.ts";
+import { checkPod, type DressParts, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
 import { statedLimits } from "./stated-limits.ts";
 
 const UNDO_TIMEOUT_MS = 20_000;
@@ -130,6 +131,7 @@ async function adoptable(
   if (attachment === undefined) return undefined;
   try {
     if (attachment.epoch !== reply.endpoint.epoch) throw new NetError("CONFLICT", "it belongs to an earlier lease");
+    if (attachment.ofport === undefined) throw new NetError("CONFLICT", "it is not plugged in");
     await checkPod(request.netns, podLink(request, reply), await runtime.lowerIfIndex(attachment.portName));
     return resultOf(request, reply, attachment.portName);
   } catch (error) {
@@ -153,9 +155,10 @@ interface AttachParts {
 
 /** Marks the port, then dresses the pod's end while the flows are installed. What fails on the way is taken back. */
 async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResult> {
-  const { request, reply, port, netns, signal } = parts;
+  const { request, reply, port, signal } = parts;
+  const facts = attachmentFor(request, reply);
   try {
-    await runtime.markPort(port.name, attachmentMarks(attachmentFor(request, reply)));
+    await runtime.markPort(port.name, attachmentMarks(facts));
   } catch (error) {
     runtime.pool.giveBack(port);
     throw error;
@@ -163,7 +166,7 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
   try {
     runtime.holder.applyReply(reply);
     const outcomes = await Promise.allSettled([
-      dressPod({ netlink: runtime.netlink, panel: runtime.panel, port, netns, link: podLink(request, reply) }, signal),
+      dressPod(dressParts(runtime, parts, aliasesOf(facts)?.far), signal),
       enforced(runtime, reply, signal),
       runtime.limits.keeper.enforced(reply.endpoint.key, signal),
     ]);
@@ -178,6 +181,14 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
     });
     throw error;
   }
+}
+
+function dressParts(
+  { netlink, panel }: NodeRuntime,
+  { request, reply, port, netns }: AttachParts,
+  alias: string | undefined,
+): DressParts {
+  return { netlink, panel, port, netns, link: podLink(request, reply), alias };
 }
 
 /** A pod with a group is answered when the stream has brought all that its policies name, up to the revision of its lease. */

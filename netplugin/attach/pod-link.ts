@@ -32,6 +32,8 @@ export interface DressParts {
   readonly port: WarmPort;
   readonly netns: NetnsHandle;
   readonly link: PodLink;
+  /** What the kernel is to remember with the far end: whose it is. */
+  readonly alias?: string | undefined;
 }
 
 /** Gives the pod an interface on a ready port, with name, MAC, MTU, addresses and routes. */
@@ -39,7 +41,7 @@ export async function dressPod(parts: DressParts, signal: AbortSignal): Promise<
   const { panel, netns, link } = parts;
   if (link.mtuBytes > parts.port.mtuBytes) await widen(parts, signal);
   try {
-    await panel.netlink.execute([podEnd(parts)], { signal });
+    await panel.netlink.execute([podEnd(parts), ...farAlias(parts)], { signal });
   } catch (error) {
     if (!isErrno(error, "EEXIST")) throw error;
     const text = `Interface "${link.ifName}" exists in the pod's namespace already`;
@@ -61,6 +63,11 @@ function podEnd({ panel, port, netns, link }: DressParts): Message {
   const inPod = { name, netnsFd: netns.fd, mac, mtuBytes };
   if (panel.podEnd === "veth") return setLink({ ifindex: port.peerIfIndex }, inPod);
   return createMacvlan(inPod, { lowerIfindex: port.peerIfIndex, mode: "private" });
+}
+
+/** In the same send as the pod's end. A far end that has moved into the pod is out of reach: there the near end is labelled later. */
+function farAlias({ panel, port, alias }: DressParts): readonly Message[] {
+  return alias === undefined || panel.podEnd === "veth" ? [] : [setLink({ ifindex: port.peerIfIndex }, { alias })];
 }
 
 function insideMessages(ifindex: number, link: PodLink) {

@@ -12,6 +12,8 @@ export interface LeaseKeeperOptions {
   readonly holder: ViewHolder;
   readonly client: Pick<NodeClient, "releaseEndpoint">;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
+  /** False until the kernel has been asked: an endpoint without port in the switch may still have a pod. */
+  readonly isKernelKnown: () => boolean;
   readonly closePort: (portName: string) => void;
   /** Waits until the switch has what the view says. */
   readonly enforced: (signal: AbortSignal) => Promise<void>;
@@ -64,6 +66,7 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
   }
 
   async function repair(signal: AbortSignal): Promise<void> {
+    if (!options.isKernelKnown()) return;
     const { unleased, orphans } = differences();
     for (const attachment of unleased) {
       log.warn({ endpoint: attachment.endpointKey, port: attachment.portName }, "closing a port whose lease is gone");

@@ -1,0 +1,219 @@
+import type { Logger } from "pino";
+import { setLink } from "../../drivers/netlink/link.ts";
+import type { SocketPool } from "../../drivers/netlink/pool.ts";
+import { type LinkPair, readPairs } from "../../drivers/ovs/link-pairs.ts";
+import type { Panel } from "../../drivers/ovs/panel.ts";
+import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
+import type { PortDriver, PortPool, PortSpec } from "../../drivers/ovs/types.ts";
+import type { NodeCondition } from "../../state/kinds/node.ts";
+import { type Attachment, attachmentMarks, POD_ROLE } from "../attach/attachment.ts";
+import { aliasesOf } from "../attach/link-alias.ts";
+import type { MachineView } from "../machine-view.ts";
+import type { Metrics } from "../metrics.ts";
+import type { NodeView } from "../view/node-view.ts";
+import { recordOf } from "../view/query.ts";
+import { type AttachmentPlan, isDamaged, planAttachments } from "./attachment-plan.ts";
+import { startTicketLoop, type TicketLoop } from "./ticket-loop.ts";
+
+export interface AttachmentKeeperOptions {
+  readonly ports: PortDriver;
+  readonly netlink: SocketPool;
+  readonly panel: Panel;
+  readonly pool: Pick<PortPool, "repair">;
+  readonly machine: Pick<MachineView, "attachments" | "remember" | "isClosing">;
+  readonly view: () => NodeView;
+  readonly isConnected: () => boolean;
+  /** What the links of ports carry at least. */
+  readonly mtuBytes: number;
+  readonly closePort: (portName: string) => void;
+  /** Ports have been plugged in again: what hangs on their numbers wants a look. */
+  readonly onPluggedIn: () => void;
+  readonly metrics: () => Metrics;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Keeps the ports of living pods in the switch: the kernel's links say which they are. */
+export interface AttachmentKeeper {
+  readonly loop: TicketLoop;
+  /** The switch's database has changed: looks again when a pod's port is missing in it. */
+  onPorts(): void;
+  /** Links have changed, by their indexes in one of the two namespaces: looks again when they are a pod's. */
+  onLinks(ifindexes: ReadonlySet<number>): void;
+  /** Have the kernel's links been compared since the start? Before, an endpoint without port may still have a pod. */
+  readonly hasLooked: boolean;
+  conditions(): readonly NodeCondition[];
+}
+
+const RETRY_MS = 1_000;
+const NAMED_MAX = 5;
+
+export function startAttachmentKeeper(options: AttachmentKeeperOptions): AttachmentKeeper {
+  return new Keeper(options);
+}
+
+class Keeper implements AttachmentKeeper {
+  readonly loop: TicketLoop;
+  hasLooked = false;
+  readonly #options: AttachmentKeeperOptions;
+  /** Indexes of the links of pods' ports, in both namespaces. */
+  #ifindexes: ReadonlySet<number> = new Set();
+  /** Port → why it cannot be plugged in. */
+  #failures: ReadonlyMap<string, string> = new Map();
+  #retryTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: AttachmentKeeperOptions) {
+    this.#options = options;
+    this.loop = startTicketLoop({
+      work: (_full, signal) => this.#work(signal),
+      signal: options.signal,
+      report: (error) => options.log.error({ error: error.message }, "cannot compare pods' ports; trying again"),
+    });
+    options.signal.addEventListener("abort", () => clearTimeout(this.#retryTimer), { once: true });
+  }
+
+  onPorts(): void {
+    const { machine, ports } = this.#options;
+    const present = ports.read();
+    const isLost = ({ role, ofport, portName }: Attachment) =>
+      role === POD_ROLE && (ofport === undefined || !present.has(portName));
+    if ([...machine.attachments().values()].some(isLost)) this.loop.kick();
+  }
+
+  onLinks(ifindexes: ReadonlySet<number>): void {
+    if ([...ifindexes].some((ifindex) => this.#ifindexes.has(ifindex))) this.loop.kick();
+  }
+
+  conditions(): readonly NodeCondition[] {
+    const [[port, reason] = ["", ""]] = this.#failures;
+    if (this.#failures.size === 0) return [];
+    const message = `${this.#failures.size} pods are cut off: their ports cannot be plugged in, first ${port}: ${reason}; their addresses stay leased; put that right, or delete and add the pods`;
+    return [{ type: "attachments", status: "failed", message }];
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
+    const { machine, ports, closePort, isConnected, pool } = this.#options;
+    const pairs = await this.#readMended(signal);
+    const plan = this.#plan(pairs);
+    const known = machine.attachments();
+    for (const found of [...plan.unplugged, ...plan.broken]) {
+      if (!known.has(found.endpointKey)) machine.remember(found);
+    }
+    this.hasLooked = true;
+    this.#noteIndexes(pairs);
+    await this.#label(plan.unlabelled, pairs, signal);
+    for (const portName of plan.surplus) closePort(portName);
+    if (!isConnected() && ports.read().size === 0) return;
+    await this.#plugIn(plan.unplugged, signal);
+    await pool.repair();
+  }
+
+  #plan(pairs: ReadonlyMap<string, LinkPair>): AttachmentPlan {
+    const { machine, ports, panel, view } = this.#options;
+    return planAttachments({
+      pairs,
+      ports: ports.read(),
+      known: machine.attachments(),
+      isFarInPanel: panel.podEnd === "macvlan",
+      isClosing: machine.isClosing,
+      isLeased: ({ endpointKey, epoch }) => recordOf(view(), "endpoint", endpointKey)?.epoch === epoch,
+    });
+  }
+
+  /** The pairs, with names, states and sizes as we gave them. */
+  async #readMended(signal: AbortSignal): Promise<ReadonlyMap<string, LinkPair>> {
+    const { netlink, panel, mtuBytes, machine, log, metrics } = this.#options;
+    const pairs = await readPairs(netlink, panel);
+    const used = new Set([...machine.attachments().values()].map(({ portName }) => portName));
+    const damaged = [...pairs.values()].filter((pair) => used.has(pair.portName) && isDamaged(pair, mtuBytes));
+    if (damaged.length === 0) return pairs;
+    for (const pair of damaged) await this.#mend(pair, signal);
+    metrics().attachmentRepairs.inc({ kind: "link" }, damaged.length);
+    log.warn(
+      { count: damaged.length, ports: damaged.slice(0, NAMED_MAX).map(({ portName }) => portName) },
+      "links of pods' ports were renamed, down or too small; put right",
+    );
+    return readPairs(netlink, panel);
+  }
+
+  async #mend({ near, far, portName }: LinkPair, signal: AbortSignal): Promise<void> {
+    const { netlink, panel, mtuBytes } = this.#options;
+    const ends = [
+      { link: near, name: portName, sockets: netlink },
+      { link: far, name: peerNameOf(portName), sockets: panel.netlink },
+    ];
+    for (const { link, name, sockets } of ends) {
+      if (link === undefined) continue;
+      const target = { ifindex: link.ifindex };
+      const renaming = link.name === name ? [] : [setLink(target, { up: false }), setLink(target, { name })];
+      const widening = link.mtuBytes < mtuBytes ? [setLink(target, { mtuBytes })] : [];
+      await sockets.execute([...renaming, ...widening, setLink(target, { up: true })], { signal });
+    }
+  }
+
+  #noteIndexes(pairs: ReadonlyMap<string, LinkPair>): void {
+    const ifindexes = new Set<number>();
+    for (const { portName, role } of this.#options.machine.attachments().values()) {
+      const pair = role === POD_ROLE ? pairs.get(portName) : undefined;
+      for (const link of [pair?.near, pair?.far]) if (link !== undefined) ifindexes.add(link.ifindex);
+    }
+    this.#ifindexes = ifindexes;
+  }
+
+  /** Writes down in the kernel whose the ports are. */
+  async #label(unlabelled: readonly Attachment[], pairs: ReadonlyMap<string, LinkPair>, signal: AbortSignal) {
+    const { netlink, panel, machine } = this.#options;
+    for (const attachment of unlabelled) {
+      const { near, far } = pairs.get(attachment.portName) ?? {};
+      const aliases = aliasesOf(attachment);
+      if (aliases === undefined || near === undefined || machine.isClosing(attachment.portName)) continue;
+      const nearAlias = far === undefined ? aliases.far : aliases.near;
+      if (near.alias !== nearAlias) {
+        await netlink.execute([setLink({ ifindex: near.ifindex }, { alias: nearAlias })], { signal });
+      }
+      if (far !== undefined) {
+        await panel.netlink.execute([setLink({ ifindex: far.ifindex }, { alias: aliases.far })], { signal });
+      }
+    }
+  }
+
+  async #plugIn(unplugged: readonly Attachment[], signal: AbortSignal): Promise<void> {
+    const { ports, machine } = this.#options;
+    const put = new Map<string, PortSpec>();
+    for (const attachment of unplugged) {
+      if (machine.isClosing(attachment.portName)) continue;
+      put.set(attachment.portName, { kind: "system", externalIds: attachmentMarks(attachment) });
+    }
+    const startMs = performance.now();
+    const failures = put.size === 0 ? new Map() : await ports.apply({ put, remove: new Set() }, { signal });
+    const done = [...put.keys()].filter((name) => !failures.has(name));
+    this.#tell(done, performance.now() - startMs);
+    this.#noteFailures(new Map([...failures].map(([name, { message }]) => [name, message])));
+    if (done.length > 0) this.#options.onPluggedIn();
+  }
+
+  #tell(done: readonly string[], durationMs: number): void {
+    const { log, metrics } = this.#options;
+    if (done.length === 0) return;
+    metrics().attachmentRepairs.inc({ kind: "port" }, done.length);
+    log.warn(
+      { count: done.length, ports: done.slice(0, NAMED_MAX), durationMs: Math.round(durationMs) },
+      "ports of living pods were missing in the switch, or marked otherwise than in the kernel; plugged in again, their leases are kept",
+    );
+  }
+
+  /** What cannot be plugged in is told once, and tried again. */
+  #noteFailures(failures: ReadonlyMap<string, string>): void {
+    const { log, machine } = this.#options;
+    const [[port, error] = ["", ""]] = failures;
+    if (failures.size > 0 && [...this.#failures.values()][0] !== error) {
+      log.error(
+        { count: failures.size, port, error },
+        "ports of living pods cannot be plugged in; their leases are kept; trying again",
+      );
+    }
+    this.#failures = new Map([...failures].filter(([name]) => !machine.isClosing(name)));
+    clearTimeout(this.#retryTimer);
+    if (failures.size > 0) this.#retryTimer = setTimeout(() => this.loop.kick(), RETRY_MS).unref();
+  }
+}

@@ -1,0 +1,159 @@
+import { describe, expect, it } from "vitest";
+import type { LinkRow } from "../../drivers/netlink/link-row.ts";
+import { pairUp } from "../../drivers/ovs/link-pairs.ts";
+import { WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
+import type { SwitchPort } from "../../drivers/ovs/types.ts";
+import { type Attachment, attachmentMarks, attachmentsOf, POD_ROLE } from "../attach/attachment.ts";
+import { type AttachmentFacts, aliasesOf } from "../attach/link-alias.ts";
+import { type AttachmentInput, isDamaged, planAttachments } from "./attachment-plan.ts";
+
+const [P1, P2] = ["cvh0000000001", "cvh0000000002"] as const;
+
+function facts(containerId: string, epoch = `of-${containerId}`): AttachmentFacts {
+  const names = { containerId, ifName: "eth0", configName: "contiv", netnsPath: `/run/netns/${containerId}` };
+  return { endpointKey: `${containerId}:eth0`, epoch, role: POD_ROLE, ...names };
+}
+
+/** A pair as `readPairs` sees it; the far end's alias says whose it is. */
+interface FakePair {
+  readonly port: string;
+  readonly of?: AttachmentFacts;
+  readonly without?: "near" | "far";
+  readonly nearName?: string;
+}
+
+function link(change: Partial<LinkRow>): LinkRow {
+  return { name: "", kind: "veth", alias: undefined, up: true, mtuBytes: 1_500, ...change } as LinkRow;
+}
+
+function pairsOf(...fakes: readonly FakePair[]) {
+  const near: LinkRow[] = [];
+  const far: LinkRow[] = [];
+  for (const [index, { port, of, without, nearName = port }] of fakes.entries()) {
+    const [nearIndex, farIndex] = [10 + index, 20 + index];
+    const alias = of && aliasesOf(of);
+    const nearEnd = link({
+      name: nearName,
+      ifindex: nearIndex,
+      peerIfindex: farIndex,
+      alias: alias?.near ?? "contiv-ts",
+    });
+    const farEnd = link({
+      ...{ name: `cvp${port.slice(3)}`, ifindex: farIndex, peerIfindex: nearIndex, alias: alias?.far },
+    });
+    if (without !== "near") near.push(nearEnd);
+    if (without !== "far") far.push(farEnd);
+  }
+  return pairUp(near, far);
+}
+
+function port(name: string, externalIds: Record<string, string>): [string, SwitchPort] {
+  return [name, { name, ofport: 7, externalIds, error: undefined, policing: undefined }];
+}
+
+function podPort(name: string, of: AttachmentFacts): [string, SwitchPort] {
+  return port(name, attachmentMarks(of));
+}
+
+function plan(input: Partial<AttachmentInput>) {
+  const { ports = new Map(), pairs = new Map(), known = attachmentsOf(ports) } = input;
+  const isFound = planAttachments({
+    ...{ ports, pairs, known, isFarInPanel: true, isClosing: () => false, isLeased: () => true },
+    ...input,
+  });
+  const names = (attachments: readonly Attachment[]) => attachments.map((each) => `${each.portName} ${each.epoch}`);
+  const { unplugged, broken, unlabelled, doubtful, surplus } = isFound;
+  const told = { unplugged: names(unplugged), broken: names(broken), unlabelled: names(unlabelled) };
+  const all = { ...told, doubtful: names(doubtful), surplus };
+  return Object.fromEntries(Object.entries(all).filter(([, found]) => found.length > 0));
+}
+
+const a = facts("a");
+const known = new Map([[a.endpointKey, { ...a, portName: P1, ofport: undefined }]]);
+
+describe("what switch and kernel show of pods' ports", () => {
+  it("agrees", () => {
+    const ports = new Map([podPort(P1, a), port(P2, { "contiv-role": WARM_ROLE })]);
+    expect(plan({ ports, pairs: pairsOf({ port: P1, of: a }, { port: P2 }) })).toEqual({});
+  });
+
+  it.each<[string, ReadonlyMap<string, Attachment>]>([
+    ["this process remembers", known],
+    ["only the kernel remembers", new Map()],
+  ])("lacks a port in the switch that %s: plugged in again", (_, remembered) => {
+    expect(plan({ known: remembered, pairs: pairsOf({ port: P1, of: a }) })).toEqual({ unplugged: [`${P1} of-a`] });
+    expect(plan({ known: remembered, pairs: pairsOf({ port: P1, of: a, nearName: "else" }) })).toEqual({
+      unplugged: [`${P1} of-a`],
+    });
+  });
+
+  it("lacks marks in the switch, all or some of them: marked again", () => {
+    const { "contiv-netns": _, ...rest } = attachmentMarks(a);
+    for (const marks of [{}, rest, { "contiv-role": WARM_ROLE }]) {
+      const ports = new Map([port(P1, marks)]);
+      expect(plan({ ports, known, pairs: pairsOf({ port: P1, of: a }) })).toEqual({ unplugged: [`${P1} of-a`] });
+    }
+  });
+
+  it("lacks facts in the kernel, as after the release before: written there", () => {
+    expect(plan({ ports: new Map([podPort(P1, a)]), pairs: pairsOf({ port: P1 }) })).toEqual({
+      unlabelled: [`${P1} of-a`],
+    });
+  });
+
+  it("names two leases: the one that lives is right", () => {
+    const old = facts("b");
+    const ports = new Map([podPort(P1, old)]);
+    const isLeased = ({ epoch }: AttachmentFacts) => epoch === "of-a";
+    const pairs = pairsOf({ port: P1, of: a });
+    expect(plan({ ports, pairs, isLeased })).toEqual({ unplugged: [`${P1} of-a`] });
+    expect(plan({ ports, pairs, isLeased: (each) => !isLeased(each) })).toEqual({ unlabelled: [`${P1} of-b`] });
+  });
+
+  it.each(["near", "far"] as const)("lacks the %s end: the pod has lost its interface", (without) => {
+    const ports = new Map([podPort(P1, a)]);
+    expect(plan({ ports, pairs: pairsOf({ port: P1, of: a, without }) })).toEqual({ broken: [`${P1} of-a`] });
+    expect(plan({ ports })).toEqual({ broken: [`${P1} of-a`] });
+  });
+
+  it("needs no far end in the panel where it is in the pod", () => {
+    const pairs = pairsOf({ port: P1, of: a, without: "far" });
+    const inPod = new Map([...pairs].map(([name, pair]) => [name, withFactsOnNear(pair, a)] as const));
+    expect(plan({ isFarInPanel: false, ports: new Map([podPort(P1, a)]), pairs: inPod })).toEqual({});
+    expect(plan({ isFarInPanel: false, pairs: inPod })).toEqual({ unplugged: [`${P1} of-a`] });
+  });
+
+  it("is free in a database that is older than the links: the pod's interface tells", () => {
+    const ports = new Map([port(P1, { "contiv-role": WARM_ROLE })]);
+    expect(plan({ ports, pairs: pairsOf({ port: P1, of: a }) })).toEqual({ doubtful: [`${P1} of-a`] });
+  });
+
+  it("has a second pair for one endpoint: that goes", () => {
+    const ports = new Map([podPort(P2, a)]);
+    expect(plan({ ports, pairs: pairsOf({ port: P1, of: a }, { port: P2, of: a }) })).toEqual({ surplus: [P1] });
+  });
+
+  it("is nobody's business while the port is being closed", () => {
+    const isClosing = (name: string) => name === P1;
+    expect(plan({ isClosing, pairs: pairsOf({ port: P1, of: a }) })).toEqual({});
+  });
+});
+
+function withFactsOnNear<P extends { readonly near: LinkRow | undefined }>(pair: P, of: AttachmentFacts): P {
+  return { ...pair, near: pair.near && { ...pair.near, alias: aliasesOf(of)?.far } };
+}
+
+describe("a pair", () => {
+  it.each<[string, Partial<LinkRow>, boolean]>([
+    ["as we made it", {}, false],
+    ["down", { up: false }, true],
+    ["renamed", { name: "else" }, true],
+    ["too small", { mtuBytes: 1_400 }, true],
+    ["larger", { mtuBytes: 9_000 }, false],
+  ])("%s", (_, change, damaged) => {
+    const pair = pairsOf({ port: P1, of: a }).get(P1);
+    if (pair === undefined) throw new Error("no pair");
+    const near = pair.near && { ...pair.near, ...change };
+    expect(isDamaged({ ...pair, near }, 1_500)).toBe(damaged);
+  });
+});

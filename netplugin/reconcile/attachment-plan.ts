@@ -1,0 +1,109 @@
+import { isWhole, type LinkPair } from "../../drivers/ovs/link-pairs.ts";
+import { ROLE_KEY } from "../../drivers/ovs/names.ts";
+import { WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
+import type { SwitchPort } from "../../drivers/ovs/types.ts";
+import { type Attachment, attachmentMarks, attachmentOf, POD_ROLE } from "../attach/attachment.ts";
+import { type AttachmentFacts, factsOf } from "../attach/link-alias.ts";
+
+export interface AttachmentInput {
+  readonly ports: ReadonlyMap<string, SwitchPort>;
+  readonly pairs: ReadonlyMap<string, LinkPair>;
+  /** What this process knows to be attached, by endpoint key. */
+  readonly known: ReadonlyMap<string, Attachment>;
+  /** Without macvlan the far end is in the pod. */
+  readonly isFarInPanel: boolean;
+  /** Ports that are being unplugged or cleaned: not ours to look at. */
+  readonly isClosing: (portName: string) => boolean;
+  /** Does the store know of this lease? */
+  readonly isLeased: (facts: AttachmentFacts) => boolean;
+}
+
+/** What switch, kernel and this process disagree about. */
+export interface AttachmentPlan {
+  /** The links are there and the switch does not have the port as it should be: missing, or with other marks. */
+  readonly unplugged: readonly Attachment[];
+  /** Attached by the switch's database, and an end of the pair is gone: the pod has lost its interface. */
+  readonly broken: readonly Attachment[];
+  /** The kernel does not say whose the port is. */
+  readonly unlabelled: readonly Attachment[];
+  /** The kernel says that a port is a pod's and the switch says that it is free: the pod's interface tells. */
+  readonly doubtful: readonly Attachment[];
+  /** Pairs with the facts of an endpoint that has another port. */
+  readonly surplus: readonly string[];
+}
+
+/** Compares what switch and kernel show. The kernel's facts last as long as the links; the database can be lost or be an older one. */
+export function planAttachments(input: AttachmentInput): AttachmentPlan {
+  const plan: Plan = { unplugged: [], broken: [], unlabelled: [], doubtful: [], surplus: [] };
+  const pods = [...input.known.values()].filter(({ role }) => role === POD_ROLE);
+  for (const attachment of pods) if (!input.isClosing(attachment.portName)) sortKnown(attachment, input, plan);
+  const knownPorts = new Set(pods.map(({ portName }) => portName));
+  for (const pair of input.pairs.values()) {
+    const facts = factsOfPair(pair);
+    if (facts === undefined || knownPorts.has(pair.portName) || input.isClosing(pair.portName)) continue;
+    if (input.known.has(facts.endpointKey)) plan.surplus.push(pair.portName);
+    else sortFound(attachmentFrom(facts, pair.portName), pair, { input, plan });
+  }
+  return plan;
+}
+
+type Plan = { readonly [K in keyof AttachmentPlan]: AttachmentPlan[K][number][] };
+
+function sortKnown(attachment: Attachment, input: AttachmentInput, plan: Plan): void {
+  const pair = input.pairs.get(attachment.portName);
+  if (pair === undefined || !hasItsEnds(pair, input)) {
+    plan.broken.push(attachment);
+    return;
+  }
+  const facts = factsOfPair(pair);
+  const right = facts !== undefined && isKernelRight(facts, attachment, input) ? facts : attachment;
+  const port = input.ports.get(attachment.portName);
+  if (port === undefined || !isSame(attachmentOf(port), right)) {
+    plan.unplugged.push(attachmentFrom(right, attachment.portName));
+  }
+  if (!isSame(facts, right)) plan.unlabelled.push(attachmentFrom(right, attachment.portName));
+}
+
+/** Both speak of one lease: the kernel's facts are those of ADD. Of different ones: the one that lives is right. */
+function isKernelRight(facts: AttachmentFacts, attachment: Attachment, { isLeased }: AttachmentInput): boolean {
+  const isOneLease = facts.endpointKey === attachment.endpointKey && facts.epoch === attachment.epoch;
+  return isOneLease || (isLeased(facts) && !isLeased(attachment));
+}
+
+interface Sorting {
+  readonly input: AttachmentInput;
+  readonly plan: Plan;
+}
+
+function sortFound(attachment: Attachment, pair: LinkPair, { input, plan }: Sorting): void {
+  const isFree = input.ports.get(attachment.portName)?.externalIds[ROLE_KEY] === WARM_ROLE;
+  if (isFree) plan.doubtful.push(attachment);
+  else if (hasItsEnds(pair, input)) plan.unplugged.push(attachment);
+  else plan.broken.push(attachment);
+}
+
+/** Under whatever name: names are put right before anything is plugged in. */
+function hasItsEnds({ near, far }: LinkPair, { isFarInPanel }: AttachmentInput): boolean {
+  return near !== undefined && (far !== undefined || !isFarInPanel);
+}
+
+/** What the aliases of a pair say. Without macvlan only the near end is there. */
+export function factsOfPair({ near, far }: LinkPair): AttachmentFacts | undefined {
+  return factsOf(far?.alias, near?.alias) ?? factsOf(near?.alias, undefined);
+}
+
+function attachmentFrom(facts: AttachmentFacts, portName: string): Attachment {
+  return { ...facts, portName, ofport: undefined };
+}
+
+function isSame(left: AttachmentFacts | undefined, right: AttachmentFacts): boolean {
+  const marks = attachmentMarks(right);
+  return left !== undefined && Object.entries(attachmentMarks(left)).every(([key, value]) => marks[key] === value);
+}
+
+/** Pairs whose names, states or sizes somebody has changed. */
+export function isDamaged(pair: LinkPair, mtuBytes: number): boolean {
+  const { near, far } = pair;
+  if (near === undefined || far === undefined) return false;
+  return !isWhole(pair) || !near.up || !far.up || near.mtuBytes < mtuBytes || far.mtuBytes < mtuBytes;
+}
