@@ -61,10 +61,15 @@ export function arpFrame(link: Link, { op, sha, spa, tpa }: Arp): string {
   return ethernet(link, 0x0806, `${head}${macHex(sha)}${ipHex(spa)}000000000000${ipHex(tpa)}`);
 }
 
+const DISCARD_PORT = 9; // RFC 863
+
 /** UDP with a text that tells it from every other frame. No checksums: it is looked for on the wire, not by a socket. */
-export function udpFrame(link: Link, { src, dst, text }: { src: string; dst: string; text: string }): string {
-  const data = Buffer.from(text).toString("hex");
-  const udp = `00090009${hex(8 + text.length, 2)}0000${data}`;
+export function udpFrame(
+  link: Link,
+  { src, dst, text, port = DISCARD_PORT }: { src: string; dst: string; text: string; port?: number },
+): string {
+  const data = Buffer.from(text, "latin1").toString("hex");
+  const udp = `${hex(port, 2)}${hex(port, 2)}${hex(8 + text.length, 2)}0000${data}`;
   const length = udp.length / 2;
   if (src.includes(":")) return ethernet(link, 0x86dd, `60000000${hex(length, 2)}1140${ipHex(src)}${ipHex(dst)}${udp}`);
   const header = `4500${hex(20 + length, 2)}000000004011`;
