@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, write } from "node:fs";
+import { closeSync, openSync, readFileSync, write, writeFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { NetError } from "../../state/errors.ts";
 import { inNetns, type NetnsHandle } from "./netns.ts";
@@ -26,6 +26,13 @@ export async function writeSysctl(path: string, value: string, netns?: NetnsHand
   }
 }
 
+/** Writes settings that take no lock, path by value, at once; what the kernel lacks is left out. */
+export function writeSysctlsNow(settings: Readonly<Record<string, string>>, netns: NetnsHandle): void {
+  inNetns(netns, () => {
+    for (const [path, value] of Object.entries(settings)) unlessAbsent(path, (file) => writeFileSync(file, value));
+  });
+}
+
 /** Reads `/proc/sys/net/<path>`; undefined when there is no such file. */
 export function readSysctl(path: string, netns?: NetnsHandle): string | undefined {
   return inside(netns, path, (file) => readFileSync(file, "utf8").trim());
@@ -36,12 +43,15 @@ function openSysctl(path: string, netns: NetnsHandle | undefined): number | unde
 }
 
 function inside<T>(netns: NetnsHandle | undefined, path: string, work: (file: string) => T): T | undefined {
-  const open = () => work(`${DIRECTORY}/${path}`);
+  return netns === undefined ? unlessAbsent(path, work) : inNetns(netns, () => unlessAbsent(path, work));
+}
+
+function unlessAbsent<T>(path: string, work: (file: string) => T): T | undefined {
   try {
-    return netns === undefined ? open() : inNetns(netns, open);
+    return work(`${DIRECTORY}/${path}`);
   } catch (cause) {
     if (isAbsent(cause)) return undefined;
-    throw new NetError("REJECTED", `Cannot open ${DIRECTORY}/${path}: ${String(cause)}`, { cause });
+    throw new NetError("REJECTED", `Cannot use ${DIRECTORY}/${path}: ${String(cause)}`, { cause });
   }
 }
 

@@ -11,6 +11,7 @@ import type { Panel } from "../../drivers/ovs/panel.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
 import { NetError } from "../../state/errors.ts";
 import type { PodEnd } from "../reconcile/port-recycler.ts";
+import { ignoreRouters } from "./pod-settings.ts";
 
 /** What a pod's interface is to look like. */
 export interface PodLink {
@@ -47,6 +48,7 @@ export async function dressPod(parts: DressParts, signal: AbortSignal): Promise<
     const text = `Interface "${link.ifName}" exists in the pod's namespace already`;
     throw new NetError("CONFLICT", text, { cause: error });
   }
+  ignoreRouters(netns, link.ifName); // while it is down
   using socket = openNetlink({ netns });
   const inside = await socket.get(getLink({ name: link.ifName }), { signal });
   await socket.execute(insideMessages(inside.ifindex, link), { signal });

@@ -96,7 +96,14 @@ export interface Discovery {
 /** Neighbour solicitation (135), advertisement (136) or router advertisement (134), hop limit 255, with its checksum. */
 export function discoveryFrame(link: Link, { type, src, dst, target, option }: Discovery): string {
   const tail = option === undefined ? "" : `${hex(option.type, 1)}01${macHex(option.mac)}`;
-  const body = `00000000${ipHex(target)}${tail}`;
+  return icmp6Frame(link, { type, src, dst, body: `00000000${ipHex(target)}${tail}` });
+}
+
+/** ICMPv6 of code 0 with hop limit 255 and its checksum; `body` is what follows that, in hexadecimal. */
+export function icmp6Frame(
+  link: Link,
+  { type, src, dst, body }: { type: number; src: string; dst: string; body: string },
+): string {
   const length = body.length / 2 + 4;
   const pseudo = `${ipHex(src)}${ipHex(dst)}${hex(length, 4)}0000003a`;
   const sum = ipv4Checksum(`${pseudo}${hex(type, 1)}000000${body}`);

@@ -12,7 +12,16 @@ import {
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
 import { controlNetns, nodeAddress, nodeNetns, panelNetns, podNetns } from "../../deploy/cluster/underlay.ts";
 import { type Ears, listen } from "../fakes/ears.ts";
-import { arpFrame, discoveryFrame, holdsText, type Link, sendFrames, sniff, udpFrame } from "../fakes/frames.ts";
+import {
+  arpFrame,
+  discoveryFrame,
+  holdsText,
+  icmp6Frame,
+  type Link,
+  sendFrames,
+  sniff,
+  udpFrame,
+} from "../fakes/frames.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /**
@@ -151,6 +160,23 @@ function again({ text, frame }: Knock): Knock {
   return { text: later, frame: frame.replace(Buffer.from(text).toString("hex"), Buffer.from(later).toString("hex")) };
 }
 
+async function addressesAndRoutes(): Promise<string> {
+  const what = ["-6 address show eth0", "-6 route show"].map((each) => world.inPod("p1", ["ip", ...each.split(" ")]));
+  return (await Promise.all(what)).map(({ stdout }) => stdout.replaceAll(/expires \d+sec/g, "")).join("");
+}
+
+/** Out of the pod's port, as frames of a VLAN's router come. */
+async function sendFromSwitch(frames: readonly string[]): Promise<void> {
+  await sendFrames(nodeNetns(underlay(), 1), nearEnd.name, frames);
+}
+
+/** A router advertisement (RFC 4861 4.2) of prefix 2001:db8:bad::/64, on link and for addresses. */
+function advertisement(link: Link): string {
+  const src = linkLocalOf(link.src);
+  const prefix = "0304" + "40c0" + "00000e10" + "00000e10" + "00000000" + "20010db80bad00000000000000000000";
+  return icmp6Frame(link, { src, dst: "ff02::1", type: 134, body: `400007080000000000000000${prefix}` });
+}
+
 async function cleanup(): Promise<void> {
   const { layout } = world.cluster;
   const argv = [process.execPath, join(projectRoot(), "dist/netplugin/main.js"), "cleanup"];
@@ -213,7 +239,10 @@ describe("a pod and its node's kernel", () => {
     const heard = await heardOf(ears, knocks());
     expect(heard.length).toBeGreaterThan(20);
     for (const dst of [here(), "255.255.255.255", "ff02::1"]) {
-      expect(heard.filter((text) => text.endsWith(` to ${dst}>`)), dst).not.toEqual([]);
+      expect(
+        heard.filter((text) => text.endsWith(` to ${dst}>`)),
+        dst,
+      ).not.toEqual([]);
     }
     await closesAgain();
     expect(await heardOf(ears, knocks().map(again))).toEqual([]);
@@ -262,6 +291,23 @@ describe("a pod and its node's kernel", () => {
     await using ears = await listen(nodeNetns(underlay(), 1));
     await barrier(ears);
     expect(wire.frames.filter((frame) => holdsText(frame, "forged to"))).toEqual([]);
+  });
+});
+
+describe("a pod and routers of its network", () => {
+  it("takes neither addresses nor routes by router advertisement, nor redirects", async () => {
+    const names = ["ipv6.conf.eth0.accept_ra", "ipv6.conf.eth0.autoconf", "ipv6.conf.eth0.accept_redirects"];
+    const settings = [...names, "ipv4.conf.eth0.accept_redirects", "ipv4.conf.all.accept_redirects"];
+    const { stdout } = await world.inPod("p1", ["sysctl", "-n", ...settings.map((name) => `net.${name}`)]);
+    expect(stdout).toBe("0\n0\n0\n0\n0\n");
+    const before = await addressesAndRoutes();
+    const router = { src: "02:00:00:00:00:fe", dst: ALL_NODES };
+    await sendFromSwitch([advertisement(router)]);
+    await world.ping("p1", "fd00:1::2"); // has passed the same way, later
+    expect(await addressesAndRoutes()).toBe(before);
+    await world.inPod("p1", ["sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=1", "net.ipv6.conf.eth0.autoconf=1"]);
+    await sendFromSwitch([advertisement(router)]);
+    await eventually("the pod would", addressesAndRoutes, (text) => text.includes("2001:db8:bad:"));
   });
 });
 

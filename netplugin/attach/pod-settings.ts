@@ -1,0 +1,18 @@
+import type { NetnsHandle } from "../../drivers/netlink/netns.ts";
+import { writeSysctlsNow } from "../../drivers/netlink/sysctl.ts";
+
+/**
+ * A pod takes no address, route or MTU from routers of its network: what is not leased would be dropped, and IPv6 with it
+ * (Documentation/networking/ip-sysctl). For IPv4 the kernel takes redirects when either `all` or the link says so.
+ */
+export function ignoreRouters(netns: NetnsHandle, ifName: string): void {
+  const ours = `ipv6/conf/${ifName}`;
+  const settings = {
+    [`${ours}/accept_ra`]: "0",
+    [`${ours}/autoconf`]: "0",
+    [`${ours}/accept_redirects`]: "0",
+    [`ipv4/conf/${ifName}/accept_redirects`]: "0",
+    "ipv4/conf/all/accept_redirects": "0",
+  };
+  writeSysctlsNow(settings, netns);
+}
