@@ -4,7 +4,7 @@ import { KINDS } from "../state/records.ts";
 import { inspectBandwidth } from "./bandwidth/inspect.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenNodeRuntime } from "./node-runtime.ts";
-import { conditionsOf } from "./presence.ts";
+import { conditionsOf, failuresOf } from "./report/conditions.ts";
 import { countOf } from "./view/query.ts";
 
 export interface InspectOptions {
@@ -44,7 +44,9 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
       return send(response, 200, { status: "ok" });
     case "/readyz": {
       const reason = runtime === undefined ? "netplugin is starting" : runtime.notReady();
-      return send(response, reason === undefined ? 200 : 503, reason === undefined ? { status: "ready" } : { reason });
+      if (reason !== undefined || runtime === undefined) return send(response, 503, { reason });
+      const reasons = failuresOf(conditionsOf(runtime));
+      return send(response, 200, reasons.length === 0 ? { status: "ready" } : { status: "degraded", reasons });
     }
     case "/metrics": {
       const { registry } = options.metrics;
@@ -87,7 +89,7 @@ function inspectDriver(runtime: OpenNodeRuntime) {
     datapathType: driver.datapathType,
     vtepIp: runtime.vtepIp(),
     uplinks: [...driver.uplinks().values()],
-    conditions: conditionsOf({ runtime }),
+    conditions: conditionsOf(runtime),
     ports: Object.fromEntries(driver.ports.read()),
     readyPorts: pool.size,
     flowCount: reconciler.flowCount,

@@ -56,6 +56,10 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   setRegistered(registered: boolean): void;
   /** Why no netmaster was reached; undefined when one was. */
   setNetmasterAway(reason: string | undefined): void;
+  /** Why netmaster does not take what this node says of itself, or why it cannot say it; undefined when it is taken. */
+  setRegistrationFault(reason: string | undefined): void;
+  registrationFault(): string | undefined;
+  /** The address of this node's tunnels; empty while there is none. */
   vtepIp(): string;
   /** Why what pods begin is not limited, although it should be. */
   connectionLimitFault(): string | undefined;
@@ -74,7 +78,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "patch panel");
   const pool = await openPool(options, panel, report);
   const holder = createViewHolder();
-  const vtepIp = () => settings.vtepIp ?? addressOfUplink(driver) ?? "";
+  const vtepIp = tunnelAddress(driver, settings.vtepIp);
   const { nodeName, newConnectionsPerSecond } = settings;
   const limitMeans = () => limits.means();
   const machine = createMachineView({ driver, nodeName, newConnectionsPerSecond, vtepIp, limitMeans });
@@ -103,6 +107,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const infra = openInfra(options, { holder, machine, leases, report });
   let registered = false;
   let away: string | undefined;
+  let registrationFault: string | undefined;
   return {
     ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, pool, panel, log, vtepIp },
     client: options.client,
@@ -116,11 +121,15 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       away = reason;
     },
     netmasterAway: () => away,
+    setRegistrationFault: (reason) => {
+      registrationFault = reason;
+    },
+    registrationFault: () => registrationFault,
     connectionLimitFault: () => {
       if (newConnectionsPerSecond === 0 || limits.means()?.meters !== false) return undefined;
       return "this switch has no meters, so pods may begin any number of connections per second";
     },
-    notReady: () => whyNotReady({ driver, registered, view: holder.view() }),
+    notReady: () => whyNotReady({ driver, registered, away, view: holder.view() }),
     markPort: async (portName, marks) => {
       const failures = await driver.ports.mark(new Map([[portName, marks]]));
       for (const failure of failures.values()) throw failure;
@@ -301,6 +310,15 @@ function openInfra({ driver, client, settings, log, signal }: NodeRuntimeOptions
   return infra;
 }
 
+/** While an uplink has failed its address stays this node's: peers must not forget it, and it comes back with the uplink. */
+function tunnelAddress(driver: OpenOvsDriver, given: string | undefined): () => string {
+  let last = "";
+  return () => {
+    last = given ?? addressOfUplink(driver) ?? last;
+    return last;
+  };
+}
+
 /** The first address of the default uplink, without its prefix length. */
 function addressOfUplink(driver: OpenOvsDriver): string | undefined {
   const uplinks = driver.uplinks();
@@ -311,12 +329,15 @@ function addressOfUplink(driver: OpenOvsDriver): string | undefined {
 interface Readiness {
   readonly driver: OpenOvsDriver;
   readonly registered: boolean;
+  readonly away: string | undefined;
   readonly view: NodeView;
 }
 
-function whyNotReady({ driver, registered, view }: Readiness): string | undefined {
+function whyNotReady({ driver, registered, away, view }: Readiness): string | undefined {
   if (!driver.connected) return "Open vSwitch does not answer on this node; see that ovsdb-server and ovs-vswitchd run";
-  if (!registered) return "This node is not registered with netmaster yet; see netplugin's log and --netmaster-urls";
+  if (!registered) {
+    return `This node is not registered with netmaster yet: ${away ?? "netmaster has not answered yet; see --netmaster-urls"}`;
+  }
   if (!view.complete) return "The first complete view has not arrived from netmaster yet";
   return undefined;
 }

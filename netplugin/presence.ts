@@ -1,14 +1,15 @@
 import { release as kernelRelease } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Capabilities } from "../drivers/capabilities.ts";
-import { asNetError } from "../state/errors.ts";
-import type { NodeCondition, NodeRegistration } from "../state/kinds/node.ts";
+import { asNetError, NetError } from "../state/errors.ts";
+import { soundHeartbeat } from "../state/heartbeat-parts.ts";
+import type { NodeRegistration } from "../state/kinds/node.ts";
 import type { Heartbeat, RegisterReply } from "../state/node-api.ts";
 import { VERSION } from "../state/version.ts";
-import { bandwidthConditions } from "./bandwidth/inspect.ts";
 import { routerMacOf } from "./machine-view.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenNodeRuntime } from "./node-runtime.ts";
+import { conditionsOf } from "./report/conditions.ts";
 import type { NodeReport } from "./report/node-report.ts";
 import { bootId, type NodeSettings } from "./settings.ts";
 
@@ -32,58 +33,132 @@ const DEFAULT_UNDERLAY_MTU_BYTES = 1_500;
  * netmaster asks for it. Ends with the signal.
  */
 export async function keepPresent(options: PresenceOptions): Promise<void> {
-  const { runtime, signal } = options;
-  const { bell } = options.report;
-  let nextRegularMs = 0;
-  let pauseMs = RETRY_MIN_MS;
-  let known: string | undefined;
-  let intervalMs = RETRY_MAX_MS;
-  let first = true;
-  while (!signal.aborted) {
+  const presence = new Presence(options);
+  while (!options.signal.aborted) await presence.round();
+}
+
+/** What a node has told of itself, and what became of it. */
+class Presence {
+  readonly #options: PresenceOptions;
+  /** The registration that netmaster has taken; undefined: none, or it has forgotten this node. */
+  #accepted: string | undefined;
+  #isFirst = true;
+  #nextRegularMs = 0;
+  #intervalMs = RETRY_MAX_MS;
+  #pauseMs = RETRY_MIN_MS;
+  #refusal: string | undefined;
+  #trouble: string | undefined;
+
+  constructor(options: PresenceOptions) {
+    this.#options = options;
+  }
+
+  async round(): Promise<void> {
+    const { report, signal, metrics } = this.#options;
     try {
-      const registration = registrationOf(options);
-      if (known !== JSON.stringify(registration)) {
-        const reply = await runtime.client.register(registration, signal);
-        known = JSON.stringify(registration);
-        intervalMs = reply.heartbeatIntervalMs;
-        runtime.setRegistered(true);
-        if (first) options.onFirstRegistration(reply);
-        first = false;
-      }
-      const reply = await beat(options, registration.bootId);
-      intervalMs = reply.heartbeatIntervalMs;
-      runtime.setNetmasterAway(undefined);
-      if (!reply.registered) known = undefined;
-      else if (performance.now() >= nextRegularMs) {
-        nextRegularMs = performance.now() + intervalMs;
-        await runtime.leases.repair(signal);
-      }
-      pauseMs = RETRY_MIN_MS;
-      await bell.due(known === undefined ? RETRY_MIN_MS : Math.max(0, nextRegularMs - performance.now()), signal);
+      await this.#register();
+      await this.#beat();
+      this.#pauseMs = RETRY_MIN_MS;
     } catch (thrown) {
       if (signal.aborted) return;
-      options.metrics.heartbeatFailures.inc();
-      const { message } = asNetError(thrown, "report to netmaster");
-      runtime.setNetmasterAway(message);
-      runtime.log.warn({ error: message }, "netmaster is not reached; trying again");
-      await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
-      pauseMs = Math.min(pauseMs * 2, RETRY_MAX_MS);
+      metrics.heartbeatFailures.inc();
+      this.#note(asNetError(thrown, "report to netmaster"));
+      await sleep(this.#pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
+      this.#pauseMs = Math.min(this.#pauseMs * 2, RETRY_MAX_MS);
+      return;
     }
+    this.#noteWell();
+    if (this.#accepted !== undefined && performance.now() >= this.#nextRegularMs) await this.#regular();
+    const waitMs = this.#accepted === undefined ? RETRY_MIN_MS : this.#nextRegularMs - performance.now();
+    await report.bell.due(Math.max(0, waitMs), signal).catch(() => {}); // ends with the signal
+  }
+
+  /** A changed registration that is refused does not silence a node that netmaster knows: its conditions say so. */
+  async #register(): Promise<void> {
+    const { runtime, signal, onFirstRegistration } = this.#options;
+    const isKnown = this.#accepted !== undefined;
+    try {
+      const registration = registrationOf(this.#options);
+      const text = JSON.stringify(registration);
+      if (this.#accepted !== text) {
+        const reply = await runtime.client.register(registration, signal);
+        this.#accepted = text;
+        this.#intervalMs = reply.heartbeatIntervalMs;
+        runtime.setRegistered(true);
+        if (this.#isFirst) onFirstRegistration(reply);
+        this.#isFirst = false;
+      }
+      this.#refuse(undefined);
+    } catch (thrown) {
+      const error = asNetError(thrown, "register this node");
+      if (!isKnown || isAway(error)) throw error;
+      this.#refuse(error);
+    }
+  }
+
+  #refuse(error: NetError | undefined): void {
+    const { runtime } = this.#options;
+    runtime.setRegistrationFault(error?.message);
+    if (error !== undefined && error.message !== this.#refusal) {
+      runtime.log.warn({ code: error.code, error: error.message }, "what has changed on this node is not registered");
+    }
+    this.#refusal = error?.message;
+  }
+
+  async #beat(): Promise<void> {
+    const reply = await beat(this.#options);
+    this.#intervalMs = reply.heartbeatIntervalMs;
+    if (!reply.registered) this.#accepted = undefined;
+  }
+
+  /** What is not netmaster's fault is not told as such. */
+  async #regular(): Promise<void> {
+    const { runtime, signal } = this.#options;
+    this.#nextRegularMs = performance.now() + this.#intervalMs;
+    try {
+      await runtime.leases.repair(signal);
+    } catch (thrown) {
+      if (signal.aborted) return;
+      const { code, message } = asNetError(thrown, "compare leases with ports");
+      runtime.log.warn({ code, error: message }, "leases and ports are not in agreement; trying again");
+    }
+  }
+
+  /** One line when something begins to be wrong, not one for each attempt. */
+  #note(error: NetError): void {
+    const { runtime } = this.#options;
+    runtime.setNetmasterAway(error.message);
+    const text = isAway(error) ? "netmaster is not reached" : "this node cannot be registered";
+    if (this.#trouble === text + error.message) return;
+    this.#trouble = text + error.message;
+    runtime.log.warn({ code: error.code, error: error.message }, `${text}; trying again`);
+  }
+
+  #noteWell(): void {
+    const { runtime } = this.#options;
+    runtime.setNetmasterAway(undefined);
+    if (this.#trouble !== undefined) runtime.log.info("netmaster has this node's report again");
+    this.#trouble = undefined;
   }
 }
 
-/** One heartbeat. What was counted is told again until netmaster has taken it. */
-async function beat({ runtime, report, signal }: PresenceOptions, bootId: string) {
+/** No netmaster gave an answer of its own; every other error is one, or is found out here. */
+function isAway({ code }: NetError): boolean {
+  return code === "UNAVAILABLE" || code === "TIMEOUT" || code === "CLOSED";
+}
+
+/** One heartbeat. What was counted is told again until netmaster has taken it; what is faulty is left out and told as a condition. */
+async function beat({ runtime, report, signal }: PresenceOptions) {
   const hits = report.ledger.report();
   const heartbeat: Heartbeat = {
-    bootId,
-    conditions: conditionsOf({ runtime }),
+    bootId: bootId(),
+    conditions: conditionsOf(runtime),
     receipt: report.enforcement.receipt(),
     bandwidth: [...runtime.limits.nextReports()],
     ceilings: [...runtime.limits.nextCeilings()],
     ...(hits === undefined ? {} : { hits }),
   };
-  const reply = await runtime.client.heartbeat(heartbeat, signal);
+  const reply = await runtime.client.heartbeat(soundHeartbeat(heartbeat) ?? heartbeat, signal);
   if (reply.registered && hits !== undefined) report.ledger.acknowledge(hits.sequence);
   report.bell.setDelay(reply.receiptDelayMs);
   return reply;
@@ -94,7 +169,7 @@ function registrationOf({ runtime, settings, capabilities }: PresenceOptions): N
   const mtus = uplinks.map((uplink) => uplink.mtuBytes);
   return {
     name: settings.nodeName,
-    vtepIp: runtime.vtepIp(),
+    vtepIp: usable(runtime.vtepIp(), runtime.driver),
     underlayMtuBytes: mtus.length === 0 ? DEFAULT_UNDERLAY_MTU_BYTES : Math.min(...mtus),
     physicalNetworks: Object.fromEntries(uplinks.map((uplink) => [uplink.alias, uplink.nic])),
     routerMac: routerMacOf(settings.nodeName),
@@ -109,42 +184,12 @@ function registrationOf({ runtime, settings, capabilities }: PresenceOptions): N
   };
 }
 
-/** What an admin must know of this node: cause and next step in each message. */
-export function conditionsOf({ runtime }: Pick<PresenceOptions, "runtime">): NodeCondition[] {
-  const { driver } = runtime;
-  const conditions: NodeCondition[] = [
-    driver.connected
-      ? { type: "switch", status: "ok", message: `Open vSwitch ${driver.ovsVersion}, datapath ${driver.datapathType}` }
-      : { type: "switch", status: "failed", message: "Open vSwitch does not answer; see that its daemons run" },
-  ];
-  for (const uplink of driver.uplinks().values()) {
-    conditions.push({ type: `uplink/${uplink.alias}`, status: "ok", message: `${uplink.nic} in ${uplink.bridge}` });
-  }
-  for (const [alias, error] of driver.uplinkFailures()) {
-    conditions.push({ type: `uplink/${alias}`, status: "failed", message: error.message });
-  }
-  const failures = runtime.flows.reconciler.failures();
-  if (failures.size > 0) {
-    const [[object, reason] = ["", ""]] = failures;
-    const message = `${failures.size} objects cannot be enforced here, first ${object}: ${reason}`;
-    conditions.push({ type: "enforcement", status: "degraded", message });
-  }
-  const unseen = runtime.flows.connections.failure();
-  if (unseen !== undefined) {
-    const message = `connections that are not allowed any more may go on while their sender is silent: ${unseen}`;
-    conditions.push({ type: "connections", status: "degraded", message });
-  }
-  const open = driver.guard.fault();
-  if (open !== undefined) {
-    const message = `only sysctls keep pods' frames from this node's kernel: ${open}; see docs/operations.md, "Closed to the node's kernel"`;
-    conditions.push({ type: "kernel-closed", status: "degraded", message });
-  }
-  const unlimited = runtime.connectionLimitFault();
-  if (unlimited !== undefined) conditions.push({ type: "new-connections", status: "degraded", message: unlimited });
-  return [
-    ...conditions,
-    ...runtime.attached.conditions(),
-    ...runtime.infra.conditions(),
-    ...bandwidthConditions(runtime.limits),
-  ];
+/** Nobody is asked to register a node that tunnels cannot reach. */
+function usable(vtepIp: string, driver: OpenNodeRuntime["driver"]): string {
+  if (vtepIp !== "") return vtepIp;
+  const reasons = [...driver.uplinkFailures()].map(([alias, { message }]) => `uplink "${alias}": ${message}`);
+  const bare = [...driver.uplinks().values()].map(({ alias, nic }) => `uplink "${alias}": NIC "${nic}" has no address`);
+  const cause = [...reasons, ...bare].join("; ") || "no uplink is given";
+  const text = `This node has no tunnel address (${cause}). Give --uplink default=<NIC with an address>, or name the address with --vtep-ip`;
+  throw new NetError("INVALID", text, { field: "vtepIp", reason: "no-tunnel-address" });
 }

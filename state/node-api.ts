@@ -78,9 +78,12 @@ export const HitReport = z.object({
 });
 export type HitReport = z.infer<typeof HitReport>;
 
+/** Most conditions of one heartbeat. */
+export const CONDITIONS_MAX = 100;
+
 export const Heartbeat = z.object({
   bootId: z.string(),
-  conditions: z.array(NodeCondition).max(100),
+  conditions: z.array(NodeCondition).max(CONDITIONS_MAX),
   receipt: Receipt.optional(),
   /** What was measured of the node's endpoints, of some at a time. */
   bandwidth: z.array(BandwidthReport).max(BANDWIDTH_REPORTS_MAX).optional(),

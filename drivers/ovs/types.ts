@@ -121,6 +121,8 @@ export interface Uplink {
   readonly patchOfport: number;
   readonly mtuBytes: number;
   readonly addresses: readonly string[];
+  /** What is wrong although it works, or may work again by itself: cause and next step. */
+  readonly warning?: string | undefined;
 }
 
 export interface DriverChange {

@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Logger } from "pino";
 import type { z } from "zod";
 import { asNetError, NetError } from "../../state/errors.ts";
+import { soundHeartbeat } from "../../state/heartbeat-parts.ts";
 import { NodeRegistration } from "../../state/kinds/node.ts";
 import { NodeName } from "../../state/names.ts";
 import {
@@ -71,7 +72,7 @@ export function createNodeApi(options: NodeApiOptions): FastifyInstance {
     call: (nodeName: NodeName, body: z.infer<S>) => Promise<unknown>,
   ) => app.post(`${base}${path}`, async (request) => call(nodeNameOf(request), parseBody(schema, request.body)));
   post("/register", NodeRegistration, calls.register);
-  post("/heartbeat", Heartbeat, calls.heartbeat);
+  app.post(`${base}/heartbeat`, async (request) => calls.heartbeat(nodeNameOf(request), heartbeatOf(request.body)));
   post("/endpoints", EndpointRequest, calls.createEndpoint);
   post("/endpoints/release", EndpointRelease, calls.releaseEndpoint);
   return app;
@@ -104,6 +105,11 @@ function parseBody<S extends z.ZodType>(schema: S, body: unknown): z.infer<S> {
   const issue = result.error.issues[0];
   const field = issue?.path.map(String).join(".") ?? "";
   throw new NetError("INVALID", `${field === "" ? "The body" : field}: ${issue?.message}`, { field });
+}
+
+/** One faulty part costs only itself: a node's news of a fault must not be lost with it. */
+function heartbeatOf(body: unknown): Heartbeat {
+  return soundHeartbeat(body) ?? parseBody(Heartbeat, body);
 }
 
 async function serveWatch(options: NodeApiOptions, request: FastifyRequest, reply: FastifyReply): Promise<void> {

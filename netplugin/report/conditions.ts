@@ -1,0 +1,84 @@
+import { asNetError } from "../../state/errors.ts";
+import { faultyPart } from "../../state/heartbeat-parts.ts";
+import type { NodeCondition } from "../../state/kinds/node.ts";
+import { bandwidthConditions } from "../bandwidth/inspect.ts";
+import type { OpenNodeRuntime } from "../node-runtime.ts";
+
+type Source = (runtime: OpenNodeRuntime) => readonly NodeCondition[];
+
+/** What each part of the node has to say, by the name under which its own failure is told. */
+const SOURCES: Readonly<Record<string, Source>> = {
+  switch: switchCondition,
+  registration: ({ registrationFault }) => some("registration", "failed", registrationFault()),
+  uplinks: uplinkConditions,
+  enforcement: enforcementCondition,
+  connections: connectionConditions,
+  attachments: ({ attached }) => attached.conditions(),
+  infra: ({ infra }) => infra.conditions(),
+  bandwidth: ({ limits }) => bandwidthConditions(limits),
+};
+
+/** What an admin must know of this node: cause and next step in each message. A source that fails costs only itself. */
+export function conditionsOf(runtime: OpenNodeRuntime): NodeCondition[] {
+  return collectConditions(runtime, SOURCES);
+}
+
+/** The conditions of all sources; in place of one that throws a condition that says so. */
+export function collectConditions<R>(
+  runtime: R,
+  sources: Readonly<Record<string, (runtime: R) => readonly NodeCondition[]>>,
+): NodeCondition[] {
+  return Object.entries(sources).flatMap(([name, source]) => {
+    try {
+      return source(runtime);
+    } catch (thrown) {
+      return [faultyPart(name, asNetError(thrown, `read the state of ${name}`).message)];
+    }
+  });
+}
+
+/** What makes this node less than ready although pods can be attached: its failed conditions, as text. */
+export function failuresOf(conditions: readonly NodeCondition[]): readonly string[] {
+  return conditions.filter(({ status }) => status === "failed").map(({ type, message }) => `${type}: ${message}`);
+}
+
+function some(type: string, status: NodeCondition["status"], message: string | undefined): readonly NodeCondition[] {
+  return message === undefined ? [] : [{ type, status, message }];
+}
+
+function switchCondition({ driver }: OpenNodeRuntime): readonly NodeCondition[] {
+  if (!driver.connected) return some("switch", "failed", "Open vSwitch does not answer; see that its daemons run");
+  return some("switch", "ok", `Open vSwitch ${driver.ovsVersion}, datapath ${driver.datapathType}`);
+}
+
+function uplinkConditions({ driver }: OpenNodeRuntime): readonly NodeCondition[] {
+  const conditions: NodeCondition[] = [];
+  for (const { alias, nic, bridge, warning } of driver.uplinks().values()) {
+    const status = warning === undefined ? "ok" : "degraded";
+    conditions.push({ type: `uplink/${alias}`, status, message: warning ?? `${nic} in ${bridge}` });
+  }
+  for (const [alias, error] of driver.uplinkFailures()) {
+    conditions.push({ type: `uplink/${alias}`, status: "failed", message: error.message });
+  }
+  return conditions;
+}
+
+function enforcementCondition({ flows }: OpenNodeRuntime): readonly NodeCondition[] {
+  const failures = flows.reconciler.failures();
+  if (failures.size === 0) return [];
+  const [[object, reason] = ["", ""]] = failures;
+  return some(
+    "enforcement",
+    "degraded",
+    `${failures.size} objects cannot be enforced here, first ${object}: ${reason}`,
+  );
+}
+
+function connectionConditions({ flows, connectionLimitFault }: OpenNodeRuntime): readonly NodeCondition[] {
+  const unseen = flows.connections.failure();
+  const goingOn = `connections that are not allowed any more may go on while their sender is silent: ${unseen}`;
+  return [
+    ...some("connections", "degraded", unseen === undefined ? undefined : goingOn),
+    ...some("new-connections", "degraded", connectionLimitFault()),
+  ];
+}
