@@ -25,7 +25,7 @@ export type GroupId = z.infer<typeof GroupId>;
 /** MAC address in lower case with colons. */
 export const Mac = z
   .string()
-  .regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/)
+  .regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/, "must be a MAC address in lower case, like 02:02:0a:01:01:01")
   .brand<"Mac">();
 export type Mac = z.infer<typeof Mac>;
 

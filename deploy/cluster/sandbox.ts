@@ -207,6 +207,13 @@ function addNodeCommands(root: Command): void {
     .action((text: string) => printNodeEnvironment(nodeNumber(text)));
 }
 
+/** A reader that has seen enough, as `head -1`, is no fault; `up` still completes what it began. */
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+}
+
 const root = program();
 try {
   await root.parseAsync();

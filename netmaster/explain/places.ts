@@ -41,7 +41,10 @@ function* namedEndpoint(view: ClusterView, side: SideName, text: string): Genera
     const { code, message } = asNetError(thrown, "look an endpoint up");
     if (code === "CONFLICT") throw new NetError(code, `${side}: ${message}`, { reason: "ambiguous", field: side });
     if (code !== "NOT_FOUND") throw thrown;
-    throw unknown(side, `there is no endpoint, group (tenant:group) or address "${text}"`);
+    throw unknown(
+      side,
+      `there is no endpoint or pod (name or namespace/name), group (tenant:group) or address "${text}"`,
+    );
   }
 }
 

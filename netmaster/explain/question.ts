@@ -19,7 +19,7 @@ export interface Question {
 
 /** Every parameter of a question, with what it means; the API's description is made of it. */
 export const QUESTION_PARAMETERS = {
-  from: "who sends: an endpoint (key, id, container or pod), a group (tenant:group) or an address",
+  from: "who sends: an endpoint (key, id, container, pod or namespace/pod), a group (tenant:group) or an address",
   to: "who receives; as from",
   protocol: "tcp, udp, icmp or a number from 0 to 255",
   port: "destination port, with tcp and udp",

@@ -71,16 +71,17 @@ function* renderAll(view: ClusterView, keys: Iterable<string>): Iterator<Rendere
   }
 }
 
-/** Yields now and then, so that a caller can let others run; returns the endpoint that the text means (contract §7). */
+/** Yields now and then, so that a caller can let others run; returns the endpoint that the text means (contract §7, or `namespace/pod`). */
 export function* findEndpoint(view: ClusterView, text: string): Generator<void, EndpointRecord> {
   const direct = view.records("endpoint").get(text);
   if (direct !== undefined) return direct;
+  const pod = namespacedPod(text);
   const exact: EndpointRecord[] = [];
   const partial: EndpointRecord[] = [];
   let lookedAt = 0;
   for (const [, endpoint] of view.records("endpoint").entries()) {
     const names = [endpoint.endpointId, endpoint.containerId, endpoint.podName];
-    if (names.includes(text)) keepFew(exact, endpoint);
+    if (names.includes(text) || isPod(endpoint, pod)) keepFew(exact, endpoint);
     else if (text !== "" && names.some((name) => name.includes(text))) keepFew(partial, endpoint);
     lookedAt += 1;
     if (lookedAt % 1_000 === 0) yield;
@@ -96,6 +97,21 @@ export function* findEndpoint(view: ClusterView, text: string): Generator<void, 
   );
 }
 
+interface PodName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** `namespace/pod`, as the connection list and Kubernetes' tools write it. */
+function namespacedPod(text: string): PodName | undefined {
+  const [namespace = "", name = "", ...rest] = text.split("/");
+  return namespace === "" || name === "" || rest.length > 0 ? undefined : { namespace, name };
+}
+
+function isPod({ podName, podNamespace }: EndpointRecord, pod: PodName | undefined): boolean {
+  return pod !== undefined && podName === pod.name && podNamespace === pod.namespace;
+}
+
 const CANDIDATES_SHOWN = 3;
 
 function keepFew(found: EndpointRecord[], endpoint: EndpointRecord): void {
@@ -109,8 +125,9 @@ function onlyOne(text: string, found: readonly EndpointRecord[]): EndpointRecord
   throw new NetError("CONFLICT", `"${text}" may mean several endpoints: ${names}${more}`, { reason: "ambiguous" });
 }
 
-function describe({ endpointId, tenantName, networkName, podName }: EndpointRecord): string {
-  return `${endpointId} (${podName === "" ? "" : `${podName} `}in ${scopedKey(tenantName, networkName)})`;
+function describe({ endpointId, tenantName, networkName, podName, podNamespace }: EndpointRecord): string {
+  const pod = podNamespace === "" ? podName : `${podNamespace}/${podName}`;
+  return `${endpointId} (${pod === "" ? "" : `${pod} `}in ${scopedKey(tenantName, networkName)})`;
 }
 
 function missing(text: string): never {

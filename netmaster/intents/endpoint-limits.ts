@@ -3,7 +3,7 @@ import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { ClusterView, Plan } from "../view/types.ts";
 import { notFound } from "./errors.ts";
 import { type Changed, changed } from "./plan.ts";
-import { parseRequest } from "./request.ts";
+import { parseRequest, refuseUnknownMembers } from "./request.ts";
 
 /** What a client says of one endpoint's bandwidth: a JSON merge patch (RFC 7396) of what has been said so far. */
 export interface EndpointLimiting {
@@ -15,6 +15,7 @@ export interface EndpointLimiting {
 export function limitEndpoint(view: ClusterView, { key, body }: EndpointLimiting): Plan<Changed> {
   const endpoint = view.records("endpoint").get(key);
   if (endpoint === undefined) throw notFound("endpoint", key);
+  refuseUnknownMembers("endpoint that can be changed", Object.keys(EndpointBandwidth.shape), body);
   const isObject = typeof body === "object" && body !== null && !Array.isArray(body);
   const merged = isObject ? { ...fromPodLimits(endpoint.limits?.rest), ...body } : body;
   const record = limited(endpoint, parseRequest(EndpointBandwidth, merged));

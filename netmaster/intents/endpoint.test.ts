@@ -29,7 +29,7 @@ function registration(name: string, octet: number, members: object = {}): NodeRe
   const common = {
     vtepIp: `192.0.2.${octet}`,
     underlayMtuBytes: 1500,
-    routerMac: "02:00:00:00:00:01",
+    routerMac: `02:03:00:00:00:0${octet}`,
     bootId: "b1",
     version: "1",
   };

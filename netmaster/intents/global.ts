@@ -1,12 +1,14 @@
 import { z } from "zod";
+import { parseSubnet } from "../../state/address.ts";
 import { NetError } from "../../state/errors.ts";
 import type { TenantId } from "../../state/ids.ts";
 import { numberClaimKey } from "../../state/keys.ts";
 import { GLOBAL_DEFAULTS, Global } from "../../state/kinds/global.ts";
 import type { Network } from "../../state/kinds/network.ts";
 import { inRanges } from "../../state/number-ranges.ts";
+import { specialUseOf } from "../../state/special-addresses.ts";
 import type { ClusterView, Plan, PlannedPut } from "../view/types.ts";
-import { allKeys, conflict, refuseInUse } from "./errors.ts";
+import { allKeys, conflict, invalid, refuseInUse } from "./errors.ts";
 import { nextId } from "./ids.ts";
 import { type Changed, changed, claimOf, plan, type Removed } from "./plan.ts";
 import { configuredRanges, TAG_KINDS } from "./tags.ts";
@@ -21,7 +23,9 @@ export type GlobalChange = z.infer<typeof GlobalChange>;
 export function upsertGlobal(view: ClusterView, asked: GlobalChange): Plan<Changed> {
   const stored = view.records("global").get(KEY)?.config ?? GLOBAL_DEFAULTS;
   const config: Global = { ...stored, ...definedMembers(asked) };
+  checkFabric(stored, config);
   checkModes(view, stored, config);
+  if (config.pvtSubnet !== stored.pvtSubnet) checkPrivateSubnet(config);
   for (const encap of ["vlan", "vxlan"] as const) checkTagsInUse(view, config, encap);
   return changed({ kind: "global", key: KEY, record: { key: KEY, config } });
 }
@@ -36,6 +40,20 @@ function checkModes(view: ClusterView, stored: Global, config: Global): void {
     if (config[field] === stored[field]) continue;
     refuseInUse(`${field} "${stored[field]}"`, [{ noun: "network", keys }]);
   }
+}
+
+/** Settings of earlier releases may hold such a mode and keep it; only a change to it is refused. */
+function checkFabric(stored: Global, { networkInfraType }: Global): void {
+  if (networkInfraType === stored.networkInfraType || networkInfraType === "default") return;
+  const message = `networkInfraType "${networkInfraType}" is not supported by this release, which cannot configure an ACI fabric; use "default"`;
+  throw new NetError("UNSUPPORTED", message, { reason: "unsupported", field: "networkInfraType" });
+}
+
+function checkPrivateSubnet({ pvtSubnet }: Global): void {
+  const subnet = parseSubnet(4, pvtSubnet);
+  const problem = subnet && specialUseOf(4, subnet);
+  if (problem !== undefined)
+    throw invalid("pvtSubnet", `${pvtSubnet} ${problem}; use another one, such as 172.19.0.0/16`);
 }
 
 function checkTagsInUse(view: ClusterView, config: Global, encap: Network["encap"]): void {

@@ -24,7 +24,8 @@ function register(count: number): NodeName[] {
   return Array.from({ length: count }, (_, index) => {
     const name = NodeName.parse(`node${index + 1}`);
     const vtepIp = `192.0.${index >> 8}.${index & 255}`;
-    const common = { underlayMtuBytes: 1500, routerMac: "", bootId: "b", version: "1", capabilities: CAPABILITIES };
+    const routerMac = `02:03:00:00:0${index >> 8}:${(index & 255).toString(16).padStart(2, "0")}`;
+    const common = { underlayMtuBytes: 1500, routerMac, bootId: "b", version: "1", capabilities: CAPABILITIES };
     cluster.run(registerNode, NodeRegistration.parse({ name, vtepIp, ...common }));
     return name;
   });

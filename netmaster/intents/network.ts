@@ -1,4 +1,4 @@
-import { contains, formatAddress, overlaps } from "../../state/address.ts";
+import { formatAddress, overlaps } from "../../state/address.ts";
 import { NetError } from "../../state/errors.ts";
 import type { NetworkId } from "../../state/ids.ts";
 import { isInfraEndpoint } from "../../state/infra.ts";
@@ -10,6 +10,7 @@ import { type ClusterView, type KeySet, MAX_PLAN_OPERATIONS, type Plan } from ".
 import { OPERATIONS_PER_ENDPOINT, removeEndpoints } from "./endpoint.ts";
 import { conflict, firstOf, immutable, invalid, notFound, refuseInUse } from "./errors.ts";
 import { nextId } from "./ids.ts";
+import { checkGateways, checkSubnets } from "./network-addresses.ts";
 import { type Changed, changed, claimOf, plan, type Removed } from "./plan.ts";
 import { requireTenant, scopedKey } from "./references.ts";
 import { checkTagLimits, chooseTag, TAG_KINDS } from "./tags.ts";
@@ -21,6 +22,7 @@ export function upsertNetwork(view: ClusterView, config: Network): Plan<Changed>
   if (view.records("network").has(key)) {
     throw immutable(`network ${key} exists already, and a network cannot be changed; delete it and create it anew`);
   }
+  checkSubnets(config);
   const settings = view.records("global").get("global")?.config;
   if (settings === undefined) {
     throw new NetError("UNAVAILABLE", "The cluster's settings are not stored yet; try again", { reason: "starting" });
@@ -65,18 +67,6 @@ function refuseOverlap(view: ClusterView, config: Network): void {
 
 function isOverlapping(ranges: FamilyRanges | undefined, subnet: FamilyRanges["subnet"]): boolean {
   return ranges !== undefined && overlaps(ranges.subnet, subnet);
-}
-
-function checkGateways(config: Network): void {
-  const { ipv4, ipv6 } = networkRanges(config);
-  const checks = [
-    { field: "gateway", subnetField: "subnet", ranges: ipv4 },
-    { field: "ipv6Gateway", subnetField: "ipv6Subnet", ranges: ipv6 },
-  ] as const;
-  for (const { field, subnetField, ranges } of checks) {
-    if (ranges?.gateway === undefined || contains(ranges.subnet, ranges.gateway)) continue;
-    throw invalid(field, `${config[field]} is outside the subnet ${config[subnetField]}`);
-  }
 }
 
 /** Store keys of what a network holds itself: id, tag, gateways. */

@@ -4,7 +4,8 @@ import type { NodeCondition, NodeRecord, NodeRegistration } from "../../state/ki
 import type { NodeName } from "../../state/names.ts";
 import type { ClusterView, IntentContext, Plan } from "../view/types.ts";
 import { type Reclaimed, reclaimEndpoints } from "./endpoint.ts";
-import { conflict, notFound } from "./errors.ts";
+import { notFound } from "./errors.ts";
+import { checkRegistration } from "./node-addresses.ts";
 import { plan, type Removed } from "./plan.ts";
 
 /** A node says that it is there; saying it again writes nothing when nothing changed. */
@@ -14,11 +15,7 @@ export function registerNode(
   context: IntentContext,
 ): Plan<NodeRecord> {
   const key = registration.name;
-  for (const [otherKey, other] of view.records("node").entries()) {
-    if (otherKey === key || other.registration.vtepIp !== registration.vtepIp) continue;
-    const message = `vtepIp: ${registration.vtepIp} is the tunnel address of node ${otherKey}; give this node another one, or delete ${otherKey}`;
-    throw conflict("vtep-taken", message, "vtepIp");
-  }
+  checkRegistration(view, registration);
   const stored = view.records("node").get(key);
   const record = nodeRecord(stored, { state: "ready", registration }, context);
   const conditions = (stored?.conditions ?? []).filter(({ type }) => type !== HEARTBEAT_CONDITION);

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { NetError } from "../../state/errors.ts";
 import { compareText } from "../../state/sorted-map.ts";
-import { invalid } from "./errors.ts";
+import { invalid, printable } from "./errors.ts";
+import { nearestName } from "./near-name.ts";
 
 type Shape = z.ZodObject;
 type JsonType = "text" | "a whole number" | "true or false" | "a list" | "an object" | "null" | "a number";
@@ -34,6 +35,20 @@ export function parseRequest<S extends Shape>(schema: S, body: unknown): z.infer
   const [issue] = [...result.error.issues].sort((left, right) => compareText(fieldOf(left), fieldOf(right)));
   if (issue === undefined) throw new NetError("INTERNAL", "The schema refused the body without a reason");
   throw fieldError(fieldOf(issue), issue, memberAt(given, issue.path));
+}
+
+/** Members of a reply that the server computes (contract §3); a client may send them back. */
+const COMPUTED_MEMBERS: readonly string[] = ["key", "link-sets", "links"];
+
+/** Refuses members that would change nothing. `noun` completes "… is not a member of a …". */
+export function refuseUnknownMembers(noun: string, names: readonly string[], body: unknown): void {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return;
+  const unknown = Object.keys(body).find((name) => !names.includes(name) && !COMPUTED_MEMBERS.includes(name));
+  if (unknown === undefined) return;
+  const near = nearestName(unknown, names) ?? names.find((name) => name.toLowerCase().endsWith(unknown.toLowerCase()));
+  const hint = near === undefined ? `it has ${[...names].sort(compareText).join(", ")}` : `did you mean ${near}?`;
+  const article = /^[aeiou]/.test(noun) ? "an" : "a";
+  throw invalid(printable(unknown.slice(0, SHOWN_MAX_LENGTH)), `is not a member of ${article} ${noun}; ${hint}`);
 }
 
 function presentMembers(expected: ReadonlyMap<string, JsonType>, body: Readonly<Record<string, unknown>>): object {
@@ -96,9 +111,10 @@ function describe(issue: z.core.$ZodIssue, value: unknown): string {
     case "invalid_value":
       return `must be ${issue.values.map((choice) => `"${String(choice)}"`).join(" or ")}, not ${shown(value)}`;
     case "invalid_format":
-      return `has the wrong format: ${shown(value)}${formatHint(issue)}`;
     case "invalid_union":
-      return `has the wrong format: ${shown(value)}`;
+      return issue.message.startsWith("Invalid ")
+        ? `has the wrong format: ${shown(value)}`
+        : withValue(issue.message, shown(value));
     default:
       return withValue(issue.message, shown(value));
   }
@@ -112,10 +128,6 @@ function withValue(reason: string, value: string): string {
 
 function typeOrNumber(value: unknown): string {
   return typeof value === "number" && !Number.isInteger(value) ? shown(value) : typeName(value);
-}
-
-function formatHint(issue: z.core.$ZodIssueInvalidStringFormat): string {
-  return issue.pattern === undefined ? "" : ` does not match ${issue.pattern}`;
 }
 
 function of(value: unknown): string {

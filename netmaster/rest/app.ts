@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { ServerOptions } from "node:https";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { deadline } from "../../state/deadline.ts";
 import { NetError, STORE_FULL, storeFull } from "../../state/errors.ts";
 import { BODY_LIMIT_BYTES, parseBody } from "./body.ts";
 import type { Call, Method, Route } from "./call.ts";
@@ -8,6 +9,7 @@ import { auditedClient, clientName } from "./client.ts";
 import { FORWARDED_HEADER, type Forwarded, type ForwardTls, forwardToLeader, type LeaderAnswer } from "./forward.ts";
 import { restMetrics } from "./metrics.ts";
 import { errorReply, methodNotAllowed, unknownRoute } from "./problem.ts";
+import { readQuery } from "./query.ts";
 import { isAsked, REVISION_HEADER } from "./read.ts";
 import { ROUTES } from "./routes.ts";
 import { Sender } from "./send.ts";
@@ -113,7 +115,7 @@ function refuseOtherMethods(server: FastifyInstance): void {
 async function answer(app: App, route: Route, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   if (route.needsJson === true && !isJson(request.headers["content-type"])) throw unknownRoute(pathOf(request));
   if (route.needsView !== false) refuseBeforeFirstView(app.services);
-  const call = callOf(app, request);
+  const call = callOf(app, route, request);
   const isLocal = route.isWrite !== true || app.services.leader().isLeader || isAsked(call, "dryRun");
   if (!isLocal) return forward(app, request, reply);
   const informed = route.prefersLeader === true ? await askLeader(app, request) : undefined;
@@ -132,13 +134,13 @@ function isJson(contentType: string | undefined): boolean {
   return contentType !== undefined && /^application\/json *(; *charset=utf-8 *)?$/i.test(contentType);
 }
 
-function callOf({ services }: App, request: FastifyRequest): Call {
+function callOf({ services }: App, { parameters = [] }: Route, request: FastifyRequest): Call {
   return {
     services,
     method: request.method as Call["method"],
     path: pathOf(request),
     params: request.params as Readonly<Record<string, string>>,
-    query: lastValues(request.query),
+    query: readQuery(request.query, parameters),
     header: (name) => [request.headers[name]].flat().join(", ") || undefined,
     body: () => parseBody(bytesOf(request)),
     signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
@@ -148,14 +150,6 @@ function callOf({ services }: App, request: FastifyRequest): Call {
 
 function bytesOf({ body }: FastifyRequest): Buffer | undefined {
   return Buffer.isBuffer(body) ? body : undefined;
-}
-
-/** A query member that is repeated counts once, the last time. */
-function lastValues(query: unknown): Record<string, string> {
-  const values = Object.entries(Object(query)).map(
-    ([name, value]) => [name, String([value].flat().at(-1) ?? "")] as const,
-  );
-  return Object.fromEntries(values);
 }
 
 function pathOf({ url }: FastifyRequest): string {
@@ -183,11 +177,8 @@ async function askLeader(app: App, request: FastifyRequest): Promise<LeaderAnswe
   if (isLeader || leaderUrl === undefined || request.headers[FORWARDED_HEADER] !== undefined) return undefined;
   // The leader may be on its way out, or its answer too long to carry: what this netmaster knows is still right.
   const forwarded = forwardedOf(app, request);
-  const signals = [
-    AbortSignal.timeout(ASK_LEADER_TIMEOUT_MS),
-    ...(forwarded.signal === undefined ? [] : [forwarded.signal]),
-  ];
-  const asked = forwardToLeader(leaderUrl, { ...forwarded, signal: AbortSignal.any(signals) }, app.options.forwardTls);
+  using limit = deadline(ASK_LEADER_TIMEOUT_MS, forwarded.signal);
+  const asked = forwardToLeader(leaderUrl, { ...forwarded, signal: limit.signal }, app.options.forwardTls);
   const answered = await asked.catch(() => undefined);
   return answered === undefined || answered.status >= 500 ? undefined : answered;
 }

@@ -37,6 +37,8 @@ export interface Route {
   /** `:name` is one segment; a slash at the end is optional. */
   readonly path: string;
   readonly handle: Handler;
+  /** Query parameters that have an effect; none when absent. */
+  readonly parameters?: readonly string[];
   /** Only the leader can do it: others forward the request. */
   readonly isWrite?: boolean;
   /** The leader knows more (what the nodes have told it): others ask it, and answer themselves when that fails. */

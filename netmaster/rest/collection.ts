@@ -7,7 +7,7 @@ import type { NodeReports } from "../inspect/reports.ts";
 import { omitEmpty, type Rendered, StreamedObject } from "../inspect/streamed.ts";
 import { notFound } from "../intents/errors.ts";
 import type { Changed, Removed } from "../intents/plan.ts";
-import { parseRequest } from "../intents/request.ts";
+import { parseRequest, refuseUnknownMembers } from "../intents/request.ts";
 import type { ClusterView, Intent, IntentContext, Plan } from "../view/types.ts";
 
 /** What a write request of one object says. */
@@ -115,9 +115,11 @@ function renderConfig(key: string, fields: readonly string[], config: object, { 
 }
 
 function upsertOf<K extends ConfigKind, S extends z.ZodObject>(spec: ConfigSpec<K, S>): Intent<Upsert, Changed> {
+  const fields = Object.keys(spec.schema.shape);
   return (view, { key, body, isPatch }, context) => {
     const stored: object | undefined = view.records(spec.kind).get(key)?.config;
     if (isPatch && stored === undefined) throw notFound(spec.noun, key);
+    if (isPatch) refuseUnknownMembers(spec.noun, fields, body);
     const config = parseRequest(spec.schema, isPatch && stored !== undefined ? mergePatch(stored, body) : body);
     const ownKey = spec.keyOf(config);
     if (ownKey !== key) {

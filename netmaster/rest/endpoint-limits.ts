@@ -9,7 +9,7 @@ import type { Collection } from "./collection.ts";
 import { COLLECTIONS } from "./collections.ts";
 import { revisionHeaders } from "./read.ts";
 import { runInSlices } from "./slices.ts";
-import { patchHandler } from "./write.ts";
+import { patchHandler, WRITE } from "./write.ts";
 
 /** Endpoints belong to their nodes; only their limits are an admin's to change. */
 function limitedEndpoints(): Collection {
@@ -46,6 +46,6 @@ async function showBandwidth({ services, params }: Call): Promise<Answer> {
 
 /** The leader hears the nodes' heartbeats. */
 export const ENDPOINT_LIMIT_ROUTES: readonly Route[] = [
-  { method: "PATCH", path: `${API_PREFIX}/endpoints/:key`, handle: patchHandler(limitedEndpoints()), isWrite: true },
+  { method: "PATCH", path: `${API_PREFIX}/endpoints/:key`, handle: patchHandler(limitedEndpoints()), ...WRITE },
   { method: "GET", path: `${API_PREFIX}/endpoints/:key/bandwidth`, handle: showBandwidth, prefersLeader: true },
 ];

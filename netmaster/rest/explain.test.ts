@@ -1,5 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { NodeName } from "../../state/names.ts";
+import { EndpointRequest } from "../../state/node-api.ts";
+import { leaseEndpoint } from "../intents/endpoint.ts";
 import { upsertGlobal } from "../intents/global.ts";
 import { type Body, type ContractWorld, contractWorld, grp, net } from "./testing/contract-world.ts";
 
@@ -7,6 +10,20 @@ const DENY_TCP = { direction: "in", action: "deny", protocol: "tcp", priority: 1
 
 function ruleOf(policyName: string, ruleId: string, members: Body): [string, Body] {
   return [`rules/t1:${policyName}:${ruleId}`, { tenantName: "t1", policyName, ruleId, ...members }];
+}
+
+/** Pods of one name in two namespaces. */
+const PODS = [
+  ["ns1", "pod-ns", "shop"],
+  ["ns2", "pod-ns", "bank"],
+  ["ns3", "pod-ns2", "shop"],
+] as const;
+
+/** As the CNI makes endpoints: with the names of their pods. */
+function nameSpaced({ cluster }: ContractWorld, key: string, names: Body): void {
+  const lease = { containerId: key, ifName: "eth0", tenantName: "t1", networkName: "n1", nodeName: "h1", ...names };
+  const request = { ...EndpointRequest.parse(lease), nodeName: NodeName.parse("h1"), key, endpointId: key };
+  cluster.run((view, _asked, context) => leaseEndpoint(view, request, context), undefined);
 }
 
 /** Group `web` denies tcp except port 80 from `client`; `db` has no endpoint; `t2` has a network of the same addresses. */
@@ -33,6 +50,7 @@ async function started(): Promise<ContractWorld> {
   await endpoint("alone");
   await endpoint("other", { NetworkName: "n2" });
   await endpoint("w1", { TenantName: "t2" });
+  for (const [id, podName, podNamespace] of PODS) nameSpaced(world, `t1:n1:${id}`, { podName, podNamespace });
   return world;
 }
 
@@ -105,6 +123,7 @@ describe("GET explain", () => {
     ["icmp of a type", "from=c1&to=t1:n1:w1&protocol=icmp&icmpType=3", true],
     ["protocol by number", "from=alone&to=t1:n1:w1&protocol=6&port=80", false],
     ["protocol without ports", "from=alone&to=t1:n1:w1&protocol=132", true],
+    ["a pod with its namespace", `from=shop/pod-ns&to=endpoint/shop/pod-ns2&${TCP80}`, true],
     ["networks that are not joined", `from=c1&to=other&${TCP80}`, false],
     ["tenants", `from=c1&to=t2:n1:w1&${TCP80}`, false],
   ])("takes %s", async (_what, query, allowed) => {
@@ -136,6 +155,9 @@ describe("GET explain", () => {
     [`from=c1&to=10.1.1.0/24&${TCP80}`, "400 unknown-reference to"],
     [`from=w1&to=c1&${TCP80}`, "409 ambiguous from"],
     [`from=c1&to=pod-w&${TCP80}`, "409 ambiguous to"],
+    [`from=c1&to=pod-ns&${TCP80}`, "409 ambiguous to"],
+    [`from=c1&to=mall/pod-ns&${TCP80}`, "400 unknown-reference to"],
+    [`from=c1&to=shop/&${TCP80}`, "400 unknown-reference to"],
     [`from=c1&to=c1&${TCP80}`, "400 invalid-field to"],
     [`from=10.1.1.1&to=10.1.1.2&${TCP80}`, "400 missing-field network"],
     [`from=10.9.1.1&to=10.9.1.2&tenant=t1&${TCP80}`, "400 unknown-reference network"],

@@ -21,8 +21,8 @@ const PARAMETERS = Object.keys(QUESTION_PARAMETERS) as ParameterName[];
 
 /** Would a packet pass, and why? Of the cluster as it is, or as it would be. Nothing is written, so any netmaster answers. */
 export const EXPLAIN_ROUTES: readonly Route[] = [
-  { method: "GET", path: `${API_PREFIX}/explain`, handle: explainStored },
-  { method: "POST", path: `${API_PREFIX}/explain`, handle: explainProposed },
+  { method: "GET", path: `${API_PREFIX}/explain`, handle: explainStored, parameters: PARAMETERS },
+  { method: "POST", path: `${API_PREFIX}/explain`, handle: explainProposed, parameters: PARAMETERS },
 ];
 
 async function explainStored(call: Call): Promise<Answer> {

@@ -14,7 +14,8 @@ function registration(name: string, index: number): NodeRegistration {
     ...{ datapathType: "netdev", ovsVersion: "3.1", kernelRelease: "6.1", ingressPolicing: true },
     ...{ tbf: true, ifbRedirect: true, meters: true, conntrack: true },
   };
-  const where = { vtepIp: `192.0.2.${index}`, underlayMtuBytes: 1_500, routerMac: "", bootId: "b", version: "1" };
+  const routerMac = `02:03:00:00:00:0${index}`;
+  const where = { vtepIp: `192.0.2.${index}`, underlayMtuBytes: 1_500, routerMac, bootId: "b", version: "1" };
   return NodeRegistration.parse({ name, ...where, capabilities });
 }
 

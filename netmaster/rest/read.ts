@@ -6,6 +6,7 @@ import { invalid, notFound, printable } from "../intents/errors.ts";
 import type { ClusterView } from "../view/types.ts";
 import { type Answer, type Call, type Handler, json } from "./call.ts";
 import type { Collection } from "./collection.ts";
+import { refuseContradiction } from "./query.ts";
 import { runInSlices } from "./slices.ts";
 import { watchCollection } from "./watch.ts";
 
@@ -19,7 +20,7 @@ const MAX_LIMIT = 10_000;
 
 export function listHandler(collection: Collection): Handler {
   return (call) => {
-    if (isAsked(call, "watch")) return watchCollection(call, collection);
+    if (isWatch(call)) return watchCollection(call, collection);
     const view = call.services.view();
     const limit = limitOf(call.query);
     const after = call.query.continue === undefined ? undefined : keyOfToken(call.query.continue);
@@ -74,24 +75,24 @@ function limitOf(query: Call["query"]): number | undefined {
   return limit;
 }
 
-/** A query flag; anything but true and false, and another spelling, is refused, so that a slip never does the real thing. */
+/** A query flag; anything but true and false is refused, so that a slip never does the real thing. */
 export function isAsked(call: Call, name: "watch" | "dryRun"): boolean {
-  const slip = Object.keys(call.query).find((given) => given !== name && lettersOf(given) === lettersOf(name));
-  if (slip !== undefined) throw invalid(slip.slice(0, 20), `is unknown; the parameter is called ${name}`);
   const value = call.query[name];
   if (value === undefined || value === "false") return false;
   if (value === "true" || value === "") return true;
   throw invalid(name, `must be true or false, not "${value.slice(0, 20)}"`);
 }
 
-function lettersOf(name: string): string {
-  return name.toLowerCase().replaceAll(/[^a-z]/g, "");
+function isWatch(call: Call): boolean {
+  const isAskedFor = isAsked(call, "watch");
+  refuseContradiction(call.query, isAskedFor);
+  return isAskedFor;
 }
 
 export function getHandler(collection: Collection): Handler {
   return (call) => {
     const key = call.params.key ?? "";
-    if (isAsked(call, "watch")) return watchCollection(call, collection, key);
+    if (isWatch(call)) return watchCollection(call, collection, key);
     const view = call.services.view();
     const object = collection.render(view, key);
     if (object === undefined) throw notFound(collection.noun, key);

@@ -7,6 +7,7 @@ import { ENDPOINT_LIMIT_ROUTES } from "./endpoint-limits.ts";
 import { EXPLAIN_ROUTES } from "./explain.ts";
 import { openApiDocument } from "./openapi.ts";
 import { PLUGIN_ROUTES } from "./plugin.ts";
+import type { QueryParameter } from "./query.ts";
 import {
   emptyList,
   getHandler,
@@ -16,26 +17,29 @@ import {
   missingLater,
   refuseLater,
 } from "./read.ts";
-import { deleteHandler, patchHandler, upsertHandler } from "./write.ts";
+import { deleteHandler, patchHandler, upsertHandler, WRITE } from "./write.ts";
+
+const WATCH_PARAMETERS: readonly QueryParameter[] = ["watch", "revision"];
+const LIST_PARAMETERS: readonly QueryParameter[] = ["limit", "continue", ...WATCH_PARAMETERS];
 
 function collectionRoutes(collection: Collection): readonly Route[] {
   const { name, writes, remove } = collection;
   const path = `${API_PREFIX}/${name}/:key`;
   const inspect = name === "endpoints" ? inspectEndpoint : inspectHandler(collection);
   const routes: Route[] = [
-    { method: "GET", path: `${API_PREFIX}/${name}`, handle: listHandler(collection) },
-    { method: "GET", path, handle: getHandler(collection) },
+    { method: "GET", path: `${API_PREFIX}/${name}`, handle: listHandler(collection), parameters: LIST_PARAMETERS },
+    { method: "GET", path, handle: getHandler(collection), parameters: WATCH_PARAMETERS },
     { method: "GET", path: `${API_PREFIX}/inspect/${name}/:key`, handle: inspect, prefersLeader: true },
   ];
   if (writes !== undefined) {
     const upsert = upsertHandler(collection);
     routes.push(
-      { method: "POST", path, handle: upsert, isWrite: true },
-      { method: "PUT", path, handle: upsert, isWrite: true },
-      { method: "PATCH", path, handle: patchHandler(collection), isWrite: true },
+      { method: "POST", path, handle: upsert, ...WRITE },
+      { method: "PUT", path, handle: upsert, ...WRITE },
+      { method: "PATCH", path, handle: patchHandler(collection), ...WRITE },
     );
   }
-  if (remove !== undefined) routes.push({ method: "DELETE", path, handle: deleteHandler(collection), isWrite: true });
+  if (remove !== undefined) routes.push({ method: "DELETE", path, handle: deleteHandler(collection), ...WRITE });
   return routes;
 }
 
@@ -43,7 +47,7 @@ function laterRoutes(name: string): readonly Route[] {
   const path = `${API_PREFIX}/${name}/:key`;
   const handle = refuseLater(name);
   return [
-    { method: "GET", path: `${API_PREFIX}/${name}`, handle: emptyList },
+    { method: "GET", path: `${API_PREFIX}/${name}`, handle: emptyList, parameters: LIST_PARAMETERS },
     { method: "GET", path, handle: missingLater(name) },
     { method: "GET", path: `${API_PREFIX}/inspect/${name}/:key`, handle: missingLater(name) },
     { method: "POST", path, handle },

@@ -1,4 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { GLOBAL_DEFAULTS } from "../../state/kinds/global.ts";
+import { changed } from "../intents/plan.ts";
 import {
   app1,
   type Body,
@@ -95,9 +97,11 @@ describe("endpoint group (§6.3, scenario 64)", () => {
     expect(await send("POST", ...grp("g1", members))).toBe(expected);
   });
 
-  it("needs a VLAN network in ACI mode", async () => {
+  it("needs a VLAN network in the ACI mode that an earlier release has stored", async () => {
     await must("POST", ...net("x1", { encap: "vxlan", subnet: "10.9.0.0/16" }));
-    await must("POST", "globals/global", { networkInfraType: "aci" });
+    const config = { ...GLOBAL_DEFAULTS, networkInfraType: "aci" } as const;
+    cluster.run(() => changed({ kind: "global", key: "global", record: { key: "global", config } }), undefined);
+    await must("POST", "globals/global", { ...config, arpMode: "flood" });
     expect(await send("POST", ...grp("g1", { networkName: "x1" }))).toBe("400 invalid-field networkName");
     await must("POST", ...grp("g1"));
   });

@@ -60,6 +60,24 @@ describe("tenant (§6.1)", () => {
   });
 });
 
+/** No host can have addresses of these (RFC 6890); some only include such a block. */
+const SPECIAL_SUBNETS = [
+  ...[
+    "0.0.0.0/8",
+    "0.1.2.0/24",
+    "0.0.0.1-0.0.0.9/8",
+    "127.0.0.0/8",
+    "127.0.0.0/24",
+    "169.254.0.0/16",
+    "169.254.1.0/24",
+  ],
+  ...["169.0.0.0/8", "224.0.0.0/8", "224.0.0.0/24", "239.255.0.0/16", "240.0.0.0/8", "255.255.255.0/24"],
+];
+const SPECIAL_IPV6_SUBNETS = [
+  ...["::/64", "::/1", "::1/127", "::ffff:0:0/96", "::ffff:10.1.1.0/120", "64:ff9b::/96", "fe80::/10", "fe80::/64"],
+  ...["ff00::/8", "ff02::/64", "8000::/1", "fc00::/6"],
+];
+
 describe("network (§6.2)", () => {
   it.each<[Body, string]>([
     [{}, "ok"],
@@ -88,7 +106,7 @@ describe("network (§6.2)", () => {
     [{ gateway: "10.1.1" }, "400 invalid-field gateway"],
     [{ gateway: "fe80::1" }, "400 invalid-field gateway"],
     [{ ipv6Subnet: "2001:db8::/64", ipv6Gateway: "2001:db8::1" }, "ok"],
-    [{ ipv6Subnet: "2001:db8::/1" }, "ok"],
+    [{ ipv6Subnet: "2000::/3" }, "ok"],
     [{ ipv6Subnet: "2001:db8::/108" }, "ok"],
     [{ ipv6Subnet: "2001:db8::/127" }, "ok"],
     [{ ipv6Subnet: "2001:db8::/128" }, "400 invalid-field ipv6Subnet"],
@@ -97,6 +115,26 @@ describe("network (§6.2)", () => {
     [{ ipv6Subnet: "2001:db8::/64", ipv6Gateway: "2001:db9::1" }, "400 invalid-field ipv6Gateway"],
     [{ ipv6Subnet: "2001:db8::/64", ipv6Gateway: "10.1.1.1" }, "400 invalid-field ipv6Gateway"],
     [{ ipv6Gateway: "2001:db8::1" }, "400 invalid-field ipv6Gateway"],
+    ...SPECIAL_SUBNETS.map((subnet): [Body, string] => [{ subnet }, "400 invalid-field subnet"]),
+    ...SPECIAL_IPV6_SUBNETS.map((ipv6Subnet): [Body, string] => [{ ipv6Subnet }, "400 invalid-field ipv6Subnet"]),
+    [{ subnet: "1.0.0.0/8" }, "ok"],
+    [{ subnet: "126.0.0.0/8" }, "ok"],
+    [{ subnet: "223.255.255.0/24" }, "ok"],
+    [{ subnet: "169.253.0.0/16" }, "ok"],
+    [{ ipv6Subnet: "fd00::/8" }, "ok"],
+    [{ gateway: "10.1.1.0" }, "400 invalid-field gateway"],
+    [{ gateway: "10.1.1.255" }, "400 invalid-field gateway"],
+    [{ subnet: "10.1.1.4/30", gateway: "10.1.1.7" }, "400 invalid-field gateway"],
+    [{ subnet: "10.1.1.4/31", gateway: "10.1.1.4" }, "ok"],
+    [{ subnet: "10.1.1.10-10.1.1.20/24", gateway: "10.1.1.255" }, "400 invalid-field gateway"],
+    [{ subnet: "10.1.1.10-10.1.1.20/24", gateway: "10.1.1.1" }, "ok"],
+    [{ subnet: "10.1.1.0-10.1.1.0/24" }, "400 invalid-field subnet"],
+    [{ subnet: "10.1.1.255-10.1.1.255/24" }, "400 invalid-field subnet"],
+    [{ subnet: "10.1.1.9-10.1.1.9/24", gateway: "10.1.1.9" }, "400 invalid-field subnet"],
+    [{ ipv6Subnet: "2001:db8::/64", ipv6Gateway: "2001:db8::" }, "400 invalid-field ipv6Gateway"],
+    [{ ipv6Subnet: "2001:db8::/64", ipv6Gateway: "2001:db8::0.0.0.0" }, "400 invalid-field ipv6Gateway"],
+    [{ ipv6Subnet: "2001:db8::/127", ipv6Gateway: "2001:db8::" }, "ok"],
+    [{ nwType: "infra", subnet: "127.0.0.0/8" }, "400 invalid-field subnet"],
     [{ pktTag: 0 }, "ok"],
     [{ pktTag: 1 }, "ok"],
     [{ pktTag: 4094 }, "ok"],
@@ -210,7 +248,13 @@ describe("global (§6.7, scenarios 60 and 61)", () => {
     [{ arpMode: "none" }, "400 invalid-field arpMode"],
     [{ fwdMode: "routing" }, "ok"],
     [{ fwdMode: "hub" }, "400 invalid-field fwdMode"],
-    [{ networkInfraType: "aci" }, "ok"],
+    [{ networkInfraType: "default" }, "ok"],
+    [{ networkInfraType: "aci" }, "501 unsupported networkInfraType"],
+    [{ networkInfraType: "aci-opflex" }, "501 unsupported networkInfraType"],
+    [{ pvtSubnet: "127.0.0.0/16" }, "400 invalid-field pvtSubnet"],
+    [{ pvtSubnet: "224.1.0.0/16" }, "400 invalid-field pvtSubnet"],
+    [{ vlans: "1-5000" }, "400 invalid-field vlans"],
+    [{ vxlans: "1-16777216" }, "400 invalid-field vxlans"],
     [{ networkInfraType: "cisco" }, "400 invalid-field networkInfraType"],
     [{ pvtSubnet: "10.5.0.0/16" }, "ok"],
     [{ pvtSubnet: "10.5.0.0/24" }, "400 invalid-field pvtSubnet"],

@@ -24,6 +24,43 @@ describe("what errors say", () => {
     ["a text like nothing", net("a", { subnet: "x" }), 'not "x"'],
     ["a fraction", net("a", { pktTag: 1.5 }), "pktTag must be a whole number, not 1.5"],
     ["a burst of 1", profile({ burst: 1 }), "burst must not be 1: one kilobyte is less than a frame"],
+    [
+      "a name",
+      ["tenants/a_b", { tenantName: "a_b" }],
+      "tenantName may hold letters, digits, hyphens and dots, and each",
+    ],
+    ["a name's value", ["tenants/a_b", { tenantName: "a_b" }], 'begin and end with a letter or digit: "a_b"'],
+    [
+      "a physical network",
+      net("a", { physicalNetwork: "a_b" }),
+      "physicalNetwork may hold letters, digits and hyphens",
+    ],
+    ["a profile's name", profile({ profileName: "a:b" }), 'profileName may hold anything but ":", "/" and control'],
+    ["a protocol", rule({ protocol: "tcpp" }), 'protocol must be tcp, udp, icmp or a number from 0 to 255, not "tcpp"'],
+    [
+      "a bandwidth",
+      profile({ bandwidth: "10" }),
+      "bandwidth must be a whole number with its unit (kbps, mbps or gbps)",
+    ],
+    ["a gateway", net("a", { gateway: "10.1" }), 'gateway must be an IPv4 address like 10.1.1.254, not "10.1"'],
+    [
+      "multicast",
+      net("a", { subnet: "224.0.0.0/24" }),
+      "224.0.0.0/24 lies in 224.0.0.0/4, which is reserved for multicast",
+    ],
+    ["loopback", net("a", { subnet: "126.0.0.0-127.0.0.9/8" }), "subnet has a range that leaves the subnet"],
+    [
+      "a broadcast gateway",
+      net("a", { gateway: "10.1.1.255" }),
+      "is the broadcast address of 10.1.1.0/24; choose one of",
+    ],
+    ["VLANs", ["globals/global", { vlans: "1-5000" }], "vlans has the range 1-5000, which is not within 1-4094"],
+    ["VNIs", ["globals/global", { vxlans: "0-10" }], "vxlans has the range 0-10, which is not within 1-16777215"],
+    [
+      "a fabric",
+      ["globals/global", { networkInfraType: "aci" }],
+      'networkInfraType "aci" is not supported by this release',
+    ],
     ["a port of any protocol", rule({ port: 5 }), "port 5 needs the protocol tcp or udp, not any protocol"],
   ])("%s", async (_, [path, body], text) => {
     const { detail } = await problem("POST", `/api/v1/${path}/`, body);

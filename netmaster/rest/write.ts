@@ -16,6 +16,9 @@ const VISIBLE_TIMEOUT_MS = 5_000;
 /** Most steps of one deletion that does not fit into one transaction. */
 const MAX_STEPS = 10_000;
 
+/** What all writes of one object have in common as routes. */
+export const WRITE = { isWrite: true, parameters: ["dryRun"] } as const;
+
 export function upsertHandler(collection: Collection): Handler {
   return (call) => write(call, collection, false);
 }

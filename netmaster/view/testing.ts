@@ -78,7 +78,8 @@ function registrationOf(name: string | undefined, index: number) {
     ...{ tbf: true, ifbRedirect: true, meters: true, conntrack: true },
   };
   const vtepIp = `192.168.${index >> 8}.${(index & 255) + 1}`;
-  return { name, vtepIp, underlayMtuBytes: 1500, routerMac: "", bootId: `boot-${name}`, version: "1", capabilities };
+  const routerMac = `02:03:00:00:${(index >> 8).toString(16).padStart(2, "0")}:${(index & 255).toString(16).padStart(2, "0")}`;
+  return { name, vtepIp, underlayMtuBytes: 1500, routerMac, bootId: `boot-${name}`, version: "1", capabilities };
 }
 
 /** Reads a world from lines such as `endpoint c1 t:net1 n1 web`; what a word means stands in READERS. */

@@ -13,7 +13,7 @@ const BIT_PER_SECOND: Readonly<Record<string, number>> = { k: 1e3, m: 1e6, g: 1e
 /** Bandwidth in the contract's notation, powers of 1000: `10Mbps` = 10 000 000 bit/s; empty = no limit. */
 export const BandwidthText = z
   .string()
-  .regex(BANDWIDTH_PATTERN)
+  .regex(BANDWIDTH_PATTERN, "must be a whole number with its unit (kbps, mbps or gbps), like 10Mbps")
   .refine((text) => (parseBandwidth(text) ?? 0) <= RATE_MAX_BIT_PER_SECOND, "must be at most 1000000gbps (1 Pbit/s)");
 
 /** 4 Gbit in kilobytes of 1000 bytes: the largest burst that a port can have. */

@@ -9,9 +9,9 @@ export const VNI_LIMITS = { first: 1, last: 16_777_215 };
 
 /** Parses the VLAN ranges; ids 0 and 4095 may stand in them. */
 export function parseVlanRanges(text: string): ReturnType<typeof parseNumberRanges> {
-  const ranges = parseNumberRanges(text, { first: 0, last: 4095 });
-  if (typeof ranges === "string") return ranges;
   const { first, last } = VLAN_LIMITS;
+  const ranges = parseNumberRanges(text, VLAN_LIMITS, { first: 0, last: 4095 });
+  if (typeof ranges === "string") return ranges;
   return ranges.map((range) => ({ first: Math.max(range.first, first), last: Math.min(range.last, last) }));
 }
 

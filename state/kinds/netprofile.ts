@@ -12,7 +12,7 @@ export const Netprofile = z.object({
     .min(1)
     .max(64)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must be refused
-    .regex(/^[^:/\u0000-\u001f\u007f]+$/),
+    .regex(/^[^:/\u0000-\u001f\u007f]+$/, 'may hold anything but ":", "/" and control characters'),
   tenantName: Name,
   bandwidth: BandwidthText.default(""),
   DSCP: z.int().min(0).max(63).default(0),

@@ -8,7 +8,10 @@ import { checkedText } from "../text-check.ts";
 export const PhysicalNetwork = z
   .string()
   .max(32)
-  .regex(/^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)?$/)
+  .regex(
+    /^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)?$/,
+    "may hold letters, digits and hyphens, and must begin and end with a letter or digit",
+  )
   .default("");
 
 /** What the admin says of a network (contract §6.2). `mtuBytes` 0 = derive from the underlay. */
@@ -19,9 +22,9 @@ export const Network = z.object({
   encap: z.enum(["vlan", "vxlan"]),
   pktTag: z.int().min(0).max(16_777_216).default(0),
   subnet: checkedText(64, parseNetworkSubnet),
-  gateway: z.union([z.literal(""), z.ipv4()]).default(""),
+  gateway: z.union([z.literal(""), z.ipv4("must be an IPv4 address like 10.1.1.254")]).default(""),
   ipv6Subnet: checkedText(64, (text) => text === "" || parseIpv6Subnet(text)).default(""),
-  ipv6Gateway: z.union([z.literal(""), z.ipv6()]).default(""),
+  ipv6Gateway: z.union([z.literal(""), z.ipv6("must be an IPv6 address like fd00:1::1")]).default(""),
   cfgdTag: ConfiguredTag,
   physicalNetwork: PhysicalNetwork,
   mtuBytes: z

@@ -24,7 +24,7 @@ export const Rule = z.object({
   priority: z.int().min(0).max(100).default(1),
   protocol: z
     .string()
-    .regex(/^(tcp|udp|icmp||[0-9]{1,3})$/)
+    .regex(/^(tcp|udp|icmp||[0-9]{1,3})$/, "must be tcp, udp, icmp or a number from 0 to 255")
     .refine((text) => !/^[0-9]+$/.test(text) || Number(text) <= 255, "must be at most 255")
     .default(""),
   port: z.int().min(0).max(65_535).default(0),

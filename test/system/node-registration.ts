@@ -1,3 +1,4 @@
+import { routerMacOf } from "../../netplugin/machine-view.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import { NodeName } from "../../state/names.ts";
 
@@ -8,7 +9,7 @@ export function registration(name: string, vtepIp: string): NodeRegistration {
     vtepIp,
     underlayMtuBytes: 1500,
     physicalNetworks: { default: "eth0" },
-    routerMac: "02:00:00:00:00:01",
+    routerMac: routerMacOf(name),
     bootId: `boot-${name}`,
     version: "0.1.0",
     capabilities: {
