@@ -86,6 +86,7 @@ function openDriver(settings: NodeSettings, log: Logger, signal: AbortSignal): P
     verifyUplink: (attempt) => reachNetmaster(settings.netmasterUrls, attempt),
     signal,
     report: (error) => log.warn({ code: error.code, error: error.message }, "switch"),
+    onRepair: (found) => log.warn({ found }, "bridges or their ports were not as they should be; repaired"),
   });
 }
 

@@ -33,16 +33,10 @@ export async function ensureBridge(
 ): Promise<void> {
   const present = findBridge(database, spec.name);
   if (present !== undefined) refuseForeign(database, present);
-  const operations = present === undefined ? creation(spec) : changes(present, spec);
+  const operations = present === undefined ? creation(spec) : bridgeRepairs(present, spec);
   if (operations.length === 0) return;
   const deed = `set up bridge "${spec.name}"`;
   await configure(database, operations, { ...options, timeoutMs: CONFIGURE_TIMEOUT_MS, deed });
-}
-
-/** Is the bridge there with the wanted settings? */
-export function isAsWanted(database: SwitchDatabase, spec: BridgeSpec): boolean {
-  const present = findBridge(database, spec.name);
-  return present !== undefined && changes(present, spec).length === 0;
 }
 
 /** A bridge whose mark somebody has removed is still ours while ports of ours are in it. */
@@ -73,8 +67,12 @@ function settings(spec: BridgeSpec) {
     fail_mode: spec.failMode,
     external_ids: markedIds(spec),
     other_config: otherConfig(spec),
+    ...OURS_ALONE,
   };
 }
+
+/** No controller but us gives a bridge of ours flows, and no protocol of the switch blocks its ports. */
+const OURS_ALONE = { controller: [], stp_enable: false, rstp_enable: false, mcast_snooping_enable: false };
 
 function markedIds(spec: BridgeSpec): Record<string, string> {
   return { ...spec.externalIds, [OWNER_MARK.key]: OWNER_MARK.value };
@@ -84,17 +82,28 @@ function otherConfig(spec: BridgeSpec): Record<string, string> {
   return { "disable-in-band": "true", ...(spec.mac === undefined ? {} : { hwaddr: spec.mac }) };
 }
 
+/** What of an existing bridge is not as wanted, for the log. */
+export function bridgeFaults(present: BridgeRow, spec: BridgeSpec): readonly string[] {
+  const wanted = settings(spec);
+  const faults = {
+    "fail mode": present.fail_mode === wanted.fail_mode,
+    external_ids: holds(present.external_ids, wanted.external_ids),
+    other_config: holds(present.other_config, wanted.other_config),
+    "foreign controller": present.controller.length === 0,
+    STP: !present.stp_enable,
+    RSTP: !present.rstp_enable,
+    "multicast snooping": !present.mcast_snooping_enable,
+  };
+  return Object.entries(faults).flatMap(([what, isRight]) => (isRight ? [] : [`${what} of bridge ${spec.name}`]));
+}
+
 /** The datapath type of a bridge that exists stays: changing it tears down every port. */
-function changes(present: BridgeRow, spec: BridgeSpec): readonly Operation[] {
+export function bridgeRepairs(present: BridgeRow, spec: BridgeSpec): readonly Operation[] {
+  if (bridgeFaults(present, spec).length === 0) return [];
   const { datapath_type: _, ...wanted } = settings(spec);
-  const same =
-    present.fail_mode === wanted.fail_mode &&
-    holds(present.external_ids, wanted.external_ids) &&
-    holds(present.other_config, wanted.other_config);
-  if (same) return [];
   return [
     update("Bridge", byUuid(present.uuid), {
-      fail_mode: wanted.fail_mode,
+      ...wanted,
       external_ids: { ...Object.fromEntries(present.external_ids), ...wanted.external_ids },
       other_config: { ...Object.fromEntries(present.other_config), ...wanted.other_config },
     }),

@@ -1,5 +1,5 @@
 import { NetError } from "../../state/errors.ts";
-import { integer, mapOf, optional, type RowOf, setOf, string, uuid } from "./ovsdb-client/columns.ts";
+import { boolean, integer, mapOf, optional, type RowOf, setOf, string, uuid } from "./ovsdb-client/columns.ts";
 import { mutate, type Operation } from "./ovsdb-client/operations.ts";
 import { openReplica, type Replica } from "./ovsdb-client/replica.ts";
 import type { Uuid } from "./ovsdb-client/values.ts";
@@ -11,6 +11,7 @@ const TABLES = {
     cur_cfg: integer,
     next_cfg: integer,
     ovs_version: optional(string),
+    external_ids: mapOf(string, string),
   },
   Bridge: {
     name: string,
@@ -19,8 +20,19 @@ const TABLES = {
     fail_mode: optional(string),
     external_ids: mapOf(string, string),
     other_config: mapOf(string, string),
+    controller: setOf(uuid),
+    stp_enable: boolean,
+    rstp_enable: boolean,
+    mcast_snooping_enable: boolean,
   },
-  Port: { name: string, interfaces: setOf(uuid), external_ids: mapOf(string, string) },
+  Port: {
+    name: string,
+    interfaces: setOf(uuid),
+    external_ids: mapOf(string, string),
+    tag: optional(integer),
+    trunks: setOf(integer),
+    vlan_mode: optional(string),
+  },
   Interface: {
     name: string,
     type: string,
@@ -51,6 +63,8 @@ export interface PortRow {
   readonly externalIds: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
   readonly policing: Policing | undefined;
+  /** Does the port carry frames of all VLANs as they are? */
+  readonly isPlain: boolean;
 }
 
 /** OVS writes -1 where it could not plug an interface in. */
@@ -119,6 +133,7 @@ function joined({ portId, port, interfaceId, device }: Rows): PortRow {
     externalIds: Object.fromEntries(port.external_ids),
     options: Object.fromEntries(device.options),
     policing: policingOf(device),
+    isPlain: port.tag === undefined && port.trunks.length === 0 && port.vlan_mode === undefined,
   };
   joinedRows.set(port, { device, row });
   return row;

@@ -50,6 +50,7 @@ afterAll(async () => {
 interface DriverSettings {
   readonly allowDefaultRouteUplink?: boolean;
   readonly verifyUplink?: (signal: AbortSignal) => Promise<void>;
+  readonly onRepair?: (found: readonly string[]) => void;
 }
 
 function openDriver(settings: DriverSettings = {}): Promise<OpenOvsDriver> {
@@ -233,6 +234,37 @@ describe("port pool", () => {
     await using pool = await openPool(driver, 0);
     const aborted = AbortSignal.abort(new Error("deadline"));
     await expect(pool.take({ signal: aborted })).rejects.toThrow("deadline");
+  });
+});
+
+describe("bridges and ports that somebody changed", () => {
+  it.each([
+    ["patch port", ["del-port", "contiv-int", "cpi-eth0"], "cpi-eth0"],
+    ["patch port of the uplink bridge", ["del-port", "cu-eth0", "cpu-eth0"], "cpu-eth0"],
+    ["NIC", ["del-port", "cu-eth0", "eth0"], "port eth0"],
+    ["uplink bridge", ["del-br", "cu-eth0"], "cu-eth0 is gone"],
+    ["tunnel port", ["del-port", "contiv-int", "contiv-vxlan"], "contiv-vxlan"],
+    ["peer", ["set", "Interface", "cpi-eth0", "options:peer=other"], 'peer "other"'],
+    ["VLAN of a port", ["set", "Port", "cpi-eth0", "tag=7"], "VLAN settings"],
+    ["tunnel options", ["set", "Interface", "contiv-vxlan", "options:dst_port=4790"], "contiv-vxlan"],
+    ["fail mode", ["set-fail-mode", "contiv-int", "standalone"], "fail mode"],
+    ["controller", ["set-controller", "contiv-int", "tcp:127.0.0.1:6653"], "controller"],
+    ["STP", ["set", "Bridge", "cu-eth0", "stp_enable=true"], "STP of bridge cu-eth0"],
+    ["multicast snooping", ["set", "Bridge", "contiv-int", "mcast_snooping_enable=true"], "multicast snooping"],
+  ])("are told and repaired: %s", async (_what, command, found) => {
+    const repaired: string[] = [];
+    await using driver = await openDriver({
+      allowDefaultRouteUplink: true,
+      onRepair: (what) => repaired.push(...what),
+    });
+    const isTold = new Promise((resolve) => driver.onChange(({ base }) => base && resolve(undefined)));
+    await vsctl("--no-wait", ...command);
+    await isTold;
+    await driver.ensureBase();
+    expect(repaired.join()).toContain(found);
+    expect([...driver.uplinkFailures().values()]).toEqual([]);
+    expect(await addressesOf("cu-eth0")).toEqual(["192.168.214.11"]);
+    await expect.poll(controlReachable, { timeout: 10_000 }).toBe(true);
   });
 });
 

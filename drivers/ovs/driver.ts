@@ -7,7 +7,7 @@ import { openLinkMonitor } from "../netlink/link-monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
 import { StackGuard } from "../stack-guard/guard.ts";
-import { detectDatapathType, ensureBridge, isAsWanted, removeBridge } from "./bridge.ts";
+import { type BridgeSpec, bridgeFaults, detectDatapathType, ensureBridge, removeBridge } from "./bridge.ts";
 import { findBridge, openDatabase, ownBridges, portsOf, rootRow, type SwitchDatabase } from "./database.ts";
 import { createFlowCache, type FlowCache } from "./flow-cache.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
@@ -17,6 +17,7 @@ import { HOST_PREFIX, isOurAlias, LINK_ALIAS } from "./port-pool.ts";
 import { createPortDriver } from "./ports.ts";
 import { type DriverChange, type OvsDriver, OWNER_MARK, type PortDriver, type Uplink } from "./types.ts";
 import { ensureUplink, type UplinkSpec, undoUplink } from "./uplink.ts";
+import { uplinkRepairs } from "./uplink-bridge.ts";
 import { closedLinks, NO_TUNNELS } from "./uplink-closing.ts";
 
 export interface OvsDriverOptions {
@@ -37,6 +38,8 @@ export interface OvsDriverOptions {
   readonly netns?: NetnsHandle | undefined;
   readonly signal: AbortSignal;
   readonly report: (error: NetError) => void;
+  /** Bridges or ports were not as they should be, and have been repaired: what was found. */
+  readonly onRepair?: (found: readonly string[]) => void;
 }
 
 /** The driver with what only the node agent's own parts use. */
@@ -73,6 +76,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   const parts = { database, netlink, guard, datapathType };
   async function ensureBase(): Promise<void> {
     await guard.repairTables();
+    const found = baseFaults();
     await ensureBridge(database, bridge, { signal });
     await ensureTunnelPort({ database, ports }, options);
     for (const spec of options.uplinks) {
@@ -84,9 +88,20 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
         uplinkFailures.set(spec.alias, asNetError(error, `set up physical network "${spec.alias}"`));
       }
     }
+    if (isOpen && found.length > 0) options.onRepair?.(found);
   }
 
+  /** What is not as it should be of bridges and ports that were made; uplinks that failed are looked at with their devices. */
+  function baseFaults(): readonly string[] {
+    return [
+      ...integrationFaults(database, bridge, options),
+      ...[...uplinks.values()].flatMap(({ nic }) => uplinkRepairs(nic, database).found),
+    ];
+  }
+
+  let isOpen = false;
   await ensureBase();
+  isOpen = true;
   const flowConnection = openFlowConnection({
     socketPath: `${options.runDirectory}/${INTEGRATION_BRIDGE}.mgmt`,
     cookie: options.cookie,
@@ -95,7 +110,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     report,
     onConnect: () => tell({ resync: true }),
   });
-  const isBaseThere = () => isAsWanted(database, bridge) && hasTunnelPort(database, options);
+  const isBaseThere = () => baseFaults().length === 0;
   const stopWatching = watchChanges({ database, netlink, options, tell, isBaseThere });
 
   return {
@@ -130,6 +145,16 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
 
 function integrationBridge(datapathType: "system" | "netdev") {
   return { name: INTEGRATION_BRIDGE, datapathType, failMode: "secure", externalIds: {} } as const;
+}
+
+function integrationFaults(database: SwitchDatabase, spec: BridgeSpec, options: OvsDriverOptions): readonly string[] {
+  const present = findBridge(database, spec.name);
+  if (present === undefined) return [`bridge ${spec.name} is gone`];
+  const isTunnelRight = hasTunnelPort(database, options);
+  return [
+    ...bridgeFaults(present, spec),
+    ...(isTunnelRight ? [] : [`port ${TUNNEL_PORT} is gone or has other options`]),
+  ];
 }
 
 /** The tunnel port as the database shows it: marked as ours, of the right kind, plugged in. */
@@ -205,11 +230,11 @@ async function watchUplinks({ netlink, options, tell }: WatchParts, signal: Abor
   const devices = new Set(options.uplinks.flatMap(({ nic }) => [nic, uplinkBridgeName(nic)]));
   try {
     using monitor = openLinkMonitor({ withAddresses: true, netns: options.netns });
-    let known: string | undefined;
+    let known = await summarise(netlink, devices);
     while (!signal.aborted) {
       await monitor.next({ signal });
       const now = await summarise(netlink, devices);
-      if (known !== undefined && now !== known) tell({ uplinks: true });
+      if (now !== known) tell({ uplinks: true });
       known = now;
       await sleep(LINKS_SETTLE_MS, undefined, { signal });
     }

@@ -6,11 +6,11 @@ import type { Message } from "../netlink/message.ts";
 import type { SocketPool } from "../netlink/pool.ts";
 import type { StackGuard } from "../stack-guard/guard.ts";
 import { creation, removeBridge } from "./bridge.ts";
-import { type BridgeRow, configure, findBridge, portsOf, type SwitchDatabase } from "./database.ts";
-import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, ROLE_KEY, uplinkBridgeName } from "./names.ts";
-import { byUuid, insert, mutate, type Operation } from "./ovsdb-client/operations.ts";
-import { named } from "./ovsdb-client/values.ts";
-import { OWNER_MARK, type Uplink } from "./types.ts";
+import { configure, findBridge, portsOf, rootRow, type SwitchDatabase } from "./database.ts";
+import { INTEGRATION_BRIDGE, patchNames, uplinkBridgeName } from "./names.ts";
+import { byUuid, mutate, type Operation } from "./ovsdb-client/operations.ts";
+import type { Uplink } from "./types.ts";
+import { addition, uplinkBridgeSpec, uplinkRepairs } from "./uplink-bridge.ts";
 import { closeUplinkNic, openUplinkNic } from "./uplink-closing.ts";
 import {
   DeviceState,
@@ -46,6 +46,8 @@ const CONFIGURE_TIMEOUT_MS = 15_000;
 const DEVICE_TIMEOUT_MS = 10_000;
 const DEVICE_POLL_MS = 20;
 const VERIFY_TIMEOUT_MS = 15_000;
+/** linux/if.h */
+const IFF_LOOPBACK = 0x8;
 /** The NIC's addresses and routes, written down before anything moves, so that a crash in the middle can be repaired. */
 const SAVED_STATE_KEY = "contiv-nic-state";
 
@@ -64,6 +66,7 @@ export async function ensureUplink(spec: UplinkSpec, options: UplinkOptions): Pr
   const fresh = findBridge(options.database, uplinkBridgeName(spec.nic)) === undefined;
   try {
     if (fresh) await takeOver(nic, options);
+    else await repairBridge(nic.name, options);
     await settleAddresses(nic, options);
     await closeUplinkNic(nic, options);
     if (fresh) await verified(options);
@@ -74,20 +77,42 @@ export async function ensureUplink(spec: UplinkSpec, options: UplinkOptions): Pr
   return describe(spec, nic, options);
 }
 
+/** Puts right what somebody changed in the bridge; the copy of what is remembered is kept up, for bridges made by earlier releases. */
+async function repairBridge(nic: string, options: UplinkOptions): Promise<void> {
+  const { database, signal } = options;
+  const { operations } = uplinkRepairs(nic, database);
+  const all = [...operations, ...remember(nic, savedState(nic, database), database)];
+  if (all.length === 0) return;
+  await configure(database, all, {
+    signal,
+    timeoutMs: CONFIGURE_TIMEOUT_MS,
+    deed: `repair the bridge of NIC "${nic}"`,
+  });
+}
+
 async function takeOver(nic: LinkRow, options: UplinkOptions): Promise<void> {
-  const state = await readDeviceState(options.netlink, nic.ifindex);
-  refuseDefaultRoute(nic, state, options);
+  const onNic = await readDeviceState(options.netlink, nic.ifindex);
+  refuseDefaultRoute(nic, onNic, options);
+  refuseUnfit(nic);
   if (nic.masterIfindex !== undefined && nic.masterIfindex !== 0) {
     throw new NetError(
       "CONFLICT",
       `NIC "${nic.name}" already belongs to a ${nic.masterKind ?? "bridge"}; take it out first`,
     );
   }
-  await configure(options.database, [...uplinkBridge(nic, state, options), ...patch(nic.name, options.database)], {
+  const state = onNic.addresses.length > 0 ? onNic : (remembered(nic.name, options.database) ?? onNic);
+  await configure(options.database, uplinkBridge(nic, state, options), {
     signal: options.signal,
     timeoutMs: CONFIGURE_TIMEOUT_MS,
     deed: `plug NIC "${nic.name}" into bridge "${uplinkBridgeName(nic.name)}"`,
   });
+}
+
+/** Loopback, bridges and ports of the switch carry no VLANs of a network to other nodes. */
+function refuseUnfit({ name, kind, flags }: LinkRow): void {
+  if ((flags & IFF_LOOPBACK) === 0 && kind !== "bridge" && kind !== "openvswitch") return;
+  const what = (flags & IFF_LOOPBACK) !== 0 ? "the loopback interface" : `a device of kind ${kind}`;
+  throw new NetError("INVALID", `"${name}" is ${what} and cannot be an uplink; name a NIC, a bond or a veth`);
 }
 
 function refuseDefaultRoute(nic: LinkRow, state: DeviceState, options: UplinkOptions): void {
@@ -98,52 +123,23 @@ function refuseDefaultRoute(nic: LinkRow, state: DeviceState, options: UplinkOpt
   );
 }
 
+/** A bridge that is made anew while the NIC is bare stands in for one that was deleted: what was remembered of the NIC still holds. */
 function uplinkBridge(nic: LinkRow, state: DeviceState, options: UplinkOptions): readonly Operation[] {
-  const name = uplinkBridgeName(nic.name);
-  const externalIds = { [NIC_KEY]: nic.name, [SAVED_STATE_KEY]: JSON.stringify(state) };
+  const { database, datapathType } = options;
+  if (findBridge(database, INTEGRATION_BRIDGE) === undefined) {
+    throw new NetError("UNAVAILABLE", `Bridge "${INTEGRATION_BRIDGE}" is missing`);
+  }
+  const spec = uplinkBridgeSpec(nic.name, datapathType);
+  const externalIds = { ...spec.externalIds, [SAVED_STATE_KEY]: JSON.stringify(state) };
+  const { onIntegration, onUplink } = patchNames(nic.name);
+  const present = portsOf(database, findBridge(database, INTEGRATION_BRIDGE)).has(onIntegration);
   return [
-    ...creation({
-      name,
-      datapathType: options.datapathType,
-      failMode: "standalone",
-      mac: nic.mac,
-      mtuBytes: nic.mtuBytes,
-      externalIds,
-    }),
-    insert("Interface", { name: nic.name }, { as: "nic_interface" }),
-    insert(
-      "Port",
-      { name: nic.name, interfaces: [named("nic_interface")], external_ids: mark("nic") },
-      { as: "nic_port" },
-    ),
-    mutate("Bridge", [["name", "==", name]], [["ports", "insert", [named("nic_port")]]]),
+    ...creation({ ...spec, mac: nic.mac, mtuBytes: nic.mtuBytes, externalIds }),
+    ...addition({ name: nic.name, role: "nic" }, spec.name),
+    ...addition({ name: onUplink, role: "patch", peer: onIntegration }, spec.name),
+    ...(present ? [] : addition({ name: onIntegration, role: "patch", peer: onUplink }, INTEGRATION_BRIDGE)),
+    ...remember(nic.name, state, database),
   ];
-}
-
-function patch(nic: string, database: SwitchDatabase): readonly Operation[] {
-  const integration = findBridge(database, INTEGRATION_BRIDGE);
-  if (integration === undefined) throw new NetError("UNAVAILABLE", `Bridge "${INTEGRATION_BRIDGE}" is missing`);
-  const { onIntegration, onUplink } = patchNames(nic);
-  const present = portsOf(database, integration).has(onIntegration);
-  return [
-    ...patchPort(onUplink, onIntegration, "patch_uplink"),
-    mutate("Bridge", [["name", "==", uplinkBridgeName(nic)]], [["ports", "insert", [named("patch_uplink_port")]]]),
-    ...(present ? [] : patchPort(onIntegration, onUplink, "patch_integration")),
-    ...(present
-      ? []
-      : [mutate("Bridge", byUuid(integration.uuid), [["ports", "insert", [named("patch_integration_port")]]])]),
-  ];
-}
-
-function patchPort(name: string, peer: string, as: string): readonly Operation[] {
-  return [
-    insert("Interface", { name, type: "patch", options: { peer } }, { as: `${as}_interface` }),
-    insert("Port", { name, interfaces: [named(`${as}_interface`)], external_ids: mark("patch") }, { as: `${as}_port` }),
-  ];
-}
-
-function mark(role: string): Record<string, string> {
-  return { [OWNER_MARK.key]: OWNER_MARK.value, [ROLE_KEY]: role };
 }
 
 /**
@@ -153,7 +149,7 @@ function mark(role: string): Record<string, string> {
 async function settleAddresses(nic: LinkRow, options: UplinkOptions): Promise<void> {
   const name = uplinkBridgeName(nic.name);
   const device = await deviceOf(name, options);
-  const wanted = savedState(findBridge(options.database, name));
+  const wanted = savedState(nic.name, options.database);
   const onNic = await readDeviceState(options.netlink, nic.ifindex);
   await options.netlink.execute([raise(nic.ifindex), raise(device.ifindex)], options);
   await tolerant(options, takeState(nic.ifindex, onNic), ["ESRCH", "EADDRNOTAVAIL"]);
@@ -186,9 +182,27 @@ async function deviceOf(bridge: string, options: UplinkOptions): Promise<LinkRow
   }
 }
 
-function savedState(bridge: BridgeRow | undefined): DeviceState {
+/** What was written down of a NIC: in its bridge, and in the root row for the case that somebody deletes the bridge. */
+function savedState(nic: string, database: SwitchDatabase): DeviceState {
+  const bridge = findBridge(database, uplinkBridgeName(nic));
   const text = bridge?.external_ids.get(SAVED_STATE_KEY);
-  return text === undefined ? NO_STATE : DeviceState.parse(JSON.parse(text));
+  return text === undefined ? (remembered(nic, database) ?? NO_STATE) : DeviceState.parse(JSON.parse(text));
+}
+
+function remembered(nic: string, database: SwitchDatabase): DeviceState | undefined {
+  const text = rootRow(database).external_ids.get(`${SAVED_STATE_KEY}:${nic}`);
+  return text === undefined ? undefined : DeviceState.parse(JSON.parse(text));
+}
+
+/** Operations that write down a NIC's state where deleting its bridge does not reach; undefined forgets it. */
+function remember(nic: string, state: DeviceState | undefined, database: SwitchDatabase): readonly Operation[] {
+  const key = `${SAVED_STATE_KEY}:${nic}`;
+  const ids = new Map(rootRow(database).external_ids);
+  const text = state === undefined ? undefined : JSON.stringify(state);
+  if (ids.get(key) === text) return [];
+  const removal = ids.has(key) ? [["external_ids", "delete", { [key]: ids.get(key) ?? "" }] as const] : [];
+  const addition = text === undefined ? [] : [["external_ids", "insert", { [key]: text }] as const];
+  return [mutate("Open_vSwitch", [], [...removal, ...addition])];
 }
 
 async function verified(options: UplinkOptions): Promise<void> {
@@ -210,7 +224,7 @@ export async function undoUplink(
   const bridge = findBridge(options.database, name);
   const device = await findLink(options.netlink, name);
   const onDevice = device === undefined ? NO_STATE : await readDeviceState(options.netlink, device.ifindex);
-  const saved = savedState(bridge);
+  const saved = savedState(nicName, options.database);
   await removePatch(nicName, options.database);
   await removeBridge(options.database, name);
   const nic = await findLink(options.netlink, nicName);
@@ -221,6 +235,8 @@ export async function undoUplink(
     await readDeviceState(options.netlink, nic.ifindex),
   );
   await options.netlink.execute([raise(nic.ifindex), ...putState(nic.ifindex, missing)]);
+  const forgetting = remember(nicName, undefined, options.database);
+  if (forgetting.length > 0) await options.database.transact(forgetting);
 }
 
 async function removePatch(nic: string, database: SwitchDatabase): Promise<void> {
@@ -230,19 +246,25 @@ async function removePatch(nic: string, database: SwitchDatabase): Promise<void>
   await database.transact([mutate("Bridge", byUuid(integration.uuid), [["ports", "delete", [port.uuid]]])]);
 }
 
+/** Without carrier a NIC loses what is sent; the switch does not say so. */
+function warningOf({ name, operState }: LinkRow): string | undefined {
+  if (operState !== "down" && operState !== "lowerlayerdown") return undefined;
+  return `NIC "${name}" has no carrier (state ${operState}): nothing leaves this node there; see cable and switch port`;
+}
+
 async function describe(spec: UplinkSpec, nic: LinkRow, options: UplinkOptions): Promise<Uplink> {
   const { database, signal } = options;
   const { onIntegration } = patchNames(spec.nic);
   const ofport = () => portsOf(database, findBridge(database, INTEGRATION_BRIDGE)).get(onIntegration)?.ofport;
   const deed = `plug in patch port "${onIntegration}"`;
   const patchOfport = await database.waitFor(ofport, { signal, timeoutMs: CONFIGURE_TIMEOUT_MS, deed });
-  const bridge = findBridge(database, uplinkBridgeName(spec.nic));
   return {
     alias: spec.alias,
     nic: spec.nic,
     bridge: uplinkBridgeName(spec.nic),
     patchOfport,
     mtuBytes: nic.mtuBytes,
-    addresses: savedState(bridge).addresses,
+    addresses: savedState(spec.nic, database).addresses,
+    warning: warningOf(nic),
   };
 }
