@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { isErrno } from "../netlink/errno.ts";
 import { createMacvlan, createVeth, deleteLink, getLink } from "../netlink/link.ts";
-import { inNetns, type NetnsHandle, openNetns } from "../netlink/netns.ts";
+import { type NetnsHandle, openNetns } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
+import { writeSysctlsNow } from "../netlink/sysctl.ts";
 
 /**
  * The patch panel: a network namespace of our own where the far ends of ready ports wait. Nothing listens there and it has no
@@ -30,6 +30,7 @@ const PROBE_MACVLAN = "cprobem";
 export async function openPanel(name: string): Promise<Panel> {
   const netns = openExisting(name) ?? (await createPanel(name));
   try {
+    writeSysctlsNow({ "ipv6/conf/default/disable_ipv6": "1", "ipv4/ip_forward": "0" }, netns);
     const netlink = openSocketPool({ netns });
     const podEnd = (await supportsMacvlan(netlink)) ? "macvlan" : "veth";
     return {
@@ -62,9 +63,7 @@ async function createPanel(name: string): Promise<NetnsHandle> {
   } catch (error) {
     throw asNetError(error, `make network namespace "${name}"`, "REJECTED");
   }
-  const netns = openNetns(`${NETNS_DIRECTORY}/${name}`);
-  inNetns(netns, () => writeFileSync("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"));
-  return netns;
+  return openNetns(`${NETNS_DIRECTORY}/${name}`);
 }
 
 /** Removes the panel with everything in it; an absent one counts as removed. */
