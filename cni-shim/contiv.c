@@ -14,11 +14,12 @@
 #define SEE_NETPLUGIN "see that netplugin runs on this node and listens there; the runtime may try again"
 #define VERSIONS "[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]"
 #define VERSION_CHARACTERS "0123456789.-+abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-enum { INVALID_ENVIRONMENT = 4, IO_FAILURE = 5, INVALID_CONFIG = 7, TRY_AGAIN_LATER = 11 }; // CNI spec 1.1.0, "Error"
+enum { INVALID_ENVIRONMENT = 4, IO_FAILURE = 5, INVALID_CONFIG = 7, TRY_AGAIN_LATER = 11, NOT_AVAILABLE = 50 }; // CNI spec 1.1.0, "Error"
 enum { CONFIG_MAX = 1 << 20, ENV_MAX = 128 << 10, ANSWER_MAX = 4 << 20, DEADLINE_S = 120, TRIES = 80, PAUSE_NS = 25000000 };
 extern char **environ;
 static char config[CONFIG_MAX + 2], answer[ANSWER_MAX + 1], text[2048], version[33] = "0.1.0"; // when the config names none
 static const char *socket_path;
+static int away = TRY_AGAIN_LATER; // the code while netplugin cannot be reached
 
 static int write_all(int fd, const char *data, size_t length) {
   while (length > 0) {
@@ -51,7 +52,7 @@ static void fail(int code, const char *what, const char *cause, const char *next
 }
 
 static void too_late(int number) {
-  (void)number, fail(TRY_AGAIN_LATER, "no answer within 120 s", "deadline passed", SEE_NETPLUGIN);
+  (void)number, fail(away, "no answer within 120 s", "deadline passed", SEE_NETPLUGIN);
 }
 
 static void copy_version(const char *member, char *found) { // of `: "1.0.0"`; anything unlike a version is left alone
@@ -90,14 +91,15 @@ static int connect_daemon(void) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
     if ((errno != ECONNREFUSED && errno != ENOENT && errno != EAGAIN) || tries == TRIES)
-      fail(TRY_AGAIN_LATER, "cannot connect to netplugin", strerror(errno), SEE_NETPLUGIN);
+      fail(away, "cannot connect to netplugin", strerror(errno), SEE_NETPLUGIN);
     close(fd), nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
   }
 }
 
 int main(void) {
   const char *command = getenv("CNI_COMMAND"), *path = getenv("CONTIV_CNI_SOCKET");
-  command = command ? command : "", socket_path = path && *path ? path : SOCKET_PATH;
+  command = command ? command : "", away = strcmp(command, "STATUS") == 0 ? NOT_AVAILABLE : TRY_AGAIN_LATER;
+  socket_path = path && *path ? path : SOCKET_PATH;
   signal(SIGPIPE, SIG_IGN), signal(SIGALRM, too_late), alarm(DEADLINE_S);
   size_t env_size = 0, size = read_all(0, config, CONFIG_MAX + 1), is_version = strcmp(command, "VERSION") == 0;
   if (errno && !is_version) fail(IO_FAILURE, "cannot read the configuration from stdin", strerror(errno), "see the runtime's log");
@@ -113,6 +115,6 @@ int main(void) {
   shutdown(fd, SHUT_WR);
   size_t got = read_all(fd, answer, sizeof answer), is_empty = got == 1 && answer[0] == 0 && strcmp(command, "ADD") != 0;
   if (got == 0 || got > ANSWER_MAX || (!is_empty && !scan_object(answer + 1, got - 1, NULL)))
-    fail(TRY_AGAIN_LATER, "the answer is not whole", errno ? strerror(errno) : "connection closed", SEE_NETPLUGIN);
+    fail(away, "the answer is not whole", errno ? strerror(errno) : "connection closed", SEE_NETPLUGIN);
   finish(answer + 1, got - 1, (unsigned char)answer[0]);
 }

@@ -14,7 +14,8 @@ import type { PortDriver, PortPool, PortSpec, WarmPort } from "./types.ts";
 
 /** Near ends are called so. */
 export const HOST_PREFIX = "cvh";
-const PEER_PREFIX = "cvp";
+/** Names of far ends, and of pods' interfaces that wait to be deleted. */
+export const PEER_PREFIX = "cvp";
 /** Random part of a veth's name; both ends share it. */
 const ID_BYTES = 5;
 const HOST_NAME = new RegExp(`^${HOST_PREFIX}[0-9a-f]{${2 * ID_BYTES}}$`);

@@ -85,6 +85,21 @@ describe("create", () => {
     expect(cluster.run(createEndpoint, asked({ ifName: "net1" })).endpointId).toBe("c1-net1");
   });
 
+  it.each<Partial<EndpointCreation>>([
+    { requestedIpv4: "10.1.1.77" },
+    { requestedIpv6: "2001:db8::77" },
+    { podName: "other" },
+    { podNamespace: "other" },
+  ])("refuses a repetition that asks for something else: %j", (members) => {
+    const before = asked({ podName: "web", podNamespace: "shop" });
+    const { ipv4 } = cluster.run(createEndpoint, before);
+    const [field = ""] = Object.keys(members);
+    expect(() => cluster.run(createEndpoint, { ...before, ...members })).toThrow(
+      new RegExp(`${field}: .* already, not ${Object.values(members)[0]}; delete it`),
+    );
+    expect(cluster.run(createEndpoint, { ...before, requestedIpv4: ipv4 }).ipv4).toBe(ipv4);
+  });
+
   it("answers a repetition with the same lease and writes nothing", () => {
     const first = cluster.run(createEndpoint, asked());
     const { revision } = cluster.view();

@@ -53,6 +53,7 @@ function repeatEndpoint(
     const message = `${field}: interface ${request.ifName} of container ${request.containerId} has ${describeLease(existing)} already; delete it before asking for another`;
     throw conflict("endpoint-exists", message, field);
   }
+  refuseOtherWishes(existing, request);
   if (existing.nodeName === request.nodeName) return restated(existing, request);
   if (view.records("node").has(existing.nodeName)) {
     const message = `Interface ${request.ifName} of container ${request.containerId} has ${describeLease(existing)} on node ${existing.nodeName}; delete it there, or delete that node when it is gone for good`;
@@ -61,6 +62,21 @@ function repeatEndpoint(
   const moved = { ...existing, nodeName: request.nodeName, epoch: context.newEpoch() };
   const record = { ...moved, ...limitsOf(request, existing) };
   return plan(record, { puts: [{ kind: "endpoint", key: record.key, record }] });
+}
+
+/** A repeated request that asks for something else than the lease has is told so, instead of being answered with what it did not ask for. */
+function refuseOtherWishes(existing: EndpointRecord, request: EndpointCreation): void {
+  const wishes = [
+    ["requestedIpv4", request.requestedIpv4, existing.ipv4],
+    ["requestedIpv6", request.requestedIpv6, existing.ipv6 ?? "none"],
+    ["podName", request.podName || undefined, existing.podName || request.podName],
+    ["podNamespace", request.podNamespace || undefined, existing.podNamespace || request.podNamespace],
+  ] as const;
+  for (const [field, wanted, held] of wishes) {
+    if (wanted === undefined || wanted === held) continue;
+    const message = `${field}: interface ${request.ifName} of container ${request.containerId} has ${held} already, not ${wanted}; delete it before asking for another`;
+    throw conflict("endpoint-exists", message, field);
+  }
 }
 
 /** The same lease; the runtime may have learned of other limits meanwhile. */

@@ -14,6 +14,8 @@ import { checkPod, type DressParts, dressPod, type PodLink, type UndressTarget, 
 import { statedLimits } from "./stated-limits.ts";
 
 const UNDO_TIMEOUT_MS = 20_000;
+/** RFC 8200 §5. */
+const IPV6_MTU_MIN_BYTES = 1_280;
 
 /** How a pod is attached, given the node's runtime. */
 export function createCniHandler(runtime: NodeRuntime): CniHandler {
@@ -227,6 +229,10 @@ function podLink(request: AddRequest | CheckRequest, reply: EndpointReply): PodL
 function mtuOf(request: AddRequest | CheckRequest, reply: EndpointReply): number {
   const asked = request.mtuBytes ?? 0;
   if (asked === 0) return reply.mtuBytes;
+  if (asked < IPV6_MTU_MIN_BYTES && reply.ipv6 !== undefined) {
+    const reason = `this network has IPv6, which needs ${IPV6_MTU_MIN_BYTES} bytes or more`;
+    throw cniFault("invalid-config", `mtu ${asked} is too small: ${reason}; raise it or leave it out`);
+  }
   if (asked <= reply.mtuBytes) return asked;
   throw cniFault("invalid-config", `mtu ${asked} is more than the ${reply.mtuBytes} bytes that this network carries`);
 }

@@ -1,17 +1,18 @@
 import { addAddress, dumpAddresses } from "../../drivers/netlink/address.ts";
 import { isErrno } from "../../drivers/netlink/errno.ts";
-import { createMacvlan, getLink, setLink } from "../../drivers/netlink/link.ts";
+import { createMacvlan, dumpLinks, getLink, setLink } from "../../drivers/netlink/link.ts";
 import type { LinkRow } from "../../drivers/netlink/link-row.ts";
 import type { Message } from "../../drivers/netlink/message.ts";
 import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
-import { addRoute, dumpRoutes } from "../../drivers/netlink/route.ts";
+import { addRoute, dumpRoutes, RT_TABLE_MAIN } from "../../drivers/netlink/route.ts";
 import { type NetlinkSocket, openNetlink } from "../../drivers/netlink/socket.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
+import { PEER_PREFIX } from "../../drivers/ovs/port-pool.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
 import { NetError } from "../../state/errors.ts";
 import type { PodEnd } from "../reconcile/port-recycler.ts";
-import { ignoreRouters } from "./pod-settings.ts";
+import { settlePodLink } from "./pod-settings.ts";
 
 /** What a pod's interface is to look like. */
 export interface PodLink {
@@ -25,6 +26,8 @@ export interface PodLink {
 
 const LOOPBACK_IFINDEX = 1;
 const SCOPE_LINK = 253;
+/** Behind the metrics that routes have by themselves: 0 in IPv4, 1024 in IPv6 (linux/ipv6_route.h, IP6_RT_PRIO_USER). */
+const LATER_METRIC = 2_000;
 
 export interface DressParts {
   /** Sockets in the node's namespace. */
@@ -48,10 +51,11 @@ export async function dressPod(parts: DressParts, signal: AbortSignal): Promise<
     const text = `Interface "${link.ifName}" exists in the pod's namespace already`;
     throw new NetError("CONFLICT", text, { cause: error });
   }
-  ignoreRouters(netns, link.ifName); // while it is down
+  settlePodLink(netns, link.ifName, link.addresses.some(isIpv6)); // while it is down
   using socket = openNetlink({ netns });
   const inside = await socket.get(getLink({ name: link.ifName }), { signal });
-  await socket.execute(insideMessages(inside.ifindex, link), { signal });
+  await socket.execute(addressMessages(inside.ifindex, link), { signal });
+  await addRoutes(socket, { ifindex: inside.ifindex, routes: link.routes, signal });
 }
 
 /** Both ends carry what the pod is to send. Rarely needed: the switch looks at all its ports when a link of its namespace changes. */
@@ -72,15 +76,56 @@ function farAlias({ panel, port, alias }: DressParts): readonly Message[] {
   return alias === undefined || panel.podEnd === "veth" ? [] : [setLink({ ifindex: port.peerIfIndex }, { alias })];
 }
 
-function insideMessages(ifindex: number, link: PodLink) {
+function addressMessages(ifindex: number, { addresses }: PodLink): Message[] {
   return [
     setLink({ ifindex: LOOPBACK_IFINDEX }, { up: true }),
     setLink({ ifindex }, { up: true }),
-    ...link.addresses.map((prefix) => addAddress({ ifindex, prefix, skipDuplicateDetection: prefix.includes(":") })),
-    ...link.routes.map(({ destination, gateway }) =>
-      addRoute({ destination, ifindex, ...(gateway === undefined ? {} : { gateway }) }),
-    ),
+    ...addresses.map((prefix) => addAddress({ ifindex, prefix, skipDuplicateDetection: isIpv6(prefix) })),
   ];
+}
+
+const isIpv6 = (prefix: string) => prefix.includes(":");
+
+interface RouteParts extends Pick<PodLink, "routes"> {
+  readonly ifindex: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The first interface of a pod keeps the routes that it has: a later one's to the same destination (mostly the default) gets a metric of
+ * its own behind it, and takes over when the first one is gone. The routes of an interface that waits to be deleted do not count.
+ */
+async function addRoutes(socket: NetlinkSocket, { ifindex, routes, signal }: RouteParts): Promise<void> {
+  const specs = routes.map(({ destination, gateway }) => {
+    return { destination, ifindex, ...(gateway === undefined ? {} : { gateway }) };
+  });
+  const outcomes = await socket.settle(
+    specs.map((spec) => addRoute({ ...spec, exclusive: true })),
+    { signal },
+  );
+  const taken = specs.filter((_, index) => {
+    const error = outcomes[index]?.error;
+    if (error !== undefined && !isErrno(error, "EEXIST")) throw error;
+    return error !== undefined;
+  });
+  if (taken.length === 0) return;
+  const holders = await livingHolders(socket, ifindex);
+  const messages = taken.map((spec) => {
+    const isHeld = holders.has(spec.destination);
+    return addRoute(isHeld ? { ...spec, metric: LATER_METRIC + ifindex } : spec);
+  });
+  await socket.execute(messages, { signal });
+}
+
+/** Destinations to which another interface has a route; not those of interfaces that have been put aside (`undressPod`). */
+async function livingHolders(socket: NetlinkSocket, ifindex: number): Promise<ReadonlySet<string>> {
+  const links = new Map((await socket.dump(dumpLinks())).map((link) => [link.ifindex, link.name]));
+  const rows = await socket.dump(dumpRoutes({ table: RT_TABLE_MAIN }));
+  const living = rows.filter((row) => {
+    const name = links.get(row.ifindex ?? 0);
+    return row.ifindex !== ifindex && name !== undefined && !name.startsWith(PEER_PREFIX);
+  });
+  return new Set(living.map(({ destination }) => destination));
 }
 
 export interface UndressTarget {

@@ -38,9 +38,12 @@ export function isCniId(text: string): boolean {
   return text.length <= CNI_ID_MAX_LENGTH && CNI_ID.test(text);
 }
 
-/** True for what the kernel takes as the name of an interface. */
+/** Not names of interfaces: folders of /proc/sys/net that stand for all of them, and the loopback. */
+const RESERVED_IF_NAMES: ReadonlySet<string> = new Set([".", "..", "all", "default", "lo"]);
+
+/** True for what can be the name of a pod's interface; the kernel makes a number of "%d". */
 export function isIfName(text: string): boolean {
-  const isPlain = !/[/:\s\p{Cc}]/u.test(text) && text !== "." && text !== "..";
+  const isPlain = !/[/:%\s\p{Cc}]/u.test(text) && !RESERVED_IF_NAMES.has(text);
   return text !== "" && Buffer.byteLength(text) <= IF_NAME_MAX_BYTES && isPlain;
 }
 
@@ -81,7 +84,7 @@ function checkAttachment({ containerId, ifName }: CniEnvironment): void {
     throw invalid("CNI_CONTAINERID", `CNI_CONTAINERID="${containerId}" is invalid; use ${rule}`);
   }
   if (!isIfName(ifName)) {
-    const rule = `1 to ${IF_NAME_MAX_BYTES} bytes without "/", ":" or white space, not "." or ".."`;
+    const rule = `1 to ${IF_NAME_MAX_BYTES} bytes without "/", ":", "%" or white space, not ".", "..", "all", "default" or "lo"`;
     throw invalid("CNI_IFNAME", `CNI_IFNAME="${ifName}" is invalid; use ${rule}`);
   }
 }

@@ -40,6 +40,18 @@ describe("cniErrorOf", () => {
     expect(cniErrorOf(error, CONTEXT).details).toMatch(/\w{4}/); // a next step
   });
 
+  it.each([
+    ["EOPNOTSUPP", /kernel lacks/],
+    ["EPERM", /CAP_NET_ADMIN/],
+    ["EADDRNOTAVAIL", /disable_ipv6/],
+    ["EINVAL", /netplugin's log/],
+  ])("advises what fits the kernel's %s", (reason, advice) => {
+    const { code, details } = cniErrorOf(new NetError("REJECTED", "Cannot add address", { reason }), CONTEXT);
+    expect(code).toBe(104);
+    expect(details).toMatch(advice);
+    expect(details).not.toMatch(/Open vSwitch/);
+  });
+
   it("says of a full store that it is full, and what helps", () => {
     const { code, msg, details } = cniErrorOf(storeFull("attach"), CONTEXT);
     expect([code, msg]).toEqual([11, expect.stringContaining("the store is full")]);

@@ -39,7 +39,7 @@ const CODES: Readonly<Record<ErrorCode, { readonly cniCode: number; readonly nex
   PRECONDITION: { cniCode: 101, nextStep: "delete the attachment and add it anew" },
   EXHAUSTED: { cniCode: 102, nextStep: "widen the subnet or pool, or remove pods" },
   FORBIDDEN: { cniCode: 103, nextStep: "check this node's certificate and name in netmaster" },
-  REJECTED: { cniCode: 104, nextStep: "see netplugin's log and Open vSwitch on this node" },
+  REJECTED: { cniCode: 104, nextStep: "see netplugin's log on this node for what refused it, and GET /readyz" },
   UNSUPPORTED: { cniCode: 105, nextStep: "see this node's conditions in netmaster for what it can do" },
   UNAVAILABLE: { cniCode: 11, nextStep: "see that netmaster and Open vSwitch are up; the runtime may try again" },
   TIMEOUT: { cniCode: 11, nextStep: "see that netmaster and Open vSwitch are up; the runtime may try again" },
@@ -89,8 +89,23 @@ function judge(thrown: unknown, command: string): { cniCode: number; nextStep?: 
   const fault = faultOf(thrown);
   if (fault !== undefined) return { cniCode: FAULTS[fault].cniCode };
   const { cniCode, nextStep: usual } = CODES[thrown.code];
-  const mapped = { cniCode, nextStep: NEXT_STEP_BY_REASON[thrown.reason ?? ""] ?? usual };
+  const mapped = { cniCode, nextStep: NEXT_STEP_BY_REASON[thrown.reason ?? ""] ?? ofErrno(thrown) ?? usual };
   return command === "STATUS" && NOT_READY.has(thrown.code) ? { ...mapped, cniCode: 50 } : mapped;
+}
+
+/** What the kernel said, where it says more than "refused". */
+const NEXT_STEP_BY_ERRNO: Readonly<Record<string, string>> = {
+  EOPNOTSUPP: "this node's kernel lacks what is needed; see the node's conditions for what it can do",
+  EPERM: "netplugin may not do this; give it the capabilities of its unit file (CAP_NET_ADMIN, CAP_SYS_ADMIN)",
+  EACCES: "netplugin may not do this; give it the capabilities of its unit file (CAP_NET_ADMIN, CAP_SYS_ADMIN)",
+  ENOMEM: "this node is out of memory; free some, the runtime may try again",
+  ENOBUFS: "this node's kernel is out of buffers; the runtime may try again",
+  EADDRNOTAVAIL: "the pod's namespace refuses the address; see its sysctls (net.ipv6.conf.*.disable_ipv6)",
+};
+
+/** Errors of netlink have the errno for their reason (drivers/netlink/errno.ts). */
+function ofErrno({ code, reason }: NetError): string | undefined {
+  return code === "REJECTED" ? NEXT_STEP_BY_ERRNO[reason ?? ""] : undefined;
 }
 
 function faultOf(error: NetError): CniFault | undefined {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { Name } from "../../state/names.ts";
 import type { RequestedIp } from "./addresses.ts";
+import { cniFault } from "./errors.ts";
 import { isObject, parseMember, stringMap } from "./json.ts";
 import { ANNOTATION_KEY_MAX_LENGTH, ANNOTATION_VALUE_MAX_LENGTH, RequestedIps } from "./runtime-config.ts";
 
@@ -54,8 +55,26 @@ export function parseConfigArgs(value: unknown): ConfigArgs {
   return { labels: new Map([...conventional, ...own]), annotations: members.annotations, ips: members.cni?.ips ?? [] };
 }
 
-/** Tenant, network and group by label; an empty label counts as none. @throws NetError with CNI code 7 */
+const PLACEMENT_LABELS = [TENANT_LABEL, NETWORK_LABEL, GROUP_LABEL] as const;
+const OUR_LABELS = "io.contiv.";
+
+/** A misspelled label must not put a pod where no policy holds. */
+function refuseUnknown(labels: ReadonlyMap<string, string>): void {
+  const known: readonly string[] = PLACEMENT_LABELS;
+  const unknown = [...labels.keys()].find(
+    (label) => label.toLowerCase().startsWith(OUR_LABELS) && !known.includes(label),
+  );
+  if (unknown === undefined) return;
+  const message = `args.labels: label "${unknown.slice(0, 100)}" is unknown; use ${PLACEMENT_LABELS.join(", ")}`;
+  throw cniFault("invalid-config", message, { field: "args.labels" });
+}
+
+/**
+ * Tenant, network and group by label; an empty label counts as none, an unknown one of ours is refused.
+ * @throws NetError with CNI code 7
+ */
 export function placementOf(labels: ReadonlyMap<string, string>): Placement {
+  refuseUnknown(labels);
   const named = (label: string): string | undefined => {
     const value = labels.get(label) ?? "";
     return value === "" ? undefined : parseMember(LabelledName, value, `args.labels.${label}`);

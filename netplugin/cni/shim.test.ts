@@ -243,15 +243,15 @@ describe.skipIf(!hasCompiler)("shim", () => {
 
   describe("without a daemon", () => {
     const away = () => join(directory, "away.sock");
-    it.concurrent.each<[string, string, string]>([
-      ["ADD", CONFIG, "0.4.0"],
-      ["DEL", '{"prevResult":{"cniVersion":"9.9.9"},"name":"cniVersion", "cniVersion" : "1.0.0"}', "1.0.0"],
-      ["STATUS", '{"a":"\\"cniVersion\\":\\"5\\"","cniVersion":"1.1.0"}', "1.1.0"],
-      ["CHECK", "garbage", "0.1.0"],
-      ["GC", '{"cniVersion":5}', "0.1.0"],
-    ])("%s fails with error 11 in the configuration's version, within 4 s", async (command, stdin, version) => {
+    it.concurrent.each<[string, number, string, string]>([
+      ["ADD", 11, CONFIG, "0.4.0"],
+      ["DEL", 11, '{"prevResult":{"cniVersion":"9.9.9"},"name":"cniVersion", "cniVersion" : "1.0.0"}', "1.0.0"],
+      ["STATUS", 50, '{"a":"\\"cniVersion\\":\\"5\\"","cniVersion":"1.1.0"}', "1.1.0"],
+      ["CHECK", 11, "garbage", "0.1.0"],
+      ["GC", 11, '{"cniVersion":5}', "0.1.0"],
+    ])("%s fails with error %i in the configuration's version, within 4 s", async (command, code, stdin, version) => {
       const result = await run({ ...ENV, CNI_COMMAND: command, CONTIV_CNI_SOCKET: away() }, stdin);
-      const error = expectError(result, 11, version);
+      const error = expectError(result, code, version);
       expect(error.msg).toContain(`socket ${away()}`);
       expect(error.msg).toContain("No such file or directory");
       expect(result.durationMs).toBeGreaterThan(1_500);

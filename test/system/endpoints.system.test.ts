@@ -27,6 +27,7 @@ beforeAll(async () => {
   await world.rest.post("/api/v1/tenants/t1/", { tenantName: "t1" });
   await createNetwork("net", { subnet: "10.1.0.0/16", gateway: "10.1.0.1", ipv6Subnet: "fd01::/64" });
   await createNetwork("small", { subnet: "10.2.0.0/28" });
+  await createNetwork("other", { subnet: "10.3.0.0/24", gateway: "10.3.0.1" });
 });
 
 afterAll(async () => {
@@ -198,10 +199,59 @@ describe("the same call again", () => {
     await expectSound(world);
   });
 
+  it("a later interface leaves the routes of the first one alone, and takes only its own away", async () => {
+    const pod = await prepare("multi");
+    const defaults = async (family: string) =>
+      (await world.inPod("multi", ["ip", family, "route", "show", "default"])).stdout.trim().split("\n");
+    const first = resultOf(await cni(pod, "ADD"));
+    const config = { args: labelsOf("other") };
+    const second = resultOf(await cni(pod, "ADD", { env: { CNI_IFNAME: "net1" }, config }));
+    const [before, later] = await defaults("-4");
+    expect(before).toMatch(/^default via 10\.1\.0\.1 dev eth0 proto static\s*$/);
+    expect(later).toMatch(/^default via 10\.3\.0\.1 dev net1 proto static metric \d+\s*$/);
+    expect(await cni(pod, "CHECK", { config: { prevResult: first } })).toMatchObject({ code: 0 });
+    const wish = { env: { CNI_IFNAME: "net1" }, config: { ...config, prevResult: second } };
+    expect(await cni(pod, "CHECK", wish)).toMatchObject({ code: 0 });
+    expect(await cni(pod, "DEL", { env: { CNI_IFNAME: "net1" } })).toMatchObject({ code: 0 });
+    await eventually(
+      "only the first interface's default",
+      () => defaults("-4"),
+      (routes) => routes.length === 1,
+    );
+    expect(await defaults("-4")).toEqual([before]);
+    expect(await cni(pod, "CHECK", { config: { prevResult: first } })).toMatchObject({ code: 0 });
+    await expectSound(world);
+  });
+
+  it("ADD speaks IPv6 in a namespace that has it switched off, and refuses an MTU that IPv6 cannot use", async () => {
+    const pod = await prepare("six");
+    const off = ["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"];
+    expect(await world.inPod("six", off)).toMatchObject({ exitCode: 0 });
+    const small = await cni(pod, "ADD", { config: { mtu: 1_000 } });
+    expect(small).toMatchObject({ code: 7 });
+    expect(small.text).toMatch(/mtu 1000 is too small: this network has IPv6, which needs 1280 bytes/);
+    const result = resultOf(await cni(pod, "ADD"));
+    const address = result.ips[1]?.address ?? "";
+    const shown = await world.inPod("six", ["ip", "-6", "address", "show", "dev", "eth0", "scope", "global"]);
+    expect(shown.stdout).toContain(address);
+    await expectSound(world);
+  });
+
+  it("ADD again with another address is refused with both", async () => {
+    const pod = await prepare("again");
+    const { ips } = resultOf(await cni(pod, "ADD"));
+    const other = await cni(pod, "ADD", { env: { CNI_ARGS: "IP=10.1.9.9" } });
+    expect(other).toMatchObject({ code: 101 });
+    expect(other.text).toContain(`has ${ips[0]?.address.split("/")[0]} already, not 10.1.9.9`);
+    expect(await cni(pod, "DEL")).toMatchObject({ code: 0 });
+  });
+
   it("two interfaces of one container are two endpoints", async () => {
     const pod = await prepare("two");
     resultOf(await cni(pod, "ADD"));
-    const second = resultOf(await cni(pod, "ADD", { env: { CNI_IFNAME: "net1" }, config: { args: smallLabels() } }));
+    const second = resultOf(
+      await cni(pod, "ADD", { env: { CNI_IFNAME: "net1" }, config: { args: labelsOf("small") } }),
+    );
     expect(second.ips[0]?.address).toMatch(/^10\.2\.0\.\d+\/28$/);
     expect(await cni(pod, "DEL", { env: { CNI_IFNAME: "net1" } })).toMatchObject({ code: 0 });
     await expectSound(world);
@@ -243,11 +293,11 @@ describe("the same call again", () => {
   });
 });
 
-function smallLabels(): object {
+function labelsOf(network: string): object {
   return {
     labels: [
       { key: "io.contiv.tenant", value: "t1" },
-      { key: "io.contiv.network", value: "small" },
+      { key: "io.contiv.network", value: network },
     ],
   };
 }
