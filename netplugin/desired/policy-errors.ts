@@ -14,44 +14,40 @@ interface Family {
   readonly version: 4 | 6;
   readonly ethType: number;
   readonly source: FieldName;
-  readonly origin: FieldName;
   readonly target: FieldName;
   readonly lastWord: number;
 }
 
 const FAMILIES: readonly Family[] = [
-  { version: 4, ethType: EtherType.ipv4, source: "ipv4Src", origin: "ctNwSrc", target: "ctNwDst", lastWord: 0 },
+  { version: 4, ethType: EtherType.ipv4, source: "ipv4Src", target: "ctNwDst", lastWord: 0 },
   {
-    ...{ version: 6, ethType: EtherType.ipv6, source: "ipv6Src", origin: "ctIpv6Src", target: "ctIpv6Dst" },
+    ...{ version: 6, ethType: EtherType.ipv6, source: "ipv6Src", target: "ctIpv6Dst" },
     lastWord: LAST_IPV6_WORD,
   },
 ];
 
-/**
- * Both directions of an error: about a packet of the original direction it comes from the connection's target and counts as a reply,
- * about a reply it comes from its origin.
- */
-const SENDERS = [
-  { ctState: "+rel+rpl+trk", end: "target" },
-  { ctState: "+rel-rpl+trk", end: "origin" },
-] as const;
+/** Errors about packets of a connection's original direction: they come the other way. */
+const ABOUT_ORIGINAL = "+rel+rpl+trk";
+/** Errors about replies. Open vSwitch 3.1 tells no action their connection's addresses (lib/flow.h, is_ct_valid). */
+const ABOUT_REPLY = "+rel-rpl+trk";
 
 /**
  * ICMP errors of tracked connections. That a port or protocol is unreachable only the addressee of the quoted packet can know: such an
- * error passes when its source is that address. Other errors are routers' and pass from uplinks, where routers are. (That the quoted
- * packet was sent by the error's addressee conntrack itself checks.)
+ * error passes when its source is that address; about a reply this cannot be told, so none passes. Other errors are routers' and pass
+ * from uplinks, where routers are. (That the quoted packet was sent by the error's addressee conntrack itself checks.)
  */
 export function relatedErrors(): FlowDraft[] {
   const table = Table.connection;
   const { hostError, routerError, related } = Priority.connection;
   const hostErrors = FAMILIES.flatMap((family) =>
-    SENDERS.flatMap(({ ctState, end }) =>
-      HOST_ERRORS[family.version].map((error) => ({
-        ...{ table, priority: hostError, match: { ctState, ...error } },
-        actions: wordActions(family, family[end], family.lastWord),
+    HOST_ERRORS[family.version].flatMap((error): FlowDraft[] => [
+      {
+        ...{ table, priority: hostError, match: { ctState: ABOUT_ORIGINAL, ...error } },
+        actions: wordActions(family, family.lastWord),
         goto: Table.errorSource,
-      })),
-    ),
+      },
+      { table, priority: hostError, match: { ctState: ABOUT_REPLY, ...error } },
+    ]),
   );
   const fromRouters = { ctState: "+rel-inv+trk", [Register.flags]: hasFlags(Flag.fromUplink) };
   return [
@@ -62,11 +58,11 @@ export function relatedErrors(): FlowDraft[] {
   ];
 }
 
-/** Lays a 32-bit word of the packet's source and of the connection's end beside each other; word 0 is the lowest. */
-function wordActions({ source }: Family, end: FieldName, word: number): Action[] {
+/** Lays a 32-bit word of the packet's source and of the connection's target beside each other; word 0 is the lowest. */
+function wordActions({ source, target }: Family, word: number): Action[] {
   return [
     moveWord(source, word, Register.comparedLeft),
-    moveWord(end, word, Register.comparedRight),
+    moveWord(target, word, Register.comparedRight),
     setField(Register.compareStep, stepOf(word, 0)),
   ];
 }
@@ -86,7 +82,7 @@ function stepOf(word: number, nibble: number): number {
 
 /**
  * OpenFlow compares fields with constants only. So two registers are compared four bits at a time: each nibble that is equal leads to
- * the next one, a different one matches nothing and is dropped. 140 flows, whatever the number of endpoints.
+ * the next one, a different one matches nothing and is dropped. 132 flows, whatever the number of endpoints.
  */
 function comparison(): FlowDraft[] {
   const table = Table.errorSource;
@@ -115,14 +111,13 @@ function nextWords(again: Action): FlowDraft[] {
   const [table, priority] = [Table.errorSource, Priority.errorSource.wordDone];
   const done = (word: number) => ({ [Register.compareStep]: stepOf(word, NIBBLES_PER_WORD) });
   const words = FAMILIES.flatMap((family) =>
-    Array.from({ length: family.lastWord }, (_, below) =>
-      SENDERS.map(
-        ({ ctState, end }): FlowDraft => ({
-          ...{ table, priority, match: { ctState, ethType: family.ethType, ...done(below + 1) } },
-          actions: [...wordActions(family, family[end], below), again],
-        }),
-      ),
-    ).flat(),
+    Array.from(
+      { length: family.lastWord },
+      (_, below): FlowDraft => ({
+        ...{ table, priority, match: { ctState: ABOUT_ORIGINAL, ethType: family.ethType, ...done(below + 1) } },
+        actions: [...wordActions(family, below), again],
+      }),
+    ),
   );
   return [...words, { table, priority, match: done(0), goto: Table.route }];
 }

@@ -3,7 +3,14 @@ import { type RawValue, rawOf } from "../../drivers/ovs/openflow/field-value.ts"
 import { fieldByName } from "../../drivers/ovs/openflow/fields.ts";
 import type { Flow, Match } from "../../drivers/ovs/openflow/flow.ts";
 import { completeMatch } from "../../drivers/ovs/openflow/match-entries.ts";
-import { type SimulatedConntrack, simulateConntrack, type Tracked, type Tuple } from "./simulated-conntrack.ts";
+import {
+  CtState,
+  type SimulatedConntrack,
+  simulateConntrack,
+  type Tracked,
+  type Tracking,
+  type Tuple,
+} from "./simulated-conntrack.ts";
 
 /**
  * Walks packets through flow tables, without any switch: matching by priority, registers, conntrack with recirculation. It knows the
@@ -257,7 +264,7 @@ function track(walk: Walk, action: CtAction): void {
     ctState: state,
     ctMark: mark,
     ctZone: zoneNumber,
-    ...originalTuple(walk.fields, orig),
+    ...originalTuple(walk.fields, { state, orig }),
   })) {
     walk.fields.set(field, BigInt(value));
   }
@@ -265,9 +272,15 @@ function track(walk: Walk, action: CtAction): void {
   walk.fields = before;
 }
 
-/** The ends of the connection as flows see them: of IPv4 in 32 bits, of IPv6 in 128. */
-function originalTuple(fields: ReadonlyMap<string, bigint>, orig: Tuple | undefined): Record<string, bigint | number> {
-  if (orig === undefined) return {};
+/**
+ * The ends of the connection as actions see them: of IPv4 in 32 bits, of IPv6 in 128. A packet that is only related shows none
+ * (lib/flow.h, is_ct_valid); matches would see them even then, but ours do not look.
+ */
+function originalTuple(
+  fields: ReadonlyMap<string, bigint>,
+  { state, orig }: Pick<Tracking, "state" | "orig">,
+): Record<string, bigint | number> {
+  if (orig === undefined || (state & (CtState.new | CtState.est | CtState.rpl)) === 0) return {};
   const [src, dst] = fields.has("ipv4Src") ? ["ctNwSrc", "ctNwDst"] : ["ctIpv6Src", "ctIpv6Dst"];
   return { [src as string]: orig.src, [dst as string]: orig.dst, ctTpDst: orig.dstPort };
 }
