@@ -202,7 +202,7 @@ describe("the same call again", () => {
   it("a later interface leaves the routes of the first one alone, and takes only its own away", async () => {
     const pod = await prepare("multi");
     const defaults = async (family: string) =>
-      (await world.inPod("multi", ["ip", family, "route", "show", "default"])).stdout.trim().split("\n");
+      (await world.inPod("multi", ["ip", family, "route", "show", "default"])).stdout.split(/\s*\n/).filter(Boolean);
     const first = resultOf(await cni(pod, "ADD"));
     const config = { args: labelsOf("other") };
     const second = resultOf(await cni(pod, "ADD", { env: { CNI_IFNAME: "net1" }, config }));
