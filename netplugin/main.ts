@@ -57,7 +57,7 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   registerCeilingMetrics(metrics.registry, () => runtime?.limits);
   const { inspectHost: host, inspectPort: port, cniSocketPath: socketPath } = settings;
   await startInspectServer({ host, port, metrics, runtime: () => runtime });
-  await using _cni = await startCniServer({
+  await using cni = await startCniServer({
     socketPath,
     handler: startingHandler(() => handler),
     signal,
@@ -68,7 +68,10 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   using transport = openTransport({ urls: settings.netmasterUrls, tls: settings.tls });
   const client = createNodeClient(transport, settings.nodeName);
   await using driver = await openDriver(settings, log, signal);
-  await using opened = await openNodeRuntime({ driver, client, settings, metrics: () => metrics, log, signal });
+  await using opened = await openNodeRuntime({
+    ...{ driver, client, settings, metrics: () => metrics, log, signal },
+    cniFault: cni.fault,
+  });
   runtime = opened;
   handler = createCniHandler(opened);
   await serve({ runtime: opened, settings, metrics, signal, transport });
@@ -116,15 +119,18 @@ async function serve(service: Service): Promise<void> {
 /** Bridges, tunnel port and uplinks are looked at when the switch has restarted or an uplink has changed. */
 function keepBase({ runtime, signal }: Service): TicketLoop {
   const { driver, flows, log } = runtime;
+  let isChanged = false;
   const base = startTicketLoop({
     work: async () => {
       await driver.ensureBase();
-      flows.loop.kick();
+      flows.loop.kick({ full: isChanged }); // a bridge whose fail mode or datapath changes loses its flows
+      isChanged = false;
     },
     signal,
     report: (error) => log.error({ error: error.message }, "cannot set up bridges and uplinks; trying again"),
   });
   driver.onChange((change) => {
+    isChanged ||= change.base;
     if (change.resync || change.uplinks || change.base) base.kick();
   });
   return base;

@@ -111,7 +111,7 @@ function repairs(registry: Registry): Pick<Metrics, Repairs> {
     attachmentRepairs: by(
       "kind",
       "attachment_repairs",
-      "Pods' ports that were lost or damaged and were repaired: plugged in again (port), their links put right (link)",
+      "Pods' ports that were lost or damaged and were repaired: plugged in again (port), their links put right (link), given a new interface (interface), pods gone without DEL (gone)",
     ),
     limitRepairs: plain("limit_repairs", "Ports whose bandwidth limits were not as set and were repaired"),
     stackRepairs: by(

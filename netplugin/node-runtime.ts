@@ -23,6 +23,7 @@ import type { NodeClient } from "./node-client/node-client.ts";
 import { type AttachmentKeeper, startAttachmentKeeper } from "./reconcile/attachment-keeper.ts";
 import { type FlowKeeper, startFlowKeeper } from "./reconcile/flow-keeper.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./reconcile/lease-keeper.ts";
+import { PodEndKeeper } from "./reconcile/pod-end-keeper.ts";
 import { createPortCloser } from "./reconcile/port-closer.ts";
 import { createPortRecycler, deletePodEnd, type PodEnd } from "./reconcile/port-recycler.ts";
 import { type StackKeeper, startStackKeeper } from "./reconcile/stack-keeper.ts";
@@ -37,6 +38,8 @@ export interface NodeRuntimeOptions {
   readonly client: NodeClient;
   readonly settings: NodeSettings;
   readonly metrics: () => Metrics;
+  /** Why runtimes cannot reach this process; undefined when they can. */
+  readonly cniFault: () => string | undefined;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -61,6 +64,8 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   registrationFault(): string | undefined;
   /** The address of this node's tunnels; empty while there is none. */
   vtepIp(): string;
+  /** Why runtimes cannot reach this process; undefined when they can. */
+  cniFault(): string | undefined;
   /** Why what pods begin is not limited, although it should be. */
   connectionLimitFault(): string | undefined;
 }
@@ -97,9 +102,10 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     flows,
     limits,
     closePort: ports.close,
+    leases: () => leases,
     report,
   });
-  const leases = openLeases(options, { holder, machine, flows, attached, closePort: ports.close });
+  const leases: LeaseKeeper = openLeases(options, { holder, machine, flows, attached, closePort: ports.close });
   const stack = startStackKeeper({
     ...{ guard: driver.guard, log, signal: options.signal },
     onRepair: (what, count) => options.metrics().stackRepairs.inc({ what }, count),
@@ -129,11 +135,9 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       if (newConnectionsPerSecond === 0 || limits.means()?.meters !== false) return undefined;
       return "this switch has no meters, so pods may begin any number of connections per second";
     },
-    notReady: () => whyNotReady({ driver, registered, away, view: holder.view() }),
-    markPort: async (portName, marks) => {
-      const failures = await driver.ports.mark(new Map([[portName, marks]]));
-      for (const failure of failures.values()) throw failure;
-    },
+    cniFault: options.cniFault,
+    notReady: () => options.cniFault() ?? whyNotReady({ driver, registered, away, view: holder.view() }),
+    markPort: (portName, marks) => markPort(driver, portName, marks),
     removePort: ({ portName }, podEnd) => ports.remove(portName, podEnd),
     lowerIfIndex: (portName) => lowerIfIndex(driver, panel, portName),
     [Symbol.asyncDispose]: async () => {
@@ -226,6 +230,15 @@ function openCloser({ driver, signal }: NodeRuntimeOptions, { machine, panel, po
   };
 }
 
+async function markPort(
+  { ports }: OpenOvsDriver,
+  portName: string,
+  marks: Readonly<Record<string, string>>,
+): Promise<void> {
+  const failures = await ports.mark(new Map([[portName, marks]]));
+  for (const failure of failures.values()) throw failure;
+}
+
 interface AttachmentParts {
   readonly holder: ViewHolder;
   readonly machine: MachineView;
@@ -233,6 +246,7 @@ interface AttachmentParts {
   readonly pool: PortPool;
   readonly flows: FlowKeeper;
   readonly limits: NodeLimits;
+  readonly leases: () => LeaseKeeper;
   readonly closePort: (portName: string) => void;
   readonly report: Report;
 }
@@ -240,17 +254,26 @@ interface AttachmentParts {
 function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): AttachmentKeeper {
   const { driver, signal } = options;
   const { holder, machine, panel, pool, flows, limits, closePort, report } = parts;
+  const onPluggedIn = () => {
+    flows.loop.kick({ full: true });
+    limits.compare();
+  };
+  const { nodeName } = options.settings;
+  const podEnds = new PodEndKeeper({
+    ...{ ...options, nodeName, machine, panel, pool, closePort, onPluggedIn },
+    netlink: driver.netlink,
+    view: holder.view,
+    leases: parts.leases,
+    hasRebooted: driver.hasRebooted,
+    markPort: (portName, marks) => markPort(driver, portName, marks),
+  });
   const attached = startAttachmentKeeper({
-    ...{ ...options, machine, panel, pool, closePort },
+    ...{ ...options, machine, panel, pool, podEnds, closePort, onPluggedIn },
     ports: driver.ports,
     netlink: driver.netlink,
     view: holder.view,
     isConnected: () => driver.connected,
     mtuBytes: portMtuBytes(driver),
-    onPluggedIn: () => {
-      flows.loop.kick({ full: true });
-      limits.compare();
-    },
   });
   driver.onChange(({ resync }) => (resync ? attached.loop.kick() : attached.onPorts()));
   for (const netns of [undefined, panel.netns]) void watchPodLinks({ attached, netns, signal, report });

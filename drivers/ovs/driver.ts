@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { dumpAddresses } from "../netlink/address.ts";
@@ -51,8 +52,13 @@ export interface OpenOvsDriver extends OvsDriver {
   readonly guard: StackGuard;
   /** Makes or repairs bridges, tunnel port and uplinks; what fails is in `uplinkFailures`, the rest works. */
   ensureBase(): Promise<void>;
+  /** Has the host started anew since the ports in the switch's database were plugged in? */
+  readonly hasRebooted: boolean;
 }
 
+/** Which start of the host the ports of the bridge belong to. */
+const BOOT_KEY = "contiv-boot-id";
+const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
 const START_TIMEOUT_MS = 30_000;
 /** Links are looked at no more often than this. */
 const LINKS_SETTLE_MS = 1_000;
@@ -100,6 +106,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   }
 
   let isOpen = false;
+  const lastBoot = findBridge(database, INTEGRATION_BRIDGE)?.external_ids.get(BOOT_KEY);
   await ensureBase();
   isOpen = true;
   const flowConnection = openFlowConnection({
@@ -122,6 +129,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     guard,
     datapathType,
     ensureBase,
+    hasRebooted: lastBoot !== undefined && lastBoot !== bridge.externalIds[BOOT_KEY],
     get ovsVersion() {
       return rootRow(database).ovs_version ?? "unknown";
     },
@@ -144,7 +152,8 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
 }
 
 function integrationBridge(datapathType: "system" | "netdev") {
-  return { name: INTEGRATION_BRIDGE, datapathType, failMode: "secure", externalIds: {} } as const;
+  const externalIds = { [BOOT_KEY]: readFileSync(BOOT_ID_FILE, "utf8").trim() };
+  return { name: INTEGRATION_BRIDGE, datapathType, failMode: "secure", externalIds } as const;
 }
 
 function integrationFaults(database: SwitchDatabase, spec: BridgeSpec, options: OvsDriverOptions): readonly string[] {

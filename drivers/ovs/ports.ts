@@ -21,6 +21,9 @@ export function createPortDriver(database: SwitchDatabase): PortDriver {
   };
 }
 
+/** A pod's port does not outlive its links: `ovs-ctl --delete-transient-ports` removes it when the host has started anew. */
+const TRANSIENT = { transient: "true" };
+
 interface IntegrationPorts {
   readonly database: SwitchDatabase;
   /** All of them, by name. */
@@ -96,7 +99,10 @@ export function portOperations(
     if (port !== undefined) removed.push(port.uuid);
     const id = `n${added.length}`;
     operations.push(insert("Interface", interfaceRow(name, spec), { as: `interface_${id}` }));
-    const row = { name, interfaces: [named(`interface_${id}`)], external_ids: markedIds(spec.externalIds) };
+    const row = {
+      ...{ name, interfaces: [named(`interface_${id}`)], external_ids: markedIds(spec.externalIds) },
+      ...(spec.kind === "system" ? { other_config: TRANSIENT } : {}),
+    };
     operations.push(insert("Port", row, { as: `port_${id}` }));
     added.push(named(`port_${id}`));
   }

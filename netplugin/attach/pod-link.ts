@@ -159,7 +159,8 @@ export async function undressPod(target: UndressTarget, signal: AbortSignal): Pr
   }
 }
 
-function openIfThere(path: string): NetnsHandle | undefined {
+/** The namespace at that path; undefined when there is none. */
+export function openIfThere(path: string): NetnsHandle | undefined {
   try {
     return openNetns(path);
   } catch (error) {

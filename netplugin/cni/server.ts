@@ -1,4 +1,4 @@
-import { createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { NetError } from "../../state/errors.ts";
 import type { CniHandler } from "./handler.ts";
 import { type NetnsCheck, netnsCheck } from "./netns.ts";
@@ -11,7 +11,7 @@ import {
   type ServeContext,
   serve,
 } from "./serve.ts";
-import { listenAt } from "./socket-file.ts";
+import { SocketKeeper } from "./socket-keeper.ts";
 import { createSlots, createTurns } from "./turns.ts";
 
 export interface CniServerOptions {
@@ -29,6 +29,8 @@ export interface CniServerOptions {
 export interface CniServer extends AsyncDisposable {
   /** Calls in hand and calls that wait for a slot. */
   load(): { readonly connections: number; readonly active: number; readonly waiting: number };
+  /** Why runtimes cannot connect; undefined when they can. */
+  fault(): string | undefined;
   /** Takes the socket away, lets calls end, aborts the rest; resolves when none is left. */
   close(): Promise<void>;
 }
@@ -37,21 +39,24 @@ export interface CniServer extends AsyncDisposable {
 export async function startCniServer(options: CniServerOptions): Promise<CniServer> {
   options.signal.throwIfAborted();
   const context = await contextOf(options);
-  const server = createServer({ allowHalfOpen: true }, (socket) => accept(context, socket));
-  server.maxConnections = 2 * context.limits.connectionsMax;
-  const file = await listenAt(server, options.socketPath);
-  server.on("error", (error) => context.log.warn({ error: error.message }, "CNI socket failed to accept"));
+  const keeper = new SocketKeeper({
+    path: options.socketPath,
+    connectionsMax: 2 * context.limits.connectionsMax,
+    onConnection: (socket) => accept(context, socket),
+    log: options.log,
+  });
+  await keeper.open();
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
-    server.close();
     options.signal.removeEventListener("abort", close);
-    closing ??= file.remove().then(() => drain(context));
+    closing ??= keeper.close().then(() => drain(context));
     return closing;
   };
   options.signal.addEventListener("abort", close, { once: true });
   if (options.signal.aborted) await close();
   return {
     load: () => ({ connections: context.sockets.size, active: context.slots.busy, waiting: context.slots.waiting }),
+    fault: () => keeper.fault,
     close,
     [Symbol.asyncDispose]: close,
   };

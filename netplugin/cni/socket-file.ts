@@ -11,6 +11,8 @@ const PROBE_TIMEOUT_MS = 1_000;
 export interface SocketFile {
   /** Takes the file away, after the server has closed; a successor's is left alone. */
   remove(): Promise<void>;
+  /** Is it still the one that was made? */
+  isThere(): Promise<boolean>;
 }
 
 /**
@@ -82,10 +84,14 @@ async function bind(server: Server, path: string): Promise<SocketFile> {
   await chmod(temporary, 0o600);
   const own = await lstat(temporary, { bigint: true });
   await rename(temporary, path);
+  const isThere = async () => {
+    const present = await lstat(path, { bigint: true }).catch(() => undefined);
+    return present?.ino === own.ino && present.dev === own.dev && present.isSocket();
+  };
   return {
+    isThere,
     async remove() {
-      const present = await lstat(path, { bigint: true }).catch(() => undefined);
-      if (present?.ino !== own.ino || present.dev !== own.dev) return;
+      if (!(await isThere())) return;
       if (await isAnswering(path)) return; // a successor's file may have got our inode number
       await rm(path, { force: true });
     },

@@ -2,8 +2,9 @@ import type { Logger } from "pino";
 import { setLink } from "../../drivers/netlink/link.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
 import { type LinkPair, readPairs } from "../../drivers/ovs/link-pairs.ts";
+import { ROLE_KEY } from "../../drivers/ovs/names.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
-import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
+import { peerNameOf, WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
 import type { PortDriver, PortPool, PortSpec } from "../../drivers/ovs/types.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import { type Attachment, attachmentMarks, POD_ROLE } from "../attach/attachment.ts";
@@ -13,6 +14,8 @@ import type { Metrics } from "../metrics.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
 import { type AttachmentPlan, isDamaged, planAttachments } from "./attachment-plan.ts";
+import type { PodEndKeeper } from "./pod-end-keeper.ts";
+import { hasInterface } from "./pod-ends.ts";
 import { startTicketLoop, type TicketLoop } from "./ticket-loop.ts";
 
 export interface AttachmentKeeperOptions {
@@ -25,6 +28,7 @@ export interface AttachmentKeeperOptions {
   readonly isConnected: () => boolean;
   /** What the links of ports carry at least. */
   readonly mtuBytes: number;
+  readonly podEnds: Pick<PodEndKeeper, "settle" | "conditions">;
   readonly closePort: (portName: string) => void;
   /** Ports have been plugged in again: what hangs on their numbers wants a look. */
   readonly onPluggedIn: () => void;
@@ -46,6 +50,8 @@ export interface AttachmentKeeper {
 }
 
 const RETRY_MS = 1_000;
+/** Nobody tells when a pod's namespace or interface goes. */
+const LOOK_MS = 4_000;
 const NAMED_MAX = 5;
 
 export function startAttachmentKeeper(options: AttachmentKeeperOptions): AttachmentKeeper {
@@ -69,7 +75,12 @@ class Keeper implements AttachmentKeeper {
       signal: options.signal,
       report: (error) => options.log.error({ error: error.message }, "cannot compare pods' ports; trying again"),
     });
-    options.signal.addEventListener("abort", () => clearTimeout(this.#retryTimer), { once: true });
+    const looking = setInterval(() => this.loop.kick(), LOOK_MS).unref();
+    const stop = () => {
+      clearTimeout(this.#retryTimer);
+      clearInterval(looking);
+    };
+    options.signal.addEventListener("abort", stop, { once: true });
   }
 
   onPorts(): void {
@@ -86,13 +97,13 @@ class Keeper implements AttachmentKeeper {
 
   conditions(): readonly NodeCondition[] {
     const [[port, reason] = ["", ""]] = this.#failures;
-    if (this.#failures.size === 0) return [];
+    if (this.#failures.size === 0) return this.#options.podEnds.conditions();
     const message = `${this.#failures.size} pods are cut off: their ports cannot be plugged in, first ${port}: ${reason}; their addresses stay leased; put that right, or delete and add the pods`;
-    return [{ type: "attachments", status: "failed", message }];
+    return [{ type: "attachments", status: "failed", message }, ...this.#options.podEnds.conditions()];
   }
 
   async #work(signal: AbortSignal): Promise<void> {
-    const { machine, ports, closePort, isConnected, pool } = this.#options;
+    const { machine, ports, closePort, isConnected, pool, podEnds } = this.#options;
     const pairs = await this.#readMended(signal);
     const plan = this.#plan(pairs);
     const known = machine.attachments();
@@ -104,8 +115,11 @@ class Keeper implements AttachmentKeeper {
     await this.#label(plan.unlabelled, pairs, signal);
     for (const portName of plan.surplus) closePort(portName);
     if (!isConnected() && ports.read().size === 0) return;
-    await this.#plugIn(plan.unplugged, signal);
+    const used = await this.#settleDoubtful(plan.doubtful, pairs);
+    await this.#plugIn([...plan.unplugged, ...used], signal);
     await pool.repair();
+    this.#closeDead(pairs);
+    await podEnds.settle(pairs, signal);
   }
 
   #plan(pairs: ReadonlyMap<string, LinkPair>): AttachmentPlan {
@@ -174,6 +188,27 @@ class Keeper implements AttachmentKeeper {
       if (far !== undefined) {
         await panel.netlink.execute([setLink({ ifindex: far.ifindex }, { alias: aliases.far })], { signal });
       }
+    }
+  }
+
+  /** Free for the switch, a pod's for the kernel: those on which a pod's interface hangs. The others go. */
+  async #settleDoubtful(doubtful: readonly Attachment[], pairs: ReadonlyMap<string, LinkPair>): Promise<Attachment[]> {
+    const { panel, closePort, machine } = this.#options;
+    const used: Attachment[] = [];
+    for (const attachment of doubtful) {
+      if (await hasInterface(pairs.get(attachment.portName), panel)) {
+        machine.remember(attachment);
+        used.push(attachment);
+      } else closePort(attachment.portName);
+    }
+    return used;
+  }
+
+  /** Free ports whose links somebody has deleted. */
+  #closeDead(pairs: ReadonlyMap<string, LinkPair>): void {
+    const { ports, closePort } = this.#options;
+    for (const { name, externalIds, error } of ports.read().values()) {
+      if (externalIds[ROLE_KEY] === WARM_ROLE && error !== undefined && !pairs.has(name)) closePort(name);
     }
   }
 

@@ -30,6 +30,7 @@ export interface Lease {
 export interface LeaseKeeper {
   /** An ADD of this endpoint is under way: its lease is no orphan although it has no port yet. */
   pending(endpointKey: string): Disposable;
+  isPending(endpointKey: string): boolean;
   /** Tells netmaster; with netmaster away it is told later (`repair`). */
   release(lease: Lease, signal: AbortSignal): Promise<void>;
   /** Takes a lease out of the view and tells netmaster. */
@@ -95,6 +96,7 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
         },
       };
     },
+    isPending: (endpointKey) => adding.has(endpointKey),
     release,
     end,
     endUnattached: async (endpointKey, signal) => {

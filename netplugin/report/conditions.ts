@@ -10,6 +10,7 @@ type Source = (runtime: OpenNodeRuntime) => readonly NodeCondition[];
 const SOURCES: Readonly<Record<string, Source>> = {
   switch: switchCondition,
   registration: ({ registrationFault }) => some("registration", "failed", registrationFault()),
+  cni: ({ cniFault }) => some("cni", "failed", cniFault()),
   uplinks: uplinkConditions,
   enforcement: enforcementCondition,
   connections: connectionConditions,
