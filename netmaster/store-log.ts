@@ -29,6 +29,12 @@ export class StoreLog {
         this.#log.debug({ prefix, keyCount, revision: String(revision) }, "a prefix was listed");
         break;
       }
+      case "store-replaced":
+        this.#log.error(
+          { prefix: report.prefix, cause: report.cause },
+          "the store was restored or replaced; it is read anew",
+        );
+        break;
       case "watch-drift":
         this.#log.error(
           { prefix: report.prefix, keys: report.keys },

@@ -11,6 +11,12 @@ export const OBJECTS = `${ROOT}objects/`;
 /** Prefix of all claims, one key each, created in the same transaction as their owner. The value is the owner's `kind/key`. */
 export const CLAIMS = `${ROOT}claims/`;
 
+/**
+ * The mark: every commit of a leader compares its value and leaves a new one, unique among all stores and times, so that a store that was
+ * restored or replaced is noticed by the write itself. Lies among the objects without being one, so that who watches these sees it with them.
+ */
+export const MARK_KEY = `${OBJECTS}barrier`;
+
 /** The key whose holder is the leader. */
 export const LEADER_KEY = `${ROOT}leader`;
 

@@ -1,12 +1,14 @@
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { Epoch } from "../../state/ids.ts";
-import type { Commit, CommitResult, Guard, Leadership, Store } from "../../state/store/store.ts";
+import { MARK_KEY } from "../../state/keys.ts";
+import type { CommitResult, Guard, Leadership, Store } from "../../state/store/store.ts";
 import type { ViewCache } from "../view/cache.ts";
 import type { FrozenView } from "../view/cluster-view.ts";
 import type { ClusterView, Intent, IntentContext } from "../view/types.ts";
 import { Group } from "./group.ts";
+import type { LeaderPen } from "./pen.ts";
 import { type Committed, type Pending, RequestQueue } from "./queue.ts";
 import { repairAfterConflict } from "./repair.ts";
 
@@ -31,8 +33,8 @@ export interface Committer {
     options?: SubmitOptions,
   ): Promise<Committed<Reply>>;
   isLeading(): boolean;
-  /** Takes requests from now on, until the leadership is lost or `stepDown`. The view must be complete up to its epoch. */
-  lead(leadership: Leadership): void;
+  /** Takes requests from now on, until the leadership is lost or `stepDown`. The view must show the pen's mark. */
+  lead(pen: LeaderPen): void;
   /** Rejects what waits and takes no more. */
   stepDown(): void;
   /** Requests that wait. */
@@ -96,9 +98,9 @@ class GroupCommitter implements Committer {
     return await this.#queue.add(plan, newContext(), { timeoutMs, signal });
   }
 
-  lead(leadership: Leadership): void {
-    this.#leadership = leadership;
-    void this.#run(leadership);
+  lead(pen: LeaderPen): void {
+    this.#leadership = pen.leadership;
+    void this.#run(pen);
   }
 
   stepDown(): void {
@@ -106,12 +108,13 @@ class GroupCommitter implements Committer {
     this.#queue.rejectAll(notLeading());
   }
 
-  async #run(leadership: Leadership): Promise<void> {
+  async #run(pen: LeaderPen): Promise<void> {
+    const { leadership } = pen;
     while (leadership.valid() && this.#leadership === leadership) {
       await this.#queue.arrival(leadership.lost);
       if (!leadership.valid() || this.#leadership !== leadership) break;
       const group = this.#nextGroup(this.#options.cache.view());
-      await this.#commitGroup(leadership, group);
+      await this.#commitGroup(pen, group);
     }
     if (this.#leadership === leadership) this.stepDown();
   }
@@ -129,36 +132,31 @@ class GroupCommitter implements Committer {
     return { group, members };
   }
 
-  async #commitGroup(leadership: Leadership, { group, members }: GroupInHand): Promise<void> {
+  async #commitGroup(pen: LeaderPen, { group, members }: GroupInHand): Promise<void> {
     if (members.length === 0) return;
     if (group.isEmpty) return settle(members, group.head, group.head.revision);
     const startedMs = performance.now();
     for (const { pending } of members) pending.isSent = true;
-    const ended = await this.#send(leadership, group, members).then(
+    const ended = await this.#send(pen, group, members).then(
       (outcome) => ({ outcome }),
       (thrown: unknown) => {
         const error = asNetError(thrown, "commit a change");
-        this.#fail(leadership, members, error);
+        this.#fail(pen.leadership, members, error);
         return { outcome: "failed" as const, error };
       },
     );
     this.#options.onGroup?.({ requestCount: members.length, durationMs: performance.now() - startedMs, ...ended });
   }
 
-  async #send(leadership: Leadership, group: Group, members: readonly Member[]): Promise<"committed" | "conflict"> {
+  async #send(pen: LeaderPen, group: Group, members: readonly Member[]): Promise<"committed" | "conflict"> {
     const operations = group.operations();
-    const commit: Commit = {
-      requestId: randomUUID(),
-      ...operations,
-      guards: [leadership.guard, ...operations.guards],
-    };
-    if (commit.puts.length + commit.deletes.length === 0) {
+    if (operations.puts.length + operations.deletes.length === 0) {
       settle(members, group.head, group.head.revision); // what was made in this group was also removed in it
       return "committed";
     }
-    const result = await this.#options.store.commit(commit);
+    const result = await pen.commit(this.#options.store, operations);
     if (!result.committed) {
-      await this.#afterConflict(leadership, members, result);
+      await this.#afterConflict(pen, members, result);
       return "conflict";
     }
     const view = await this.#options.cache.waitForRevision(result.revision, { timeoutMs: VIEW_TIMEOUT_MS });
@@ -166,19 +164,22 @@ class GroupCommitter implements Committer {
     return "committed";
   }
 
-  /** A guard did not hold: either somebody else leads, or somebody wrote behind our back; then each request is tried alone. */
+  /** A guard did not hold: somebody else leads, the store is another one, or somebody wrote behind our back; then each is tried alone. */
   async #afterConflict(
-    leadership: Leadership,
+    pen: LeaderPen,
     members: readonly Member[],
     { failed }: Extract<CommitResult, { committed: false }>,
   ): Promise<void> {
-    if (failed.some((guard) => guard.key === leadership.key)) {
-      this.stepDown();
-      for (const { pending } of members) pending.reject(notLeading());
+    const { leadership } = pen;
+    if (failed.some((guard) => guard.key === leadership.key)) return this.#giveUp(members, notLeading());
+    if (failed.some((guard) => guard.key === MARK_KEY)) {
+      this.#giveUp(members, storeReplaced());
+      this.#options.cache.distrust("it does not hold the last write of its leader");
+      void leadership.resign().catch(() => undefined);
       return;
     }
     this.#options.onAnomaly?.(`a commit met what our view did not show: ${failed.map(describeGuard).join(", ")}`);
-    const repairs = await repairAfterConflict(this.#options, leadership, failed);
+    const repairs = await repairAfterConflict(this.#options, pen, failed);
     for (const repair of repairs) this.#options.onAnomaly?.(repair);
     for (const { pending } of members) {
       pending.attempts += 1;
@@ -186,6 +187,11 @@ class GroupCommitter implements Committer {
       if (pending.attempts >= MAX_ATTEMPTS) pending.reject(changedBehindUs(failed));
     }
     this.#queue.unshift(members.map((member) => member.pending).filter((pending) => !pending.isSettled()));
+  }
+
+  #giveUp(members: readonly Member[], error: NetError): void {
+    this.stepDown();
+    for (const { pending } of members) pending.reject(error);
   }
 
   /** The outcome may be unknown: only a new epoch makes sure that nothing of it happens later, so the leader starts anew. */
@@ -248,6 +254,12 @@ function notLeading(): NetError {
   return new NetError("UNAVAILABLE", "This netmaster does not lead; nothing was changed, try again shortly", {
     reason: "not-leader",
   });
+}
+
+function storeReplaced(): NetError {
+  const text =
+    "The store is older than what this netmaster knows, or another one: it was restored or replaced. Nothing was changed; it is read anew, try again shortly";
+  return new NetError("UNAVAILABLE", text, { reason: "store-replaced" });
 }
 
 function changedBehindUs(failed: readonly Guard[]): NetError {

@@ -3,6 +3,7 @@ import { objectKey } from "../../state/keys.ts";
 import { type Guard, MAX_COMMIT_OPERATIONS, type Put } from "../../state/store/store.ts";
 import { type FrozenView, ViewDraft } from "../view/cluster-view.ts";
 import { MAX_PLAN_OPERATIONS, type ObjectChange, type Plan } from "../view/types.ts";
+import { PEN_OPERATIONS } from "./pen.ts";
 
 /** What becomes of one store key: a value, or nothing. */
 interface Write {
@@ -12,8 +13,8 @@ interface Write {
   readonly value: string | undefined;
 }
 
-/** One operation and one guard are left for the leader's fence. */
-const MAX_KEYS = MAX_COMMIT_OPERATIONS - 1;
+/** What is left for the leader's fence. */
+const MAX_KEYS = MAX_COMMIT_OPERATIONS - PEN_OPERATIONS;
 
 /**
  * Plans that become one transaction. Each is planned on the view that includes those before it; where two touch the same key,

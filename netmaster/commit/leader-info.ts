@@ -34,16 +34,20 @@ export function followLeader(store: Store): LeaderDirectory {
     term = new AbortController();
     over.abort(new NetError("UNAVAILABLE", "The leader has changed", { reason: "no-leader" }));
   }
-  const watch = store.watch(LEADER_KEY, (events) => {
-    for (const event of events) {
-      if (event.kind === "put" && event.value.key === LEADER_KEY) {
-        const info = readInfo(event.value.value);
-        take(info === undefined ? undefined : { info, epoch: event.value.createRevision });
-      } else if (event.kind === "delete" && event.key === LEADER_KEY) {
-        take(undefined);
+  const watch = store.watch(
+    LEADER_KEY,
+    (events) => {
+      for (const event of events) {
+        if (event.kind === "put" && event.value.key === LEADER_KEY) {
+          const info = readInfo(event.value.value);
+          take(info === undefined ? undefined : { info, epoch: event.value.createRevision });
+        } else if (event.kind === "delete" && event.key === LEADER_KEY) {
+          take(undefined);
+        }
       }
-    }
-  });
+    },
+    { relists: true },
+  );
   return {
     current: () => leader?.info,
     term: () => term.signal,

@@ -1,19 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { asNetError, NetError } from "../../state/errors.ts";
-import { LEADER_KEY, OBJECTS } from "../../state/keys.ts";
+import { LEADER_KEY, MARK_KEY } from "../../state/keys.ts";
 import type { Global } from "../../state/kinds/global.ts";
-import type { Leadership, Store } from "../../state/store/store.ts";
+import type { Guard, Leadership, Store } from "../../state/store/store.ts";
 import { backoffMs, pause, within } from "../../state/store/waiting.ts";
 import { bootstrap } from "../intents/global.ts";
 import type { ViewCache } from "../view/cache.ts";
+import { newMark, nextEpoch, readMark } from "../view/mark.ts";
 import type { Committer } from "./committer.ts";
 import type { LeaderInfo } from "./leader-info.ts";
-
-/**
- * Written by every new leader before anything else. Lies among the objects without being one: once our watch shows it, our
- * view shows all that earlier leaders wrote, and their fences keep them from writing more.
- */
-export const BARRIER_KEY = `${OBJECTS}barrier`;
+import { LeaderPen } from "./pen.ts";
 
 export interface CandidateOptions {
   readonly store: Store;
@@ -76,8 +72,8 @@ async function leadOnce(options: CandidateOptions, ended: AbortSignal): Promise<
   const { epoch } = leadership;
   try {
     onEvent({ is: "elected", epoch });
-    await catchUp(options, leadership);
-    committer.lead(leadership);
+    const pen = await takePen(options, leadership);
+    committer.lead(pen);
     await committer.submit(bootstrap, { fwdMode: options.fwdMode });
     onEvent({ is: "leading", epoch });
     await aborted(AbortSignal.any([leadership.lost, ended]));
@@ -88,16 +84,25 @@ async function leadOnce(options: CandidateOptions, ended: AbortSignal): Promise<
   }
 }
 
-/** Waits until our view shows everything that was written before this leadership. */
-async function catchUp({ store, cache }: CandidateOptions, leadership: Leadership): Promise<void> {
+/**
+ * Leaves the first mark of this leadership and waits until our view shows it, and with it everything that was written before. The epoch goes on
+ * only where this process has seen another leader write it: otherwise nobody can say whether the store was restored in between.
+ */
+async function takePen({ store, cache }: CandidateOptions, leadership: Leadership): Promise<LeaderPen> {
   const { guard, epoch, lost } = leadership;
-  const put = { key: BARRIER_KEY, value: String(epoch) };
-  const result = await store.commit(
-    { requestId: randomUUID(), guards: [guard], puts: [put], deletes: [] },
-    { signal: lost },
-  );
+  const stored = await store.get(MARK_KEY, { signal: lost });
+  const known = cache.mark();
+  const isProven = stored !== undefined && known?.value === stored.value && cache.hasWitnessedLeader();
+  const storedEpoch = stored === undefined ? undefined : readMark(stored).epoch;
+  const mark = newMark(isProven && storedEpoch !== undefined ? storedEpoch : nextEpoch(storedEpoch, known?.epoch));
+  const before: Guard =
+    stored === undefined ? { key: MARK_KEY, is: "absent" } : { key: MARK_KEY, is: "value", value: stored.value };
+  const puts = [{ key: MARK_KEY, value: mark.value }];
+  const commit = { requestId: randomUUID(), guards: [guard, before], puts, deletes: [] };
+  const result = await store.commit(commit, { signal: lost });
   if (!result.committed) throw new NetError("UNAVAILABLE", `Leadership of epoch ${epoch} was lost at once`);
-  await cache.waitForRevision(result.revision, { timeoutMs: CATCH_UP_TIMEOUT_MS, signal: lost });
+  await cache.waitForMark(mark.value, { timeoutMs: CATCH_UP_TIMEOUT_MS, signal: lost });
+  return new LeaderPen(leadership, mark);
 }
 
 /** Resolves when the signal aborts. */

@@ -33,7 +33,7 @@ export class ScopeHub implements Disposable {
   readonly #lines = new WatchLines();
   readonly #byTopic = new Map<string, Set<Open>>();
   readonly #byNode = new Map<string, Set<AbortController>>();
-  readonly #stop: () => void;
+  readonly #stops: readonly (() => void)[];
   #view: ClusterView;
   #count = 0;
 
@@ -41,7 +41,7 @@ export class ScopeHub implements Disposable {
     this.#cache = cache;
     this.#options = options;
     this.#view = cache.view();
-    this.#stop = cache.onChange((change) => this.#spread(change));
+    this.#stops = [cache.onChange((change) => this.#spread(change)), cache.onReset(() => this.#endStreams())];
   }
 
   get streamCount(): number {
@@ -67,14 +67,20 @@ export class ScopeHub implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#stop();
+    for (const stop of this.#stops) stop();
+    this.#endStreams();
+  }
+
+  #endStreams(): void {
     for (const streams of this.#byNode.values()) for (const stream of streams) stream.abort();
   }
 
   async #pump(open: Open, sink: LineSink, ended: AbortSignal): Promise<void> {
     let isDue = false;
+    const { epoch } = this.#cache.view();
     while (!ended.aborted) {
       const view = this.#cache.view();
+      if (view.epoch !== epoch) return; // the node was told this stream's epoch; it must learn the new one
       if (open.stream.refresh(view)) this.#relisten(open);
       const text = open.stream.take(view, LINES_PER_WRITE) ?? open.stream.mark(view, isDue);
       if (text === undefined) {

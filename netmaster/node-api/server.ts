@@ -13,6 +13,7 @@ import {
   NODE_API_VERSION,
   NODE_API_VERSION_HEADER,
   type NodeApiError,
+  STORE_EPOCH_HEADER,
 } from "../../state/node-api.ts";
 import type { LeaderAnswer } from "../rest/forward.ts";
 import { errorReply } from "../rest/problem.ts";
@@ -123,6 +124,7 @@ async function serveWatch(options: NodeApiOptions, request: FastifyRequest, repl
     "content-type": "application/x-ndjson",
     "cache-control": "no-store",
     [NODE_API_VERSION_HEADER]: `${NODE_API_VERSION} ${version}`,
+    [STORE_EPOCH_HEADER]: options.cache.view().epoch,
   });
   request.raw.socket.setNoDelay(true);
   const signal = AbortSignal.any([closed.signal, options.signal]);

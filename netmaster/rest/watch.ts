@@ -81,15 +81,16 @@ interface Start {
 async function* watchLines(scope: Scope, { revision, start, signal }: Start): AsyncGenerator<string> {
   using bell = new Bell(scope.services, signal);
   yield* start;
+  const { epoch } = scope.services.view();
   let seen = revision;
   while (!signal.aborted) {
     const view = scope.services.view();
-    const changes = scope.services.changesSince(seen);
+    const changes = view.epoch === epoch ? scope.services.changesSince(seen) : undefined;
     if (changes === undefined) {
       yield line({
         type: "error",
         code: "revision-too-old",
-        detail: "This reader was too slow, or the store was out of reach; list again and watch from there",
+        detail: "This reader was too slow, or the store was out of reach or restored; list again and watch from there",
       });
       return;
     }

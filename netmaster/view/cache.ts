@@ -1,14 +1,16 @@
 import { asNetError, NetError } from "../../state/errors.ts";
-import { OBJECTS } from "../../state/keys.ts";
+import { MARK_KEY, OBJECTS } from "../../state/keys.ts";
 import type { Store, StoreReport, Watch, WatchEvent } from "../../state/store/store.ts";
-import { changeOf, readEvent } from "./changes.ts";
+import { changeOf, type KeyEvent, readEvent } from "./changes.ts";
 import { emptyView, type FrozenView, ViewDraft } from "./cluster-view.ts";
+import { changesBetween } from "./diff.ts";
 import { ChangeRing, type Journal } from "./journal.ts";
+import { readMark, type SeenMark } from "./mark.ts";
 import { Interner } from "./parse.ts";
 import { RevisionWaits } from "./revision-waits.ts";
 import type { ObjectChange, ViewChange } from "./types.ts";
 
-type ObjectEvent = Exclude<WatchEvent, { kind: "synced" }>;
+type ObjectEvent = KeyEvent;
 
 /** One value in the store that cannot be read; its object is treated as absent until somebody repairs it. */
 export interface Quarantined {
@@ -36,6 +38,16 @@ export interface ViewCache extends AsyncDisposable {
    * Only revisions at which an object was written come for sure.
    */
   waitForRevision(revision: bigint, options: RevisionWait): Promise<FrozenView>;
+  /** Resolves with the first view that shows the mark with this value; rejects as `waitForRevision`. */
+  waitForMark(value: string, options: RevisionWait): Promise<FrozenView>;
+  /** The mark that the view shows. */
+  mark(): SeenMark | undefined;
+  /** Whether a leader has written since this process reads this store: then it is known to be the one that the leader knew. */
+  hasWitnessedLeader(): boolean;
+  /** The store is not the one that this view shows: forgets all of it and reads the store anew. */
+  distrust(cause: string): void;
+  /** Calls when the view was forgotten because the store was restored or replaced. Returns how to end it. */
+  onReset(listener: (cause: string) => void): () => void;
   readonly journal: Journal;
   quarantined(): readonly Quarantined[];
   /** To be told what the store reports: after a break its next list may come in parts, which are kept back until complete. */
@@ -55,14 +67,22 @@ export function startViewCache(store: Store, options: ViewCacheOptions = {}): Vi
 }
 
 class WatchedView implements ViewCache {
+  readonly #store: Store;
   readonly #options: ViewCacheOptions;
   readonly #interner = new Interner();
-  readonly #watch: Watch;
+  #watch: Watch;
+  #watchCount = 0;
+  #isClosed = false;
+  readonly #resetListeners = new Set<(cause: string) => void>();
   readonly #listeners = new Set<(change: ViewChange) => void>();
   readonly #waits = new RevisionWaits();
   readonly #quarantined = new Map<string, Quarantined>();
   readonly #journal = new ChangeRing(0n);
   #view: FrozenView = emptyView();
+  /** The last complete view of a store that was replaced: the difference to it is told once the new one has been read. */
+  #replaced: FrozenView | undefined;
+  #mark: SeenMark | undefined;
+  #hasWitnessedLeader = false;
   #isSynced = false;
   /** The view in the making until the first list is complete. */
   #firstDraft: ViewDraft | undefined = new ViewDraft(this.#view);
@@ -70,8 +90,19 @@ class WatchedView implements ViewCache {
   #pending: ObjectEvent[] | undefined;
 
   constructor(store: Store, options: ViewCacheOptions) {
+    this.#store = store;
     this.#options = options;
-    this.#watch = store.watch(OBJECTS, (events) => this.#consume(events));
+    this.#watch = this.#openWatch();
+  }
+
+  /** A watch that was replaced may be in the middle of a call: what it still says is not heard. */
+  #openWatch(): Watch {
+    this.#watchCount += 1;
+    const number = this.#watchCount;
+    const consume = (events: readonly WatchEvent[]) => {
+      if (number === this.#watchCount) this.#consume(events);
+    };
+    return this.#store.watch(OBJECTS, consume, { anchor: MARK_KEY });
   }
 
   view(): FrozenView {
@@ -100,8 +131,36 @@ class WatchedView implements ViewCache {
   }
 
   waitForRevision(revision: bigint, { timeoutMs, signal }: RevisionWait): Promise<FrozenView> {
-    if (this.#isSynced && this.#view.revision >= revision) return Promise.resolve(this.#view);
-    return this.#waits.add(revision, timeoutMs, signal);
+    const isShown = () => this.#isSynced && this.#view.revision >= revision;
+    if (isShown()) return Promise.resolve(this.#view);
+    return this.#waits.add({ doing: `see revision ${revision}`, isShown }, timeoutMs, signal);
+  }
+
+  waitForMark(value: string, { timeoutMs, signal }: RevisionWait): Promise<FrozenView> {
+    const isShown = () => this.#isSynced && this.#mark?.value === value;
+    if (isShown()) return Promise.resolve(this.#view);
+    return this.#waits.add({ doing: "see the leader's mark", isShown }, timeoutMs, signal);
+  }
+
+  mark(): SeenMark | undefined {
+    return this.#isSynced ? this.#mark : undefined;
+  }
+
+  hasWitnessedLeader(): boolean {
+    return this.#isSynced && this.#hasWitnessedLeader;
+  }
+
+  distrust(cause: string): void {
+    if (this.#isClosed || !this.#isSynced) return;
+    const doubted = this.#watch;
+    this.#forget(cause);
+    this.#watch = this.#openWatch();
+    void doubted.close();
+  }
+
+  onReset(listener: (cause: string) => void): () => void {
+    this.#resetListeners.add(listener);
+    return () => this.#resetListeners.delete(listener);
   }
 
   noteReport(report: StoreReport): void {
@@ -111,17 +170,34 @@ class WatchedView implements ViewCache {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
     await this.#watch.close();
     this.#waits.rejectAll(new NetError("CLOSED", "The cluster view was closed"));
   }
 
   #consume(events: readonly WatchEvent[]): void {
     const last = events.at(-1);
-    const objectEvents = events.filter((event) => event.kind !== "synced");
-    if (last?.kind === "synced") this.#finishList(objectEvents, last.revision);
+    const objectEvents = events.filter((event) => event.kind === "put" || event.kind === "delete");
+    if (last?.kind === "reset") this.#forget(last.cause);
+    else if (last?.kind === "synced") this.#finishList(objectEvents, last.revision);
     else if (this.#firstDraft !== undefined) this.#addTo(this.#firstDraft, objectEvents);
     else if (this.#pending !== undefined) this.#pending.push(...objectEvents);
     else this.#follow(objectEvents);
+  }
+
+  /** Nothing is known any more, as at the start; whoever waits for something learns that it may not come. */
+  #forget(cause: string): void {
+    if (this.#isSynced) this.#replaced = this.#view;
+    this.#view = emptyView();
+    this.#isSynced = false;
+    this.#mark = undefined;
+    this.#hasWitnessedLeader = false;
+    this.#firstDraft = new ViewDraft(this.#view);
+    this.#pending = undefined;
+    this.#quarantined.clear();
+    const message = `The store was restored or replaced (${cause}); a change that was under way may have been lost`;
+    this.#waits.rejectAll(new NetError("TIMEOUT", message, { reason: "store-replaced" }));
+    for (const listener of [...this.#resetListeners]) this.#tell(listener, cause);
   }
 
   /** A complete list: at first, or after a gap of which only the difference is known, not the order. */
@@ -129,11 +205,15 @@ class WatchedView implements ViewCache {
     const draft = this.#firstDraft ?? new ViewDraft(this.#view);
     const changes = this.#addTo(draft, latestPerKey([...(this.#pending ?? []), ...events]));
     const isFirst = !this.#isSynced;
+    const replaced = this.#replaced;
+    this.#replaced = undefined;
     this.#firstDraft = undefined;
     this.#pending = undefined;
     this.#isSynced = true;
     this.#journal.restart(revision);
-    this.#publish(draft.freeze(revision), isFirst ? [] : changes);
+    const view = draft.freeze(revision);
+    if (replaced !== undefined) this.#publish(view, changesBetween(replaced, view));
+    else this.#publish(view, isFirst ? [] : changes);
   }
 
   /** Live events, ordered by revision; each revision is one step of the view's books. */
@@ -141,6 +221,7 @@ class WatchedView implements ViewCache {
     const draft = new ViewDraft(this.#view);
     const changes: ObjectChange[] = [];
     let revision = this.#view.revision;
+    this.#hasWitnessedLeader ||= events.some((event) => event.kind === "put" && event.value.key === MARK_KEY);
     for (const group of byRevision(events)) {
       changes.push(...this.#addTo(draft, group));
       revision = maxOf(revision, revisionOf(group[0]));
@@ -160,6 +241,11 @@ class WatchedView implements ViewCache {
   }
 
   #read(draft: ViewDraft, event: ObjectEvent): ObjectChange | undefined {
+    if (event.kind === "put" && event.value.key === MARK_KEY) {
+      this.#mark = readMark(event.value);
+      draft.epoch = this.#mark.epoch;
+      return undefined;
+    }
     const read = readEvent(event, this.#interner);
     if (read.is === "foreign") return undefined;
     const storeKey = event.kind === "put" ? event.value.key : event.key;
@@ -182,9 +268,9 @@ class WatchedView implements ViewCache {
     for (const listener of [...this.#listeners]) this.#tell(listener, { view, changes });
   }
 
-  #tell(listener: (change: ViewChange) => void, change: ViewChange): void {
+  #tell<News>(listener: (news: News) => void, news: News): void {
     try {
-      listener(change);
+      listener(news);
     } catch (error) {
       this.#options.onListenerError?.(asNetError(error, "tell a listener of the cluster view"));
     }

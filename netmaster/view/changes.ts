@@ -13,7 +13,10 @@ export type ReadEvent =
   /** Not an object: a barrier, or a key of another release. */
   | { readonly is: "foreign" };
 
-export function readEvent(event: Exclude<WatchEvent, { kind: "synced" }>, interner: Interner): ReadEvent {
+/** An event about one key. */
+export type KeyEvent = Extract<WatchEvent, { kind: "put" | "delete" }>;
+
+export function readEvent(event: KeyEvent, interner: Interner): ReadEvent {
   const storeKey = event.kind === "put" ? event.value.key : event.key;
   const place = placeOf(storeKey);
   if (place === undefined) return { is: "foreign" };

@@ -18,6 +18,7 @@ type Table = SortedMap<string, Stored>;
 
 interface Parts {
   readonly revision: bigint;
+  readonly epoch: string;
   readonly tables: Readonly<Record<Kind, Table>>;
   readonly indexes: Readonly<Record<IndexName, KeyIndex>>;
   readonly books: AddressBooks;
@@ -34,6 +35,10 @@ export class FrozenView implements ClusterView {
 
   get revision(): bigint {
     return this.parts.revision;
+  }
+
+  get epoch(): string {
+    return this.parts.epoch;
   }
 
   records<K extends Kind>(kind: K): OrderedRecords<K> {
@@ -164,8 +169,11 @@ export class ViewDraft {
   readonly #ids: Thawed<ClaimPool, IdPool>;
   readonly #books: AddressBooks;
   readonly #sources: BookSources;
+  /** Of the store, as its mark says. */
+  epoch: string;
 
   constructor({ parts }: FrozenView) {
+    this.epoch = parts.epoch;
     this.#tables = new Thawed(parts.tables);
     this.#indexes = new Thawed(parts.indexes);
     this.#ids = new Thawed(parts.ids);
@@ -191,12 +199,12 @@ export class ViewDraft {
   /** A view that changes with the draft: for plans that follow each other, of which each is made on those before. */
   live(revision: bigint): FrozenView {
     const parts = { tables: this.#tables.live, indexes: this.#indexes.live, ids: this.#ids.live };
-    return new FrozenView({ revision, books: this.#books, ...parts });
+    return new FrozenView({ revision, epoch: this.epoch, books: this.#books, ...parts });
   }
 
   freeze(revision: bigint): FrozenView {
     const parts = { tables: this.#tables.freeze(), indexes: this.#indexes.freeze(), ids: this.#ids.freeze() };
-    return new FrozenView({ revision, books: this.#books, ...parts });
+    return new FrozenView({ revision, epoch: this.epoch, books: this.#books, ...parts });
   }
 
   #store({ kind, key, record, previous, modRevision }: ObjectChange): void {
@@ -233,6 +241,7 @@ export class ViewDraft {
 export function emptyView(): FrozenView {
   return new FrozenView({
     revision: 0n,
+    epoch: "",
     tables: named(KINDS, () => sortedMap<string, Stored>(compareText)),
     indexes: named(INDEX_NAMES, () => new KeyIndex()),
     books: new AddressBooks(),

@@ -3,23 +3,28 @@ import { abortError } from "../../state/store/waiting.ts";
 import type { FrozenView } from "./cluster-view.ts";
 
 interface Wait {
-  readonly revision: bigint;
+  readonly isShown: () => boolean;
   readonly settle: (result: FrozenView | NetError) => void;
 }
 
-/** Those who wait until the view shows a revision. */
+/** What is waited for: `doing` completes "Cannot …". */
+export interface Awaited {
+  readonly doing: string;
+  readonly isShown: () => boolean;
+}
+
+/** Those who wait until the view shows something. */
 export class RevisionWaits {
   readonly #waits = new Set<Wait>();
 
-  add(revision: bigint, timeoutMs: number, signal: AbortSignal | undefined): Promise<FrozenView> {
-    const doing = `see revision ${revision}`;
+  add({ doing, isShown }: Awaited, timeoutMs: number, signal: AbortSignal | undefined): Promise<FrozenView> {
     if (signal?.aborted) return Promise.reject(abortError(signal, doing));
     return new Promise((resolve, reject) => {
       const late = () =>
         settle(new NetError("TIMEOUT", `Cannot ${doing}: the store did not show it in ${timeoutMs} ms`));
       const onAbort = () => settle(abortError(signal as AbortSignal, doing));
       const timer = setTimeout(late, timeoutMs);
-      const wait: Wait = { revision, settle };
+      const wait: Wait = { isShown, settle };
       const waits = this.#waits;
       function settle(result: FrozenView | NetError): void {
         clearTimeout(timer);
@@ -34,7 +39,7 @@ export class RevisionWaits {
   }
 
   reached(view: FrozenView): void {
-    for (const wait of [...this.#waits]) if (wait.revision <= view.revision) wait.settle(view);
+    for (const wait of [...this.#waits]) if (wait.isShown()) wait.settle(view);
   }
 
   rejectAll(error: NetError): void {

@@ -29,6 +29,8 @@ export interface NetworkAddresses {
 export interface ClusterView {
   /** Store revision that this view shows. */
   readonly revision: bigint;
+  /** The store's epoch: revisions of different epochs are not comparable. Empty until a leader has written its mark. */
+  readonly epoch: string;
   records<K extends Kind>(kind: K): OrderedRecords<K>;
   /** Revision of the object's last write; 0n while that write is planned but not committed, so that no guard matches it. */
   modRevision(kind: Kind, key: string): bigint | undefined;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { asNetError, NetError } from "../../state/errors.ts";
+import { STORE_EPOCH_HEADER } from "../../state/node-api.ts";
 import { parseMessage, type ViewMessage } from "../view/messages.ts";
 import { nodePath } from "./node-client.ts";
 import type { Transport } from "./transport.ts";
@@ -10,8 +11,8 @@ export interface WatchOptions {
   /** A stream that is silent for longer is dead, in milliseconds. */
   readonly idleTimeoutMs: number;
   readonly signal: AbortSignal;
-  /** A new stream is open; its first message follows. */
-  readonly onStream: () => void;
+  /** A new stream is open; its first message follows. `epoch` is the store's, where netmaster names it. */
+  readonly onStream: (epoch: string | undefined) => void;
   readonly onMessages: (messages: readonly ViewMessage[]) => void;
   /** Nobody acts on the view yet, so that the first list may be taken in parts, as it comes. */
   readonly mayTakeParts: () => boolean;
@@ -46,7 +47,8 @@ async function oneStream(options: WatchOptions, onLive: () => void): Promise<voi
   const path = `${nodePath(options.nodeName)}/watch`;
   const incoming = await options.transport.stream(path, { signal, timeoutMs: OPEN_TIMEOUT_MS });
   const idle = idleTimer(options.idleTimeoutMs, (error) => incoming.destroy(error));
-  options.onStream();
+  const epoch = incoming.headers[STORE_EPOCH_HEADER];
+  options.onStream(typeof epoch === "string" && epoch !== "" ? epoch : undefined);
   try {
     let rest = "";
     const begun: ViewMessage[] = [];

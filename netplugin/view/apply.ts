@@ -100,6 +100,9 @@ function isReleased(draft: Draft, { key, modRevision, record }: PutMessage<"endp
   return false;
 }
 
+/** Revision of what was held when the store became another one: every version of the new store replaces it, an equal one without a change. */
+const REBASED = -1n;
+
 /** Puts a version unless a newer one is held. Used for the stream's objects and for those of a reply (early.ts). */
 export function applyPut(draft: Draft, { kind, key, modRevision, record }: PutMessage, asOf: bigint): void {
   const present = heldIn(draft, kind, key);
@@ -107,6 +110,10 @@ export function applyPut(draft: Draft, { kind, key, modRevision, record }: PutMe
   draft.quarantined.delete(objectId(kind, key));
   if (present?.modRevision === modRevision) {
     confirmHeld(draft, kind, key, asOf);
+    return;
+  }
+  if (present?.modRevision === REBASED && JSON.stringify(present.record) === JSON.stringify(record)) {
+    draft.tables.get(kind)?.set(key, { record: present.record, modRevision, asOf });
     return;
   }
   const held: Held = { record, modRevision, asOf: present !== undefined && present.asOf > asOf ? present.asOf : asOf };
@@ -198,9 +205,11 @@ function removeUnsent(draft: Draft, sent: { has(id: string): boolean }, revision
 export function rebaseView(view: NodeView): NodeView {
   const draft = beginDraft(view);
   for (const table of draft.tables.values()) {
-    for (const [key, held] of table.toArray()) table.set(key, { ...held, modRevision: -1n, asOf: -1n });
+    for (const [key, held] of table.toArray()) table.set(key, { ...held, modRevision: REBASED, asOf: REBASED });
   }
-  for (const [key, held] of draft.released.toArray()) draft.released.set(key, { ...held, modRevision: -1n, asOf: -1n });
+  for (const [key, held] of draft.released.toArray()) {
+    draft.released.set(key, { ...held, modRevision: REBASED, asOf: REBASED });
+  }
   draft.revision = 0n;
   restartListing(draft);
   return finishDraft(draft).view;

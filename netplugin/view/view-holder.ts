@@ -1,5 +1,5 @@
 import type { EndpointReply } from "../../state/node-api.ts";
-import { applyBatch, beginStream } from "./apply.ts";
+import { applyBatch, beginStream, rebaseView } from "./apply.ts";
 import { applyEndpointReply, releaseEarly } from "./early.ts";
 import type { ViewMessage } from "./messages.ts";
 import { type Changes, emptyView, type NodeView, type ViewStep } from "./node-view.ts";
@@ -7,7 +7,8 @@ import { type Changes, emptyView, type NodeView, type ViewStep } from "./node-vi
 /** The one place that holds the present view; everybody else reads it and is told when it moves on. */
 export interface ViewHolder {
   view(): NodeView;
-  beginStream(): void;
+  /** To be called for each new stream; one of another store epoch replaces what is held whatever its revisions are. */
+  beginStream(epoch?: string): void;
   applyMessages(messages: readonly ViewMessage[]): void;
   applyReply(reply: EndpointReply): void;
   releaseEarly(endpointKey: string, epoch: string): void;
@@ -19,6 +20,7 @@ export interface ViewHolder {
 
 export function createViewHolder(): ViewHolder {
   let view: NodeView = emptyView();
+  let epoch: string | undefined;
   const listeners: ((changes: Changes) => void)[] = [];
 
   const waiters = new Set<() => void>();
@@ -49,8 +51,10 @@ export function createViewHolder(): ViewHolder {
 
   return {
     view: () => view,
-    beginStream: () => {
-      view = beginStream(view);
+    beginStream: (next) => {
+      const isOther = epoch !== undefined && next !== undefined && next !== epoch;
+      view = isOther ? rebaseView(view) : beginStream(view);
+      epoch = next ?? epoch;
     },
     applyMessages: (messages) => advance(applyBatch(view, messages)),
     applyReply: (reply) => advance(applyEndpointReply(view, reply)),

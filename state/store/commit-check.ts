@@ -23,7 +23,7 @@ export function checkCommit(commit: Commit): void {
 }
 
 /** Whether the guard holds for the key's present state. */
-export function guardHolds(guard: Guard, present: Omit<StoredValue, "value"> | undefined): boolean {
+export function guardHolds(guard: Guard, present: StoredValue | undefined): boolean {
   switch (guard.is) {
     case "absent":
       return present === undefined;
@@ -31,6 +31,8 @@ export function guardHolds(guard: Guard, present: Omit<StoredValue, "value"> | u
       return present !== undefined;
     case "at":
       return present?.modRevision === guard.modRevision;
+    case "value":
+      return present?.value === guard.value;
     case "created-at":
       return present?.createRevision === guard.createRevision;
     default:

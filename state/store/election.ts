@@ -88,6 +88,7 @@ function watchSeat(ground: ElectionGround, key: string, ended: AbortSignal): Sea
     for (const event of events) {
       if (event.kind === "put" && event.value.key === key) sit(event.value.createRevision);
       else if (event.kind === "delete" && event.key === key) sit(undefined);
+      else if (event.kind === "reset") sit(undefined);
       else if (event.kind === "synced" && holder === "unknown") sit(undefined);
     }
   });

@@ -17,6 +17,8 @@ export class MemoryBackend {
   readonly clock: Clock;
   /** Refuses every write, as etcd does at its quota. */
   isFull = false;
+  /** Grows with every restore. */
+  generation = 0;
   #revision = 1n;
   readonly #values = new Map<string, StoredValue>();
   readonly #leaseOfKey = new Map<string, LeaseId>();
@@ -70,6 +72,24 @@ export class MemoryBackend {
   compact(): void {
     this.#history = [];
     this.#compactedUpTo = this.#revision;
+  }
+
+  /** All keys as they are now, for `restore`. */
+  backup(): Snapshot {
+    return this.list("");
+  }
+
+  /** Goes back to a backup, with its revision, as an operator restores etcd; leases and history are gone. */
+  restore({ revision, values }: Snapshot): void {
+    this.#values.clear();
+    this.#leaseOfKey.clear();
+    this.#leases.clear();
+    for (const value of values) this.#values.set(value.key, value);
+    this.#revision = revision;
+    this.#history = [];
+    this.#compactedUpTo = revision;
+    this.generation += 1;
+    this.#notify();
   }
 
   /** Calls after every change until the result is called. */

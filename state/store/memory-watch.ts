@@ -32,10 +32,18 @@ export async function followMemory(
   onSynced: () => void,
 ): Promise<void> {
   const progress = newProgress();
+  let { generation } = options.backend;
   let failures = 0;
   while (!signal.aborted) {
     const changed = changeOf(options, signal);
     try {
+      if (options.reachable() && options.backend.generation !== generation) {
+        ({ generation } = options.backend);
+        const reset = { kind: "reset", cause: "it was restored" } as const;
+        options.report({ kind: "store-replaced", prefix: options.prefix, cause: reset.cause });
+        await options.consumer([reset]);
+        acceptEvents(progress, [reset]);
+      }
       for (const batch of pendingBatches(options, progress)) {
         await options.consumer(batch);
         acceptEvents(progress, batch);

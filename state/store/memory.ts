@@ -17,6 +17,7 @@ import type {
   StoredValue,
   Watch,
   WatchConsumer,
+  WatchOptions,
 } from "./store.ts";
 import { onAbort, throwIfAborted } from "./waiting.ts";
 import { startWatch } from "./watch-handle.ts";
@@ -76,7 +77,7 @@ class InMemoryStore implements MemoryStore {
     return !this.backend.isFull;
   }
 
-  watch(prefix: string, consumer: WatchConsumer, options: ReadOptions = {}): Watch {
+  watch(prefix: string, consumer: WatchConsumer, options: WatchOptions = {}): Watch {
     const followed = {
       backend: this.backend,
       prefix,

@@ -13,11 +13,15 @@ export interface StoredValue {
   readonly version: number;
 }
 
-/** What must hold for a commit to happen. `created-at` is the fence of leaders: it compares the epoch. */
+/**
+ * What must hold for a commit to happen. `created-at` is the fence of leaders: it compares the epoch. `value` is the only one that a store
+ * restored from a backup cannot fulfil by chance, where the value is unique.
+ */
 export type Guard =
   | { readonly key: string; readonly is: "absent" }
   | { readonly key: string; readonly is: "present" }
   | { readonly key: string; readonly is: "at"; readonly modRevision: bigint }
+  | { readonly key: string; readonly is: "value"; readonly value: string }
   | { readonly key: string; readonly is: "created-at"; readonly createRevision: bigint };
 
 export interface Put {
@@ -56,7 +60,9 @@ export type WatchEvent =
   /** `modRevision` is that of the deletion, or of the list that found the key gone. */
   | { readonly kind: "delete"; readonly key: string; readonly modRevision: bigint }
   /** Everything delivered so far equals the prefix at `revision`. Comes after each complete list: at first, and after a gap. */
-  | { readonly kind: "synced"; readonly revision: bigint };
+  | { readonly kind: "synced"; readonly revision: bigint }
+  /** The store has been restored, emptied or replaced: nothing delivered so far holds any more. A complete list follows. */
+  | { readonly kind: "reset"; readonly cause: string };
 
 /**
  * Takes events in order, never two batches at a time; the next batch waits for the promise. Events of one revision come in one
@@ -121,6 +127,16 @@ export interface GetOptions extends ReadOptions {
   readonly serializable?: boolean;
 }
 
+export interface WatchOptions extends ReadOptions {
+  /**
+   * A key within the prefix whose every write has a unique value, such as the leader's mark. After each break of the link it must prove
+   * that the store is still the one that was listed; otherwise the consumer is told `reset`.
+   */
+  readonly anchor?: string;
+  /** After each break everything is listed and delivered anew; for prefixes of few keys that have no anchor. */
+  readonly relists?: boolean;
+}
+
 /**
  * A consistent, watchable map from keys to texts. Every method ends by a deadline of its own; errors are NetErrors:
  * UNAVAILABLE (nothing was done), TIMEOUT (a commit whose outcome is unknown), CLOSED, FORBIDDEN, REJECTED, INVALID.
@@ -131,7 +147,7 @@ export interface Store extends AsyncDisposable {
   /** Linearizable unless told otherwise. */
   get(key: string, options?: GetOptions): Promise<StoredValue | undefined>;
   /** Lists the prefix and follows it until `signal` or `close()`; see `WatchConsumer`. Never ends by itself. */
-  watch(prefix: string, consumer: WatchConsumer, options?: ReadOptions): Watch;
+  watch(prefix: string, consumer: WatchConsumer, options?: WatchOptions): Watch;
   /** Makes the change exactly once or tells which guards failed. TIMEOUT: it may have been made, or be made within seconds. */
   commit(commit: Commit, options?: ReadOptions): Promise<CommitResult>;
   /** Whether the store has room for writes, as far as it tells: while it is full they fail with UNAVAILABLE, reason "store-full". */
@@ -147,6 +163,8 @@ export type StoreReport =
   | { readonly kind: "watch-live"; readonly prefix: string; readonly endpoint: string }
   | { readonly kind: "watch-down"; readonly prefix: string; readonly endpoint: string; readonly cause: unknown }
   | { readonly kind: "watch-listed"; readonly prefix: string; readonly revision: bigint; readonly keyCount: number }
+  /** The store is not the one that it was: restored from a backup, emptied or replaced. */
+  | { readonly kind: "store-replaced"; readonly prefix: string; readonly cause: string }
   | { readonly kind: "watch-drift"; readonly prefix: string; readonly keys: readonly string[] }
   | { readonly kind: "consumer-failed"; readonly prefix: string; readonly cause: unknown }
   | { readonly kind: "call-failed"; readonly call: string; readonly endpoint: string; readonly cause: unknown }

@@ -6,12 +6,16 @@ export interface WatchProgress {
   next: bigint | undefined;
   /** Every key the consumer believes to exist, with its mod_revision. */
   readonly known: Map<string, bigint>;
+  /** The last version of the anchor that was delivered. */
+  anchor: StoredValue | undefined;
+  /** What was complete last: the anchor with the first revision not seen. A store that continues must agree with it. */
+  proven: { readonly anchor: StoredValue | undefined; readonly next: bigint } | undefined;
   /** While set, collects keys whose deletion was delivered; see verification. */
   deletedSince: Set<string> | undefined;
 }
 
 export function newProgress(): WatchProgress {
-  return { next: undefined, known: new Map(), deletedSince: undefined };
+  return { next: undefined, known: new Map(), anchor: undefined, proven: undefined, deletedSince: undefined };
 }
 
 /** Puts for those of the listed values that are new to the consumer or changed. */
@@ -36,19 +40,39 @@ export function vanishedDeletes(
   return events;
 }
 
+/** The next list delivers every value, also those that have not changed. */
+export function forgetVersions(progress: WatchProgress): void {
+  progress.next = undefined;
+  for (const key of progress.known.keys()) progress.known.set(key, 0n);
+}
+
+/** Everything up to the revision has been delivered. */
+export function reachRevision(progress: WatchProgress, revision: bigint): void {
+  progress.next = revision + 1n;
+  progress.proven = { anchor: progress.anchor, next: progress.next };
+}
+
 /** Notes what the consumer has accepted. */
-export function acceptEvents(progress: WatchProgress, events: readonly WatchEvent[]): void {
+export function acceptEvents(progress: WatchProgress, events: readonly WatchEvent[], anchorKey?: string): void {
   for (const event of events) {
     switch (event.kind) {
       case "put":
         progress.known.set(event.value.key, event.value.modRevision);
+        if (event.value.key === anchorKey) progress.anchor = event.value;
         break;
       case "delete":
         progress.known.delete(event.key);
         progress.deletedSince?.add(event.key);
+        if (event.key === anchorKey) progress.anchor = undefined;
+        break;
+      case "reset":
+        progress.known.clear();
+        progress.next = undefined;
+        progress.anchor = undefined;
+        progress.proven = undefined;
         break;
       case "synced":
-        progress.next = event.revision + 1n;
+        reachRevision(progress, event.revision);
         break;
       default:
         event satisfies never;
@@ -64,6 +88,8 @@ export function revisionOf(event: WatchEvent): bigint {
       return event.modRevision;
     case "synced":
       return event.revision;
+    case "reset":
+      return 0n;
     default:
       return event satisfies never;
   }

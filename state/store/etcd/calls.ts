@@ -34,13 +34,23 @@ export async function attempt<T>(
   const { client } = endpoint;
   try {
     const work = call(client, { deadline: Date.now() + options.timeoutMs });
-    return await within(work, { ...options, timeoutMs: options.timeoutMs + GRACE_MS });
+    const answer = await within(work, { ...options, timeoutMs: options.timeoutMs + GRACE_MS });
+    refuseForeign(link, endpoint, answer);
+    return answer;
   } catch (cause) {
     if (options.signal?.aborted) throw cause;
     link.report({ kind: "call-failed", call: options.doing, endpoint: endpoint.url, cause });
     if (failureOf(cause).kind === "stale-auth") endpoint.renewClient(client);
     throw cause;
   }
+}
+
+/** A member that was restored or set up alone belongs to another cluster: what it says is not about our store. */
+export function refuseForeign({ endpoints }: EtcdLink, endpoint: Endpoint, answer: unknown): void {
+  const { header } = answer as { readonly header?: { readonly cluster_id?: string } };
+  if (header?.cluster_id === undefined || endpoints.isOurs(endpoint, header.cluster_id)) return;
+  const text = `etcd ${endpoint.url} belongs to another cluster (${header.cluster_id}) than the other members; remove it from --etcd-endpoints, or add it to the cluster anew`;
+  throw new NetError("UNAVAILABLE", text, { reason: "foreign-member" });
 }
 
 export interface ReadOptions {

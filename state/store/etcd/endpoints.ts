@@ -19,6 +19,8 @@ export interface ClientOptions {
 /** One etcd member as we reach it, with a client of its own: a client with several hosts picks stopped ones again. */
 export class Endpoint {
   readonly url: string;
+  /** Of its last answer. */
+  clusterId: string | undefined;
   readonly #options: ClientOptions;
   #client: Etcd3;
 
@@ -49,6 +51,7 @@ export class Endpoints {
   readonly all: readonly Endpoint[];
   readonly hasAuth: boolean;
   #preferred: number;
+  #clusterId: string | undefined;
   #isClosed = false;
 
   constructor(urls: readonly string[], options: ClientOptions) {
@@ -74,6 +77,27 @@ export class Endpoints {
   /** Moves on to the next member, unless another call has done so already. */
   avoid(failed: Endpoint): void {
     if (this.preferred === failed) this.#preferred = (this.#preferred + 1) % this.all.length;
+  }
+
+  /**
+   * Notes the cluster that a member's answer names; false: another than ours, so that its answers must not be used. Ours is the first one
+   * seen, until more than half of the endpoints name another (the whole cluster was replaced).
+   */
+  isOurs(endpoint: Endpoint, clusterId: string): boolean {
+    endpoint.clusterId = clusterId;
+    this.#clusterId ??= clusterId;
+    if (clusterId === this.#clusterId) return true;
+    const agreeing = this.all.filter((each) => each.clusterId === clusterId).length;
+    if (agreeing * 2 <= this.all.length) return false;
+    this.#clusterId = clusterId;
+    return true;
+  }
+
+  /** Settles which cluster is ours by what the members that have answered say: the id that most of them name. */
+  settleCluster(): void {
+    const count = (id: string) => this.all.filter(({ clusterId }) => clusterId === id).length;
+    const [most] = this.all.flatMap(({ clusterId }) => clusterId ?? []).sort((a, b) => count(b) - count(a));
+    this.#clusterId = most ?? this.#clusterId;
   }
 
   get isClosed(): boolean {

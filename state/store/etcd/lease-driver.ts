@@ -1,9 +1,9 @@
-import type { Etcd3 } from "etcd3";
+import type { Etcd3, ILeaseKeepAliveResponse } from "etcd3";
 import { systemClock } from "../clock.ts";
 import type { LeaseDriver } from "../lease.ts";
 import type { LeaseId } from "../store.ts";
 import { within } from "../waiting.ts";
-import { type EtcdLink, read } from "./calls.ts";
+import { type EtcdLink, read, refuseForeign } from "./calls.ts";
 import { failureOf } from "./failures.ts";
 
 const REVOKE_TIMEOUT_MS = 1_500;
@@ -23,7 +23,9 @@ export function etcdLeaseDriver(link: EtcdLink): LeaseDriver {
       const endpoint = link.endpoints.preferred;
       const cancel = systemClock.after(patienceMs, () => link.endpoints.avoid(endpoint));
       try {
-        return await keepAliveOnce(endpoint.client, id, timeoutMs, signal);
+        const answer = await keepAliveOnce(endpoint.client, id, timeoutMs, signal);
+        refuseForeign(link, endpoint, answer);
+        return Number(answer.TTL) * 1_000;
       } catch (cause) {
         link.endpoints.avoid(endpoint);
         if (!signal.aborted) link.report({ kind: "call-failed", call: "keep a lease", endpoint: endpoint.url, cause });
@@ -50,13 +52,18 @@ export function etcdLeaseDriver(link: EtcdLink): LeaseDriver {
 
 type KeepAliveStream = Awaited<ReturnType<Etcd3["leaseClient"]["leaseKeepAlive"]>>;
 
-async function keepAliveOnce(client: Etcd3, id: LeaseId, timeoutMs: number, signal: AbortSignal): Promise<number> {
+async function keepAliveOnce(
+  client: Etcd3,
+  id: LeaseId,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<ILeaseKeepAliveResponse> {
   const opening = client.leaseClient.leaseKeepAlive();
   const answer = opening.then((stream) => askOnce(stream, id));
   try {
-    const ttlMs = await within(answer, { timeoutMs, signal, doing: `keep lease ${id}` });
+    const kept = await within(answer, { timeoutMs, signal, doing: `keep lease ${id}` });
     (await opening).end();
-    return ttlMs;
+    return kept;
   } catch (error) {
     opening.then(
       (stream) => stream.cancel(),
@@ -66,9 +73,9 @@ async function keepAliveOnce(client: Etcd3, id: LeaseId, timeoutMs: number, sign
   }
 }
 
-function askOnce(stream: KeepAliveStream, id: LeaseId): Promise<number> {
+function askOnce(stream: KeepAliveStream, id: LeaseId): Promise<ILeaseKeepAliveResponse> {
   return new Promise((resolve, reject) => {
-    stream.on("data", (answer) => resolve(Number(answer.TTL) * 1_000));
+    stream.on("data", (answer) => resolve(answer));
     stream.on("error", reject);
     stream.on("end", () => reject(new Error("the keepalive stream ended without an answer")));
     stream.write({ ID: id });

@@ -15,10 +15,11 @@ import type {
   StoredValue,
   Watch,
   WatchConsumer,
+  WatchOptions,
 } from "../store.ts";
 import { onAbort, throwIfAborted } from "../waiting.ts";
 import { startWatch } from "../watch-handle.ts";
-import { type EtcdLink, read } from "./calls.ts";
+import { attempt, type EtcdLink, read } from "./calls.ts";
 import { commitOnce } from "./commit.ts";
 import { Endpoints } from "./endpoints.ts";
 import { etcdLeaseDriver } from "./lease-driver.ts";
@@ -70,6 +71,7 @@ async function firstContact(
     read(link, { doing: "open the store", signal, totalTimeoutMs }, (client, options) =>
       client.kv.range(request, options),
     );
+  if (link.endpoints.all.length > 1) await learnClusters(link, signal);
   try {
     await contact(tls === undefined ? link.timings.operationTimeoutMs : FIRST_LOOK_MS);
   } catch (error) {
@@ -78,6 +80,17 @@ async function firstContact(
     await refuseBadTls(link, tls, failure);
     await contact(link.timings.operationTimeoutMs);
   }
+}
+
+/** Asks every member which cluster it belongs to, so that one of another cluster is not believed because it answers first. */
+async function learnClusters(link: EtcdLink, signal: AbortSignal | undefined): Promise<void> {
+  const options = { doing: "learn the cluster", signal, timeoutMs: FIRST_LOOK_MS };
+  await Promise.allSettled(
+    link.endpoints.all.map((endpoint) =>
+      attempt(link, endpoint, options, (client, callOptions) => client.cluster.memberList({}, callOptions)),
+    ),
+  );
+  link.endpoints.settleCluster();
 }
 
 async function refuseBadTls(link: EtcdLink, tls: TlsMaterial, cause: NetError): Promise<void> {
@@ -130,7 +143,7 @@ class EtcdStore implements Store {
     return kv === undefined ? undefined : storedValue(kv);
   }
 
-  watch(prefix: string, consumer: WatchConsumer, options: ReadOptions = {}): Watch {
+  watch(prefix: string, consumer: WatchConsumer, options: WatchOptions = {}): Watch {
     return this.#watch(prefix, consumer, options, this.#link.timings);
   }
 
@@ -168,15 +181,17 @@ class EtcdStore implements Store {
       commit: this.commit.bind(this),
       get: this.get.bind(this),
       lease: this.lease.bind(this),
-      watchClosely: (prefix: string, consumer: WatchConsumer) => this.#watch(prefix, consumer, {}, timings),
+      watchClosely: (prefix: string, consumer: WatchConsumer) =>
+        this.#watch(prefix, consumer, { relists: true }, timings),
       clock: systemClock,
       closed: this.#closed.signal,
     };
     return runCampaign(ground, campaign);
   }
 
-  #watch(prefix: string, consumer: WatchConsumer, { signal }: ReadOptions, timings: EtcdTimings): Watch {
-    const followed = { link: { ...this.#link, timings }, prefix, consumer };
+  #watch(prefix: string, consumer: WatchConsumer, options: WatchOptions, timings: EtcdTimings): Watch {
+    const { signal, anchor, relists } = options;
+    const followed = { link: { ...this.#link, timings }, prefix, consumer, anchor, relists };
     const watch = startWatch({
       prefix,
       signal: this.#closed.signal.aborted ? this.#closed.signal : signal,

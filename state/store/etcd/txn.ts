@@ -1,6 +1,7 @@
 import type { ICompare, IKeyValue, IRequestOp, ITxnRequest, ITxnResponse } from "etcd3";
 import { guardHolds } from "../commit-check.ts";
 import type { Commit, Guard } from "../store.ts";
+import { storedValue } from "./range.ts";
 import type { RequestSlot } from "./request-slots.ts";
 
 /** Value of a slot whose commit was called off. Request ids are never empty. */
@@ -22,7 +23,7 @@ export function buildTxn(commit: Commit, slot: RequestSlot, callOff: boolean): I
     success: [...puts, ...deletes, putOp(slot.key, commit.requestId, slot.lease)],
     failure: [
       { request_range: { key: slotKey } },
-      ...commit.guards.map(({ key }) => ({ request_range: { key: Buffer.from(key), keys_only: true } })),
+      ...commit.guards.map(({ key, is }) => ({ request_range: { key: Buffer.from(key), keys_only: is !== "value" } })),
       ...(callOff ? [{ request_txn: spoil }] : []),
     ],
   };
@@ -46,6 +47,8 @@ function guardCompare(guard: Guard): ICompare {
       return { key, target: "Version", result: "Greater", version: 0 };
     case "at":
       return compareModRevision(key, guard.modRevision.toString());
+    case "value":
+      return { key, target: "Value", result: "Equal", value: Buffer.from(guard.value) };
     case "created-at":
       return { key, target: "Create", result: "Equal", create_revision: guard.createRevision.toString() };
     default:
@@ -66,16 +69,9 @@ export function readTxn(commit: Commit, slot: RequestSlot, answer: ITxnResponse)
     .map((response): IKeyValue | undefined => response.response_range.kvs[0]);
   if (slotKv?.value.toString("utf8") === commit.requestId) return { kind: "committed", revision: slotKv.mod_revision };
   if ((slotKv?.mod_revision ?? "0") !== slot.modRevision) return { kind: "lost-slot" };
-  const failed = commit.guards.filter((guard, index) => !guardHolds(guard, revisionsOf(guardKvs[index])));
+  const failed = commit.guards.filter((guard, index) => {
+    const kv = guardKvs[index];
+    return !guardHolds(guard, kv === undefined ? undefined : storedValue(kv));
+  });
   return { kind: "conflict", failed };
-}
-
-function revisionsOf(kv: IKeyValue | undefined): Parameters<typeof guardHolds>[1] {
-  if (kv === undefined) return undefined;
-  return {
-    key: kv.key.toString("utf8"),
-    modRevision: BigInt(kv.mod_revision),
-    createRevision: BigInt(kv.create_revision),
-    version: Number(kv.version),
-  };
 }

@@ -17,7 +17,7 @@ afterAll(async () => await server[Symbol.asyncDispose]());
 
 function changesOf(events: readonly WatchEvent[]): readonly string[] {
   return events.flatMap((event) => {
-    if (event.kind === "synced") return [];
+    if (event.kind === "synced" || event.kind === "reset") return [];
     return event.kind === "put"
       ? [`put ${event.value.key} ${event.value.modRevision} ${event.value.value.length}`]
       : [`delete ${event.key} ${event.modRevision}`];

@@ -2,10 +2,13 @@ import type { IEvent } from "etcd3";
 import { NetError } from "../../errors.ts";
 import type { StoredValue, WatchConsumer, WatchEvent } from "../store.ts";
 import { backoffMs, nextTurn, pause, throwIfAborted } from "../waiting.ts";
+import { deferred } from "../watch-handle.ts";
 import {
   acceptEvents,
   changedPuts,
+  forgetVersions,
   newProgress,
+  reachRevision,
   vanishedDeletes,
   type WatchProgress,
   wholeRevisions,
@@ -13,6 +16,7 @@ import {
 import { attempt, type EtcdLink } from "./calls.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { EventQueue } from "./event-queue.ts";
+import { brokenLineage } from "./lineage.ts";
 import { listPages, prefixRange, restartCompacted, storedValue, valuesInTurns } from "./range.ts";
 import { verifyRegularly } from "./verify.ts";
 import { runStream, type StreamEnd } from "./watch-stream.ts";
@@ -21,6 +25,8 @@ export interface FollowOptions {
   readonly link: EtcdLink;
   readonly prefix: string;
   readonly consumer: WatchConsumer;
+  readonly anchor?: string | undefined;
+  readonly relists?: boolean | undefined;
 }
 
 /** One watch over its whole life. */
@@ -59,6 +65,9 @@ export async function followEtcd(options: FollowOptions, signal: AbortSignal, on
       follower.progress.next = undefined;
     } catch (cause) {
       if (signal.aborted) return;
+      if (cause instanceof StoreReplaced) await startOver(follower, cause.message);
+      if (follower.relists) forgetVersions(follower.progress);
+      if (cause instanceof StoreReplaced) continue;
       if (cause instanceof ConsumerFailure) follower.consumerFailures += 1;
       else afterLinkFailure(follower, endpoint, cause);
       const failures = Math.max(follower.failures, follower.consumerFailures) - 1;
@@ -71,6 +80,27 @@ function afterLinkFailure(follower: Follower, endpoint: Endpoint, cause: unknown
   follower.link.report({ kind: "watch-down", prefix: follower.prefix, endpoint: endpoint.url, cause });
   follower.endpointIndex += 1;
   follower.failures += 1;
+}
+
+/** The store is not the one that the watch began with. */
+class StoreReplaced extends Error {}
+
+/** Has the consumer forget all; a consumer that throws is told again with the next list, which it cannot miss. */
+async function startOver(follower: Follower, cause: string): Promise<void> {
+  const { link, prefix, progress } = follower;
+  link.report({ kind: "store-replaced", prefix, cause });
+  await deliver(follower, [{ kind: "reset", cause }]).catch(() => forgetVersions(progress));
+}
+
+/**
+ * Throws unless the member's store goes on from what was complete last. Asked after a stream was opened or a list was read, so that no other
+ * store can come between; a restored one would answer as if nothing had happened.
+ */
+async function verifyStore(follower: Follower, endpoint: Endpoint, signal: AbortSignal): Promise<void> {
+  const { link, prefix, anchor: anchorKey, progress } = follower;
+  if (progress.proven === undefined) return;
+  const cause = await brokenLineage(link, endpoint, { prefix, anchorKey, ...progress.proven, signal });
+  if (cause !== undefined) throw new StoreReplaced(cause);
 }
 
 /** Brings the consumer to the state of one revision: puts for what differs, deletes for what vanished. */
@@ -91,6 +121,7 @@ function listOnce(follower: Follower): Promise<void> {
     if (listed && progress.known.size !== listed.size) {
       await deliverAll(follower, vanishedDeletes(progress, listed, revision));
     }
+    await verifyStore(follower, link.endpoints.preferred, signal);
     await deliver(follower, [{ kind: "synced", revision }]);
     link.report({ kind: "watch-listed", prefix, revision, keyCount });
     follower.onSynced();
@@ -116,7 +147,7 @@ async function deliver(follower: Follower, events: readonly WatchEvent[]): Promi
     throw new ConsumerFailure("the consumer threw", { cause });
   }
   follower.consumerFailures = 0;
-  acceptEvents(progress, events);
+  acceptEvents(progress, events, follower.anchor);
 }
 
 /** Runs one stream, the delivery of its events and the regular comparison side by side; the first to end ends all. */
@@ -131,13 +162,17 @@ async function streamOnce(follower: Follower, endpoint: Endpoint): Promise<Strea
   signal.addEventListener("abort", stop, { once: true });
   const { timings } = link;
   const queue = new EventQueue({ events: timings.queueEvents, bytes: timings.queueBytes });
-  const onLive = () => {
+  const live = deferred();
+  live.promise.catch(() => undefined);
+  const verified = live.promise.then(async () => {
+    await verifyStore(follower, endpoint, ended.signal);
     follower.failures = 0;
     link.report({ kind: "watch-live", prefix, endpoint: endpoint.url });
-  };
+  });
+  const onLive = live.resolve;
   const parts = [
     runStream({ client: endpoint.client, prefix, next, timings, queue, onLive, signal: ended.signal }),
-    pump(follower, queue, ended.signal),
+    verified.then(() => pump(follower, queue, ended.signal)),
     verifyRegularly(link, prefix, progress, ended.signal),
   ] as const;
   try {
@@ -145,6 +180,7 @@ async function streamOnce(follower: Follower, endpoint: Endpoint): Promise<Strea
   } finally {
     signal.removeEventListener("abort", stop);
     ended.abort();
+    live.reject(new NetError("CLOSED", `The stream of "${prefix}" has ended`));
     await Promise.allSettled(parts); // the consumer's present call too: never two at a time
   }
 }
@@ -168,7 +204,8 @@ async function pump(follower: Follower, queue: EventQueue, signal: AbortSignal):
       const fresh = events.filter((event) => BigInt(event.kv.mod_revision) >= next).map(watchEvent);
       if (fresh.length > 0) await deliver(follower, fresh);
       const last = events.at(-1);
-      if (last !== undefined && BigInt(last.kv.mod_revision) >= next) progress.next = BigInt(last.kv.mod_revision) + 1n;
+      if (last !== undefined && BigInt(last.kv.mod_revision) >= next)
+        reachRevision(progress, BigInt(last.kv.mod_revision));
       queue.done(events);
       await nextTurn();
     }

@@ -1,0 +1,33 @@
+import { randomUUID } from "node:crypto";
+import { z } from "zod";
+import type { StoredValue } from "../../state/store/store.ts";
+
+/** What a leader's commit leaves in the store (`MARK_KEY`). */
+const Mark = z.object({ epoch: z.string().min(1).max(64), commit: z.string() });
+
+/** The mark as this process has seen it. */
+export interface SeenMark {
+  readonly value: string;
+  /** Changes whenever nobody can prove that the store is still the one it was; its revisions then say nothing about earlier ones. */
+  readonly epoch: string;
+}
+
+/** Reads a mark; one of another release, or a damaged one, has an epoch of its own. */
+export function readMark({ value, modRevision }: StoredValue): SeenMark {
+  try {
+    return { value, epoch: Mark.parse(JSON.parse(value)).epoch };
+  } catch {
+    return { value, epoch: `unknown-${modRevision}` };
+  }
+}
+
+/** A mark that no store has had before. */
+export function newMark(epoch: string): SeenMark {
+  return { epoch, value: JSON.stringify({ epoch, commit: randomUUID() }) };
+}
+
+/** The epoch after the given ones; its number tells an operator the order, its random part makes it unique. */
+export function nextEpoch(...earlier: readonly (string | undefined)[]): string {
+  const numbers = earlier.map((epoch) => Number(/^(\d{1,9})-/.exec(epoch ?? "")?.[1] ?? 0));
+  return `${Math.max(0, ...numbers) + 1}-${randomUUID().slice(0, 8)}`;
+}

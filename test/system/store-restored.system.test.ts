@@ -1,0 +1,146 @@
+import { execFile } from "node:child_process";
+import { rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CLAIMS, OBJECTS } from "../../state/keys.ts";
+import { openEtcdStore } from "../../state/store/etcd/store.ts";
+import { type EtcdServer, startEtcd } from "../fakes/etcd-server.ts";
+import { etcdctl } from "../fakes/etcdctl.ts";
+import { type NetmasterProcess, startNetmasterProcess } from "./netmaster-process.ts";
+import { eventually } from "./test-cluster.ts";
+
+const run = promisify(execFile);
+const JSON_TYPE = { "content-type": "application/json", accept: "*/*" };
+
+let etcd: EtcdServer;
+let masters: NetmasterProcess[];
+
+beforeAll(async () => {
+  etcd = await startEtcd();
+  masters = [await startNetmasterProcess({ name: "m1", etcdEndpoints: etcd.endpoints })];
+  masters.push(await startNetmasterProcess({ name: "m2", etcdEndpoints: etcd.endpoints }));
+}, 300_000);
+afterAll(async () => {
+  await Promise.all((masters ?? []).map((master) => master.kill()));
+  await etcd?.[Symbol.asyncDispose]();
+});
+
+function urlOf(index: number): string {
+  return masters[index]?.restUrl ?? "";
+}
+
+async function makeTenant(name: string, index = 0): Promise<number> {
+  const request = { method: "POST", headers: JSON_TYPE, body: JSON.stringify({ tenantName: name }) };
+  return (await fetch(`${urlOf(index)}/api/v1/tenants/${name}/`, request)).status;
+}
+
+function untilMade(name: string, index = 0): Promise<number> {
+  return eventually(
+    `tenant ${name}`,
+    () => makeTenant(name, index).catch(() => 0),
+    (status) => status === 200,
+    30_000,
+  );
+}
+
+async function tenantsOf(index: number): Promise<readonly string[]> {
+  const response = await fetch(`${urlOf(index)}/api/v1/tenants/`, { headers: JSON_TYPE }).catch(() => undefined);
+  if (response?.status !== 200) return ["unavailable"];
+  return ((await response.json()) as { readonly key: string }[]).map(({ key }) => key).sort();
+}
+
+/** Gives etcd other data while it is down: what `change` leaves in its data directory. */
+async function exchange(change: (dataDir: string) => Promise<void>): Promise<void> {
+  const [member] = etcd.members;
+  if (member === undefined) throw new Error("no member");
+  await member.kill();
+  const dataDir = join(etcd.dataDir, member.name);
+  await rm(`${dataDir}.old`, { recursive: true, force: true });
+  await rename(dataDir, `${dataDir}.old`);
+  await change(dataDir);
+  await member.restart();
+}
+
+async function save(name: string): Promise<string> {
+  const file = join(etcd.dataDir, name);
+  await etcdctl(etcd, "snapshot", "save", file);
+  return file;
+}
+
+function restore(file: string): Promise<void> {
+  return exchange(async (dataDir) => {
+    const [member] = etcd.members;
+    const peer = `http://127.0.0.1:${member?.peerPort}`;
+    const names = ["--name", `${member?.name}`, "--initial-cluster", `${member?.name}=${peer}`];
+    const where = ["--initial-advertise-peer-urls", peer, "--data-dir", dataDir];
+    const env = { ...process.env, ETCDCTL_API: "3" };
+    await run("etcdctl", ["snapshot", "restore", file, ...names, ...where], { env });
+  });
+}
+
+/** No id twice, every claim has its owner, and both netmasters answer what the store holds. */
+async function expectSound(): Promise<void> {
+  await using store = await openEtcdStore({ endpoints: etcd.endpoints });
+  const { values } = await store.list(`${OBJECTS}tenant/`);
+  const tenants = values.map(({ value }) => JSON.parse(value) as { readonly key: string; readonly tenantId: number });
+  const ids = tenants.map(({ tenantId }) => tenantId);
+  expect(new Set(ids).size).toBe(ids.length);
+  const claims = (await store.list(`${CLAIMS}tenant-id/`)).values.map(({ key, value }) => `${key}=${value}`).sort();
+  expect(claims).toEqual(tenants.map(({ key, tenantId }) => `${CLAIMS}tenant-id/${tenantId}=tenant/${key}`).sort());
+  const keys = tenants.map(({ key }) => key).sort();
+  for (const index of masters.keys()) {
+    await eventually(
+      `netmaster ${index}`,
+      () => tenantsOf(index),
+      (told) => told.join() === keys.join(),
+      30_000,
+    );
+  }
+}
+
+async function makeMany(prefix: string, count: number): Promise<void> {
+  for (let index = 0; index < count; index += 1) await untilMade(`${prefix}-${index}`, index % 2);
+}
+
+describe("a store that is not the one that netmaster knows", () => {
+  it("restored from a snapshot while netmaster runs: no id twice, no claim lost, answers follow", async () => {
+    await makeMany("before", 4);
+    const file = await save("first.db");
+    await makeMany("lost", 12);
+    await restore(file);
+    await makeMany("after", 9);
+    await expectSound();
+  }, 180_000);
+
+  it("restored while one netmaster is paused, and written meanwhile beyond what that one knew", async () => {
+    const file = await save("second.db");
+    await makeMany("lost2", 3);
+    masters[1]?.stop();
+    try {
+      await restore(file);
+      for (let index = 0; index < 30; index += 1) await untilMade(`beyond-${index}`);
+    } finally {
+      masters[1]?.cont();
+    }
+    await untilMade("late", 1);
+    await expectSound();
+  }, 180_000);
+
+  it("emptied", async () => {
+    await exchange(async () => undefined);
+    await makeMany("fresh", 5);
+    await expectSound();
+  }, 120_000);
+
+  it("restored while every netmaster is stopped", async () => {
+    const file = await save("third.db");
+    await makeMany("lost3", 5);
+    await Promise.all(masters.map((master) => master.kill("SIGTERM")));
+    await restore(file);
+    masters = [await startNetmasterProcess({ name: "m1", etcdEndpoints: etcd.endpoints })];
+    masters.push(await startNetmasterProcess({ name: "m2", etcdEndpoints: etcd.endpoints }));
+    await makeMany("again", 5);
+    await expectSound();
+  }, 180_000);
+});
