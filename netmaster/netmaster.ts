@@ -29,6 +29,8 @@ import { StoreSpace } from "./store-space.ts";
 import type { TlsFiles } from "./tls-files.ts";
 import { startViewCache, type ViewCache } from "./view/cache.ts";
 
+/** Of the secret by which netmasters know each other (HMAC-SHA256 takes as much). */
+const PROOF_KEY_BYTES = 32;
 /** A watch stream tells of itself this often, and is dead after three times as long. */
 const BOOKMARK_INTERVAL_MS = 3_000;
 const WATCH_IDLE_TIMEOUT_MS = 3 * BOOKMARK_INTERVAL_MS;
@@ -184,7 +186,8 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
 
 function selfInfo(config: NetmasterConfig, build: BuildInfo): LeaderInfo {
   const id = `${config.name}-${randomBytes(4).toString("hex")}`;
-  return { id, restUrl: config.advertiseUrl, nodeApiUrl: config.nodeApi.advertiseUrl, version: build.version };
+  const urls = { restUrl: config.advertiseUrl, nodeApiUrl: config.nodeApi.advertiseUrl };
+  return { id, ...urls, proofKey: randomBytes(PROOF_KEY_BYTES).toString("base64url"), version: build.version };
 }
 
 async function closeCore(
@@ -262,7 +265,8 @@ function restServices(core: Core): RestServices {
       const leaderUrl = leader?.id === self.id && !isLeader ? undefined : leader?.restUrl;
       const addresses = new Set([self.restUrl, ...(leader === undefined ? [] : [leader.restUrl])]);
       const netmasters = [...addresses].map((url) => new URL(url).host);
-      return { isLeader, self: new URL(self.restUrl).host, leaderUrl, term: directory.term(), netmasters };
+      const proofKey = leader?.proofKey;
+      return { isLeader, self: new URL(self.restUrl).host, leaderUrl, proofKey, term: directory.term(), netmasters };
     },
     readiness: () => readiness(core),
     conditions: () => conditions(core),

@@ -11,6 +11,8 @@ export const LeaderInfo = z.object({
   restUrl: z.url(),
   /** Where they forward node API writes to. */
   nodeApiUrl: z.url(),
+  /** Secret of netmasters, by which they prove to the leader that they forward a request (rest/forward-proof.ts). */
+  proofKey: z.string().min(1).optional(),
   version: z.string(),
 });
 export type LeaderInfo = Readonly<z.infer<typeof LeaderInfo>>;

@@ -1,13 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { NetError, storeFull } from "../../state/errors.ts";
 import type { LeaderDirectory } from "../commit/leader-info.ts";
-import {
-  CLIENT_HEADER,
-  FORWARDED_HEADER,
-  type ForwardTls,
-  forwardToLeader,
-  type LeaderAnswer,
-} from "../rest/forward.ts";
+import { FORWARDED_HEADER, type ForwardTls, forwardToLeader, type LeaderAnswer } from "../rest/forward.ts";
 import { REVISION_HEADER } from "../rest/read.ts";
 import type { ViewCache } from "../view/cache.ts";
 
@@ -40,7 +34,7 @@ export async function forwardCall(options: CallForwarderOptions, request: Incomi
       body: await readBody(request, options.bodyLimitBytes),
       self: options.selfId,
       signal: options.directory.term(),
-      client: String(request.headers[CLIENT_HEADER] ?? request.socket.remoteAddress ?? ""),
+      client: request.socket.remoteAddress ?? "",
     },
     options.tls,
   );

@@ -144,7 +144,7 @@ function callOf({ services }: App, { parameters = [] }: Route, request: FastifyR
     header: (name) => [request.headers[name]].flat().join(", ") || undefined,
     body: () => parseBody(bytesOf(request)),
     signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-    who: auditedClient(request.raw),
+    who: auditedClient(request.raw, services.leader().proofKey),
   };
 }
 
@@ -184,7 +184,7 @@ async function askLeader(app: App, request: FastifyRequest): Promise<LeaderAnswe
 }
 
 function forwardedOf({ services }: App, request: FastifyRequest): Forwarded {
-  const { self, term } = services.leader();
+  const { self, term, proofKey } = services.leader();
   const { method, url, headers } = request.raw;
   return {
     method: method ?? "",
@@ -193,6 +193,7 @@ function forwardedOf({ services }: App, request: FastifyRequest): Forwarded {
     body: bytesOf(request),
     self,
     client: clientName(request.raw),
+    proofKey,
     ...(term === undefined ? {} : { signal: term }),
   };
 }

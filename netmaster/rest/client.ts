@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
-import { CLIENT_HEADER, FORWARDED_HEADER } from "./forward.ts";
+import { CLIENT_HEADER, FORWARDED_HEADER, PROOF_HEADER } from "./forward.ts";
+import { isProven } from "./forward-proof.ts";
 
 /** Longest name of a client that the log takes, in characters. */
 const MAX_NAME_LENGTH = 200;
@@ -14,10 +15,12 @@ export function clientName(request: IncomingMessage): string {
   return [commonName ?? address].flat().join(",").slice(0, MAX_NAME_LENGTH);
 }
 
-/** The same, and behind which other netmaster when one forwarded it. */
-export function auditedClient(request: IncomingMessage): string {
+/** The same, and behind which other netmaster when one forwarded it, which it must prove: anybody can send the headers. */
+export function auditedClient(request: IncomingMessage, proofKey: string | undefined): string {
   const own = clientName(request);
-  const [first, via] = [request.headers[CLIENT_HEADER], request.headers[FORWARDED_HEADER]];
-  if (typeof first !== "string" || via === undefined) return own;
-  return `${first.slice(0, MAX_NAME_LENGTH)} via ${own}`;
+  const [client, self, proof] = [CLIENT_HEADER, FORWARDED_HEADER, PROOF_HEADER].map((name) => request.headers[name]);
+  if (typeof client !== "string" || typeof self !== "string" || typeof proof !== "string") return own;
+  const claim = { method: request.method ?? "", url: request.url ?? "", self, client };
+  if (proofKey === undefined || !isProven(proofKey, claim, proof)) return own;
+  return `${decodeURIComponent(client).slice(0, MAX_NAME_LENGTH)} via ${own}`;
 }

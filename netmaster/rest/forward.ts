@@ -2,11 +2,14 @@ import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage 
 import { request as httpsRequest, type RequestOptions } from "node:https";
 import { deadline } from "../../state/deadline.ts";
 import { NetError } from "../../state/errors.ts";
+import { forwardProof } from "./forward-proof.ts";
 
 /** Set on forwarded requests: the netmaster that forwarded, so that a request is forwarded once at most. */
 export const FORWARDED_HEADER = "contiv-forwarded-by";
 /** The client of a forwarded request, for the audit record. */
 export const CLIENT_HEADER = "contiv-client";
+/** Proof that a netmaster says so (`forwardProof`). */
+export const PROOF_HEADER = "contiv-forward-proof";
 
 /** Longest wait for the leader's answer, in milliseconds. */
 const LEADER_TIMEOUT_MS = 15_000;
@@ -23,6 +26,9 @@ const NOT_CARRIED = new Set([
   "trailer",
   "host",
   "content-length",
+  FORWARDED_HEADER,
+  CLIENT_HEADER,
+  PROOF_HEADER,
 ]);
 
 export interface Forwarded {
@@ -33,6 +39,8 @@ export interface Forwarded {
   readonly body: Uint8Array | undefined;
   readonly self: string;
   readonly client: string;
+  /** The leader's key; undefined: it is of a release that has none, and believes without proof. */
+  readonly proofKey?: string | undefined;
   /** Gives up: the leader that is asked leads no longer. */
   readonly signal?: AbortSignal;
 }
@@ -73,13 +81,19 @@ export async function forwardToLeader(
   });
 }
 
-function carriedHeaders({ headers, body, self, client }: Forwarded): Record<string, string | string[]> {
-  const carried: Record<string, string | string[]> = { [FORWARDED_HEADER]: self, [CLIENT_HEADER]: client };
+/** Ours come last: what a client sent under their names does not count. */
+function carriedHeaders(forwarded: Forwarded): Record<string, string | string[]> {
+  const { headers, body, self, proofKey } = forwarded;
+  const carried: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(headers)) {
     if (value !== undefined && !NOT_CARRIED.has(name)) carried[name] = value;
   }
-  carried["content-length"] = String(body?.length ?? 0);
-  return carried;
+  const client = encodeURIComponent(forwarded.client); // a certificate's name may hold what no header can
+  return {
+    ...carried,
+    ...{ [FORWARDED_HEADER]: self, [CLIENT_HEADER]: client, "content-length": String(body?.length ?? 0) },
+    ...(proofKey === undefined ? {} : { [PROOF_HEADER]: forwardProof(proofKey, { ...forwarded, client }) }),
+  };
 }
 
 async function collect(answer: IncomingMessage): Promise<LeaderAnswer> {

@@ -18,6 +18,8 @@ export interface LeaderInfo {
   readonly self: string;
   /** REST URL of the leader (`http://host:port`), also when it is this one; undefined while there is none. */
   readonly leaderUrl: string | undefined;
+  /** What netmasters prove to that leader that they forward a request; never shown. */
+  readonly proofKey?: string | undefined;
   /** Aborts when that leader leads no longer. */
   readonly term?: AbortSignal;
   /** Addresses of all netmasters that are known. */

@@ -151,7 +151,9 @@ describe("forwarding to the leader", () => {
     const leaderUrl = await listen(createRestApp(leader));
     // The follower shows the same view: it watches the same store.
     const follower = { ...fakeCluster(), view: leader.view, waitForRevision: leader.waitForRevision };
-    follower.leaderInfo = { isLeader: false, self: "127.0.0.1:1", leaderUrl, netmasters: [] };
+    leader.leaderInfo = { ...leader.leaderInfo, proofKey: "secret" };
+    leader.leader = () => leader.leaderInfo;
+    follower.leaderInfo = { isLeader: false, self: "127.0.0.1:1", leaderUrl, proofKey: "secret", netmasters: [] };
     follower.leader = () => follower.leaderInfo;
     return { leader, follower, base: await listen(createRestApp(follower)) };
   }
@@ -168,6 +170,23 @@ describe("forwarding to the leader", () => {
     expect(leader.audits).toContainEqual(
       expect.objectContaining({ audit: expect.objectContaining({ who: "127.0.0.1 via 127.0.0.1" }) }),
     );
+  });
+
+  it("believes nobody else who the client is: neither a client of the leader nor one of a follower", async () => {
+    const { leader, follower, base } = await pair();
+    const forged = { "contiv-client": "CN=admin", "contiv-forwarded-by": "m1", "contiv-forward-proof": "x" };
+    const write = (url: string, name: string, headers: Record<string, string>) =>
+      fetch(`${url}/api/v1/tenants/${name}/`, { method: "POST", body: `{"tenantName":"${name}"}`, headers });
+    const whoWrote = (name: string) =>
+      leader.audits.flatMap((each) => {
+        const { audit } = each as { audit?: { who: string; object: string } };
+        return audit?.object.includes(name) ? [audit.who] : [];
+      });
+    expect((await write(follower.leaderInfo.leaderUrl ?? "", "t3", forged)).status).toBe(200);
+    expect(whoWrote("t3")).toEqual(["127.0.0.1"]);
+    const { "contiv-forwarded-by": _, ...clientOnly } = forged;
+    expect((await write(base, "t4", clientOnly)).status).toBe(200);
+    expect(whoWrote("t4")).toEqual(["127.0.0.1 via 127.0.0.1"]);
   });
 
   it("forwards once at most, and says so when the leader is away", async () => {
