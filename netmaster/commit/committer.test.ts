@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { NetError } from "../../state/errors.ts";
 import type { NetworkId } from "../../state/ids.ts";
-import { addressClaimKey, CLAIMS, LEADER_KEY } from "../../state/keys.ts";
+import { addressClaimKey, CLAIMS, LEADER_KEY, objectKey } from "../../state/keys.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import { Network } from "../../state/kinds/network.ts";
 import { NodeName } from "../../state/names.ts";
@@ -243,6 +243,24 @@ describe("fault", () => {
     expect((await create(engine, "c1")).ipv4).toBe("10.1.0.1");
     expect(engine.anomalies.join("\n")).toContain("deleted claim");
     expect(claims(engine).stored).toEqual(claims(engine).owed);
+  });
+
+  it("a damaged value is written anew by its key, and what its object claims is never handed out meanwhile", async () => {
+    await using engine = await leader();
+    await withNetwork(engine, "10.1.0.0/29");
+    const first = await create(engine, "c1");
+    const key = objectKey("endpoint", first.key);
+    const put = (value: string) =>
+      engine.store.backend.commit({ requestId: randomUUID(), guards: [], puts: [{ key, value }], deletes: [] });
+    put("{damaged");
+    await expect.poll(() => engine.cache.quarantined().length).toBe(1);
+    const others = await Promise.allSettled(["c2", "c3", "c4", "c5", "c6", "c7"].map((name) => create(engine, name)));
+    const given = others.flatMap((each) => (each.status === "fulfilled" ? [each.value.ipv4] : []));
+    expect(given.sort()).toEqual(["10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6"]);
+    expect(engine.anomalies.join("\n")).toMatch(/kept claim .*10\.1\.0\.1": the value of its owner .*cannot be read/);
+    expect((await create(engine, "c1")).ipv4).toBe(first.ipv4);
+    expect(engine.cache.quarantined()).toEqual([]);
+    expect(claims(engine).stored).toEqual(expect.arrayContaining(claims(engine).owed));
   });
 
   it("an unreachable store: nothing is done, the leader stays, the next request goes through", async () => {

@@ -1,7 +1,7 @@
 import { asNetError } from "../../state/errors.ts";
-import { CLAIMS } from "../../state/keys.ts";
+import { CLAIMS, OBJECTS } from "../../state/keys.ts";
 import { KINDS } from "../../state/records.ts";
-import type { Guard, Store } from "../../state/store/store.ts";
+import type { Guard, Store, StoredValue } from "../../state/store/store.ts";
 import { pause } from "../../state/store/waiting.ts";
 import type { ViewCache } from "../view/cache.ts";
 import type { ClusterView } from "../view/types.ts";
@@ -19,7 +19,8 @@ const BACKOFF_MS = 50;
 
 /**
  * After a conflict with something that our view did not show: brings the view up to date, which a mark of our own proves, and deletes
- * claims whose owner does not exist then. The result says what was repaired.
+ * what is in the way then: claims whose owner does not exist, and a value that nobody can read under a key that is to be written. What
+ * an unreadable object claims stays claimed, for its owner may be alive. The result says what was done.
  */
 export async function repairAfterConflict(
   { store, cache }: Ground,
@@ -32,13 +33,19 @@ export async function repairAfterConflict(
     const marked = await pen.commit(store, {});
     if (!marked.committed) return ["could not look into the conflict: the leadership or the store has changed"];
     const view = await cache.waitForMark(pen.mark, { timeoutMs: CATCH_UP_MS, signal: lost });
-    for (const guard of failed.slice(0, MAX_LOOKED_AT)) {
-      if (!guard.key.startsWith(CLAIMS)) continue;
-      const stored = await store.get(guard.key, { signal: lost });
-      if (stored === undefined || ownerExists(view, stored.value)) continue;
-      const unchanged: Guard = { key: guard.key, is: "at", modRevision: stored.modRevision };
-      const { committed } = await pen.commit(store, { guards: [unchanged], deletes: [guard.key] });
-      if (committed) repaired.push(`deleted claim "${guard.key}": its owner ${stored.value} does not exist`);
+    const unreadable = new Set(cache.quarantined().map(({ storeKey }) => storeKey));
+    for (const { key } of failed.slice(0, MAX_LOOKED_AT)) {
+      const stored = await store.get(key, { signal: lost });
+      if (stored === undefined) continue;
+      const obstacle = obstacleOf(stored, { view, unreadable });
+      if (obstacle === undefined) continue;
+      if (!obstacle.mayGo) {
+        repaired.push(obstacle.text);
+        continue;
+      }
+      const unchanged: Guard = { key, is: "at", modRevision: stored.modRevision };
+      const { committed } = await pen.commit(store, { guards: [unchanged], deletes: [key] });
+      if (committed) repaired.push(obstacle.text);
     }
   } catch (error) {
     repaired.push(`could not look into the conflict: ${asNetError(error, "read the store").message}`);
@@ -47,8 +54,37 @@ export async function repairAfterConflict(
   return repaired;
 }
 
-function ownerExists(view: ClusterView, owner: string): boolean {
+interface Obstacle {
+  readonly mayGo: boolean;
+  readonly text: string;
+}
+
+interface Known {
+  readonly view: ClusterView;
+  readonly unreadable: ReadonlySet<string>;
+}
+
+/** What a value that stands in the way is; undefined: the present view shows it, so the next attempt reckons with it. */
+function obstacleOf(stored: StoredValue, { view, unreadable }: Known): Obstacle | undefined {
+  const { key, value: owner } = stored;
+  if (unreadable.has(key)) return { mayGo: true, text: `deleted the unreadable value of "${key}": it is written anew` };
+  if (!key.startsWith(CLAIMS) || ownerExists(view, stored)) return undefined;
+  const ownerKey = `${OBJECTS}${owner}`;
+  if (!unreadable.has(ownerKey))
+    return { mayGo: true, text: `deleted claim "${key}": its owner ${owner} does not exist or does not hold it` };
+  return {
+    mayGo: false,
+    text: `kept claim "${key}": the value of its owner "${ownerKey}" cannot be read; repair or delete it`,
+  };
+}
+
+/** An endpoint that was written anew may hold other addresses than those that were claimed for it before. */
+function ownerExists(view: ClusterView, { key: claim, value: owner }: StoredValue): boolean {
   const slash = owner.indexOf("/");
   const kind = KINDS.find((candidate) => candidate === owner.slice(0, slash));
-  return kind !== undefined && view.records(kind).has(owner.slice(slash + 1));
+  const key = owner.slice(slash + 1);
+  if (kind === undefined || !view.records(kind).has(key)) return false;
+  const endpoint = kind === "endpoint" ? view.records(kind).get(key) : undefined;
+  if (endpoint === undefined) return true;
+  return [endpoint.ipv4, endpoint.ipv6].some((ip) => ip !== undefined && claim.endsWith(`/${ip}`));
 }
