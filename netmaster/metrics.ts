@@ -1,4 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { addProcessMetrics } from "../state/process-metrics.ts";
 import type { Kind } from "../state/records.ts";
 import { KINDS } from "../state/records.ts";
 import type { Reporter } from "../state/store/store.ts";
@@ -29,7 +30,7 @@ const SECONDS_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 
 
 export function createMetrics(sources: MetricSources): NetmasterMetrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  addProcessMetrics(registry);
   addGauges(registry, sources);
   const commits = histogram(registry, "contiv_commit_duration_seconds", "Time to commit one group and see it", [
     "outcome",

@@ -1,4 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { addProcessMetrics } from "../state/process-metrics.ts";
 
 const CALL_BUCKETS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30];
 
@@ -32,7 +33,7 @@ export interface MetricSources {
 
 export function createMetrics(sources: MetricSources): Metrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: PREFIX });
+  addProcessMetrics(registry, PREFIX);
   registerGauges(registry, sources);
   return { registry, ...durations(registry), ...repairs(registry), ...connections(registry) };
 }
