@@ -96,7 +96,7 @@ function unreadable(): FlowDraft[] {
  * use for: pods take addresses and routes from nobody but their node (router advertisements, redirects), and a forwarded or
  * fragmented message of neighbour discovery is forged.
  */
-function remoteOrigin({ machine }: FlowContext): FlowDraft[] {
+function remoteOrigin(context: FlowContext): FlowDraft[] {
   const table = Table.antiSpoofing;
   const { remote, reflected, routerMessage, discovery, badDiscovery } = Priority.antiSpoofing;
   const foreign = { [Register.flags]: lacksFlags(Flag.fromPod) };
@@ -114,8 +114,11 @@ function remoteOrigin({ machine }: FlowContext): FlowDraft[] {
   const pass = [Flag.fromTunnel, Flag.fromUplink].map((flag) => {
     return { table, priority: remote, match: { [Register.flags]: hasFlags(flag) }, goto: Table.sourceGroup };
   });
-  const ours = { ...foreign, ethSrc: machine.routerMac };
-  return [...misleading, ...discoveries, ...pass, { table, priority: reflected, match: ours }];
+  const ours = { ...foreign, ethSrc: context.machine.routerMac };
+  // Routed frames leave on a VLAN with their node's router MAC: the gateway's own comes from there in no true frame.
+  const ofGateway = { [Register.flags]: hasFlags(Flag.fromUplink), ethSrc: GATEWAY_MAC };
+  const forged = isRouting(context) ? [ours, ofGateway] : [ours];
+  return [...misleading, ...discoveries, ...pass, ...forged.map((match) => ({ table, priority: reflected, match }))];
 }
 
 /**

@@ -378,6 +378,11 @@ table("VLAN, routing, proxy", `mode routing proxy ${NODES} ${networks("vlan")} $
     `${FROM_UPLINK},${ARP_ASK},arp_spa=10.1.1.20,arp_tpa=10.1.1.254`,
     ["11", "12"],
   ],
+  [
+    "uplink, in the gateway's name",
+    `${FROM_UPLINK.replace(/dl_src=[^,]+/, "dl_src=00:00:11:11:11:11")},${B},ip,nw_proto=47`,
+    [],
+  ],
   ["uplink to the gateway's MAC", `${FROM_UPLINK},${GATEWAY},ip,nw_proto=47,nw_dst=10.1.2.1`, []],
 ]);
 
