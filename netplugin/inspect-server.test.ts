@@ -11,7 +11,7 @@ let server: Server;
 beforeAll(async () => {
   const none = () => 0;
   const metrics = createMetrics({
-    ...{ flows: none, refusedObjects: none, endpoints: none, readyPorts: none },
+    ...{ flows: none, refusedObjects: none, endpoints: none, readyPorts: none, foreignFlows: none },
     ...{ isConnected: () => false, enforcedRevision: () => 0n },
   });
   server = await startInspectServer({ host: "127.0.0.1", port: 0, metrics, runtime: () => undefined });

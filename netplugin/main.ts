@@ -155,6 +155,7 @@ function sources(runtime: () => OpenNodeRuntime | undefined) {
     refusedObjects: () => runtime()?.flows.reconciler.refusedCount ?? 0,
     endpoints: () => runtime()?.attachments().size ?? 0,
     readyPorts: () => runtime()?.pool.size ?? 0,
+    foreignFlows: () => runtime()?.foreignFlows.count() ?? 0,
     isConnected: () => runtime()?.driver.connected ?? false,
     enforcedRevision: () => runtime()?.flows.reconciler.enforcedRevision ?? 0n,
   };
@@ -177,5 +178,6 @@ async function compareRegularly({ runtime, settings, signal }: Service, base: Ti
     runtime.attached.loop.kick();
     runtime.limits.compare();
     runtime.stack.compare();
+    runtime.foreignFlows.compare();
   }
 }

@@ -27,6 +27,7 @@ export interface MetricSources {
   readonly refusedObjects: () => number;
   readonly endpoints: () => number;
   readonly readyPorts: () => number;
+  readonly foreignFlows: () => number;
   readonly isConnected: () => boolean;
   readonly enforcedRevision: () => bigint;
 }
@@ -55,6 +56,7 @@ function registerGauges(registry: Registry, sources: MetricSources): void {
     sources.refusedObjects,
   );
   gauge("endpoints", "Endpoints attached on this node", sources.endpoints);
+  gauge("foreign_flows", "Flows in the integration bridge that are not contiv's", sources.foreignFlows);
   gauge("ready_ports", "Ports that wait for a pod", sources.readyPorts);
   gauge("switch_connected", "1 while Open vSwitch answers", () => Number(sources.isConnected()));
   gauge("enforced_revision", "Store revision that the switch enforces", () => Number(sources.enforcedRevision()));

@@ -22,6 +22,7 @@ import type { Metrics } from "./metrics.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
 import { type AttachmentKeeper, startAttachmentKeeper } from "./reconcile/attachment-keeper.ts";
 import { type FlowKeeper, startFlowKeeper } from "./reconcile/flow-keeper.ts";
+import { type ForeignFlows, startForeignFlows } from "./reconcile/foreign-flows.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./reconcile/lease-keeper.ts";
 import { PodEndKeeper } from "./reconcile/pod-end-keeper.ts";
 import { createPortCloser } from "./reconcile/port-closer.ts";
@@ -55,6 +56,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly limits: NodeLimits;
   readonly connections: ConnectionLog;
   readonly stack: StackKeeper;
+  readonly foreignFlows: ForeignFlows;
   /** Netmaster has accepted this node (or not any more). */
   setRegistered(registered: boolean): void;
   /** Why no netmaster was reached; undefined when one was. */
@@ -111,11 +113,17 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     onRepair: (what, count) => options.metrics().stackRepairs.inc({ what }, count),
   });
   const infra = openInfra(options, { holder, machine, leases, report });
+  const foreignFlows = startForeignFlows({
+    ...{ log, signal: options.signal },
+    connection: () => (driver.flowConnection.connected ? driver.flowConnection.connection() : undefined),
+  });
+  driver.onChange(({ resync }) => (resync ? foreignFlows.compare() : undefined));
   let registered = false;
   let away: string | undefined;
   let registrationFault: string | undefined;
   return {
-    ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, pool, panel, log, vtepIp },
+    ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows, pool, panel, log },
+    vtepIp,
     client: options.client,
     netlink: driver.netlink,
     view: holder.view,
@@ -147,6 +155,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       await attached.loop.ended;
       await infra.ended;
       await stack.ended;
+      await foreignFlows.ended;
       await limits.ended;
       panel[Symbol.dispose]();
     },

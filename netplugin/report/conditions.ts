@@ -15,6 +15,7 @@ const SOURCES: Readonly<Record<string, Source>> = {
   enforcement: enforcementCondition,
   connections: connectionConditions,
   attachments: ({ attached }) => attached.conditions(),
+  foreignFlows: ({ foreignFlows }) => some("foreign-flows", "degraded", foreignFlows.fault()),
   infra: ({ infra }) => infra.conditions(),
   bandwidth: ({ limits }) => bandwidthConditions(limits),
 };
