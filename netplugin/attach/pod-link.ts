@@ -54,8 +54,7 @@ export async function dressPod(parts: DressParts, signal: AbortSignal): Promise<
   settlePodLink(netns, link.ifName, link.addresses.some(isIpv6)); // while it is down
   using socket = openNetlink({ netns });
   const inside = await socket.get(getLink({ name: link.ifName }), { signal });
-  await socket.execute(addressMessages(inside.ifindex, link), { signal });
-  await addRoutes(socket, { ifindex: inside.ifindex, routes: link.routes, signal });
+  await dressInside(socket, inside.ifindex, link, signal);
 }
 
 /** Both ends carry what the pod is to send. Rarely needed: the switch looks at all its ports when a link of its namespace changes. */
@@ -86,28 +85,21 @@ function addressMessages(ifindex: number, { addresses }: PodLink): Message[] {
 
 const isIpv6 = (prefix: string) => prefix.includes(":");
 
-interface RouteParts extends Pick<PodLink, "routes"> {
-  readonly ifindex: number;
-  readonly signal: AbortSignal;
-}
-
 /**
- * The first interface of a pod keeps the routes that it has: a later one's to the same destination (mostly the default) gets a metric of
+ * Addresses and routes, in one send. The first interface of a pod keeps the routes that it has: a later one's to the same destination (mostly the default) gets a metric of
  * its own behind it, and takes over when the first one is gone. The routes of an interface that waits to be deleted do not count.
  */
-async function addRoutes(socket: NetlinkSocket, { ifindex, routes, signal }: RouteParts): Promise<void> {
-  const specs = routes.map(({ destination, gateway }) => {
+async function dressInside(socket: NetlinkSocket, ifindex: number, link: PodLink, signal: AbortSignal): Promise<void> {
+  const specs = link.routes.map(({ destination, gateway }) => {
     return { destination, ifindex, ...(gateway === undefined ? {} : { gateway }) };
   });
-  const outcomes = await socket.settle(
-    specs.map((spec) => addRoute({ ...spec, exclusive: true })),
-    { signal },
-  );
-  const taken = specs.filter((_, index) => {
-    const error = outcomes[index]?.error;
-    if (error !== undefined && !isErrno(error, "EEXIST")) throw error;
-    return error !== undefined;
-  });
+  const first = addressMessages(ifindex, link);
+  const routes = specs.map((spec) => addRoute({ ...spec, exclusive: true }));
+  const outcomes = await socket.settle([...first, ...routes], { signal });
+  const taken = specs.filter((_, index) => isErrno(outcomes[first.length + index]?.error, "EEXIST"));
+  for (const [index, { error }] of outcomes.entries()) {
+    if (error !== undefined && !(index >= first.length && isErrno(error, "EEXIST"))) throw error;
+  }
   if (taken.length === 0) return;
   const holders = await livingHolders(socket, ifindex);
   const messages = taken.map((spec) => {
