@@ -86,8 +86,9 @@ function addressMessages(ifindex: number, { addresses }: PodLink): Message[] {
 const isIpv6 = (prefix: string) => prefix.includes(":");
 
 /**
- * Addresses and routes, in one send. The first interface of a pod keeps the routes that it has: a later one's to the same destination (mostly the default) gets a metric of
- * its own behind it, and takes over when the first one is gone. The routes of an interface that waits to be deleted do not count.
+ * Addresses and routes, in one send. The first interface of a pod keeps the routes that it has: a later one's to the same
+ * destination (mostly the default) gets a metric of its own behind it, and takes over when the first one is gone. The routes of an
+ * interface that waits to be deleted do not count.
  */
 async function dressInside(socket: NetlinkSocket, ifindex: number, link: PodLink, signal: AbortSignal): Promise<void> {
   const specs = link.routes.map(({ destination, gateway }) => {
