@@ -280,6 +280,20 @@ describe("ports", () => {
   });
 });
 
+describe("fragment handling", () => {
+  it("is the bridge's, and stays when somebody listens to packets", async () => {
+    const shown = () => scratch.ofctl("get-frags", `unix:${scratch.socketOf("br0")}`);
+    expect(await shown()).toContain("normal");
+    await connection.setFragmentHandling("nx-match");
+    expect(await shown()).toContain("nx-match");
+    const stop = await connection.onPacketIn(() => {});
+    expect(await shown()).toContain("nx-match");
+    stop();
+    await connection.setFragmentHandling("normal");
+    expect(await shown()).toContain("normal");
+  });
+});
+
 describe("packets", () => {
   it("reach the listener with what the flow says of them, and go on when resumed", async () => {
     const packets: PacketIn[] = [];
