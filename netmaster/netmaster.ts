@@ -280,10 +280,12 @@ function restServices(core: Core): RestServices {
 }
 
 /** A full store elects no leader, and reads are right all the same. */
-function readiness({ cache, committer, directory, space }: Core): Readiness {
+function readiness({ cache, committer, directory, space, self }: Core): Readiness {
   if (!cache.isSynced()) return { isReady: false, reason: "the objects of the store have not been read yet" };
-  if (!committer.isLeading() && directory.current() === undefined && !space.isFull)
-    return { isReady: false, reason: "no leader is known" };
+  if (committer.isLeading() || space.isFull) return { isReady: true, reason: "ok" };
+  const leader = directory.current();
+  if (leader === undefined) return { isReady: false, reason: "no leader is known" };
+  if (leader.id === self.id) return { isReady: false, reason: "this netmaster was elected and does not lead yet" };
   return { isReady: true, reason: "ok" };
 }
 
