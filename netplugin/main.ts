@@ -10,6 +10,7 @@ import { startingHandler } from "./attach/starting-handler.ts";
 import { registerCeilingMetrics } from "./bandwidth/ceiling-metrics.ts";
 import { registerLimitMetrics } from "./bandwidth/limit-metrics.ts";
 import type { CniHandler } from "./cni/handler.ts";
+import { netnsCheck } from "./cni/netns.ts";
 import { startCniServer } from "./cni/server.ts";
 import { COOKIE_OURS } from "./desired/pipeline.ts";
 import { startInspectServer } from "./inspect-server.ts";
@@ -60,6 +61,7 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   await using cni = await startCniServer({
     socketPath,
     handler: startingHandler(() => handler),
+    checkNetns: netnsCheck(() => runtime?.panel.netns),
     signal,
     log,
     observe: ({ command, cniCode, durationMs }) =>

@@ -32,18 +32,28 @@ describe("openNetns", () => {
     expect(third.fd).not.toBe(other.fd);
   });
 
-  it.each(["/run/netns/no-such", "/etc/passwd/x", "/proc/999999999/ns/net"])("says that %s does not exist", (path) => {
-    expect(() => openNetns(path)).toThrow(
-      expect.objectContaining({ code: "NOT_FOUND", message: `Cannot open network namespace ${path}: no such path` }),
-    );
-  });
+  it.each(["/run/netns/no-such", "/etc/passwd/x", "/proc/999999999/ns/net", `/${"x".repeat(300)}`])(
+    "says that %s does not exist",
+    (path) => {
+      expect(() => openNetns(path)).toThrow(
+        expect.objectContaining({ code: "NOT_FOUND", message: `Cannot open network namespace ${path}: no such path` }),
+      );
+    },
+  );
 
-  it.each(["/etc/passwd", "/proc/self/ns/uts", "/dev/null", "/tmp"])("says that %s is no network namespace", (path) => {
+  it.each([
+    ["/etc/passwd", "a regular file"],
+    ["/proc/self/ns/uts", "a UTS namespace"],
+    ["/proc/self/ns/mnt", "a mount namespace"],
+    ["/proc/self/ns/pid_for_children", "a PID namespace"],
+    ["/dev/null", "a device"],
+    ["/tmp", "a directory"],
+  ])("says that %s is %s", (path, what) => {
     expect(() => openNetns(path)).toThrow(
       expect.objectContaining({
         code: "INVALID",
         reason: "not-a-netns",
-        message: `Cannot open network namespace ${path}: it is not a network namespace`,
+        message: `Cannot open network namespace ${path}: it is ${what}, not a network namespace`,
       }),
     );
   });
@@ -53,8 +63,8 @@ describe("openNetns", () => {
     writeFileSync(left, "");
     const pipe = join(directory, "pipe");
     execFileSync("mkfifo", [pipe]);
-    expect(() => openNetns(left)).toThrow(/is not a network namespace/);
-    expect(() => openNetns(pipe)).toThrow(/is not a network namespace/);
+    expect(() => openNetns(left)).toThrow(/an empty file with no namespace mounted on it, not a network namespace/);
+    expect(() => openNetns(pipe)).toThrow(/a named pipe, not a network namespace/);
     expect(() => openNetns("a\0b")).toThrow(/Cannot open network namespace/);
   });
 });

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, type Stats, statSync } from "node:fs";
 import { NetError } from "../../state/errors.ts";
 import { rejected } from "./errno.ts";
 import { CLONE_NEWNET, namespaceType, setns } from "./libc.ts";
@@ -17,7 +17,8 @@ export function openNetns(path: string): NetnsHandle {
   refuseSpecialFiles(path);
   const fd = openFile(path);
   try {
-    if (namespaceType(fd) !== CLONE_NEWNET) throw notNetns(path);
+    const type = namespaceType(fd);
+    if (type !== CLONE_NEWNET) throw notNetns(path, NAMESPACE_NAMES[type] ?? nameOfRegular(fstatSync(fd)));
     return createHandle(path, fd);
   } catch (error) {
     closeSync(fd);
@@ -78,29 +79,55 @@ function homeNetnsFd(): number {
 /** Opening a pipe would block and opening a device may act: a namespace is neither, so look before opening. */
 function refuseSpecialFiles(path: string): void {
   const found = attempt(path, () => statSync(path));
-  if (!found.isFile()) throw notNetns(path);
+  if (!found.isFile()) throw notNetns(path, nameOfSpecial(found));
+}
+
+/** CLONE_NEW… of linux/sched.h. */
+const NAMESPACE_NAMES: Readonly<Record<number, string>> = {
+  128: "a time namespace",
+  131072: "a mount namespace",
+  33554432: "a cgroup namespace",
+  67108864: "a UTS namespace",
+  134217728: "an IPC namespace",
+  268435456: "a user namespace",
+  536870912: "a PID namespace",
+};
+
+/** What deleting a namespace below /run/netns can leave behind is an empty file. */
+function nameOfRegular({ size }: Stats): string {
+  return size === 0 ? "an empty file with no namespace mounted on it" : "a regular file";
+}
+
+function nameOfSpecial(found: Stats): string {
+  if (found.isDirectory()) return "a directory";
+  if (found.isFIFO()) return "a named pipe";
+  return found.isSocket() ? "a socket" : "a device";
 }
 
 function openFile(path: string): number {
   return attempt(path, () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
 }
 
+/** No path, or one that cannot lead anywhere. */
+const ABSENT_CODES = ["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"];
+
 function attempt<T>(path: string, open: () => T): T {
   try {
     return open();
   } catch (cause) {
-    const absent = hasCode(cause, "ENOENT") || hasCode(cause, "ENOTDIR");
-    if (absent) throw new NetError("NOT_FOUND", `Cannot open network namespace ${path}: no such path`, { cause });
-    throw new NetError("REJECTED", `Cannot open network namespace ${path}: ${String(cause)}`, { cause });
+    const code = codeOf(cause);
+    if (ABSENT_CODES.includes(code))
+      throw new NetError("NOT_FOUND", `Cannot open network namespace ${path}: no such path`, { cause });
+    throw new NetError("REJECTED", `Cannot open network namespace ${path}: ${String(cause)}`, { cause, reason: code });
   }
 }
 
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "";
 }
 
-function notNetns(path: string): NetError {
-  return new NetError("INVALID", `Cannot open network namespace ${path}: it is not a network namespace`, {
+function notNetns(path: string, what: string): NetError {
+  return new NetError("INVALID", `Cannot open network namespace ${path}: it is ${what}, not a network namespace`, {
     reason: "not-a-netns",
   });
 }

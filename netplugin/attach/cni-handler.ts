@@ -262,7 +262,7 @@ async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachO
   const key = endpointKeyOf(pod.containerId, pod.ifName);
   const attachment = runtime.attachments().get(key);
   if (attachment === undefined) return runtime.leases.endUnattached(key, options.signal);
-  const target = await undressTarget(runtime, attachment, options.netnsPath ?? attachment.netnsPath);
+  const target = await undressTarget(runtime, attachment, options.netnsPath);
   runtime.holder.releaseEarly(attachment.endpointKey, attachment.epoch);
   const [withdrawn, undressed] = await Promise.allSettled([
     runtime.flows.withdrawn(options.signal),
@@ -278,9 +278,14 @@ async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachO
   await runtime.leases.release({ key, epoch: attachment.epoch }, options.signal);
 }
 
-async function undressTarget(runtime: NodeRuntime, attachment: Attachment, netnsPath: string): Promise<UndressTarget> {
-  const { ifName, portName } = attachment;
-  return { netnsPath, ifName, lowerIfIndex: await runtime.lowerIfIndex(portName), spareName: peerNameOf(portName) };
+/** The caller's path first: the one of ADD may lead elsewhere by now. */
+async function undressTarget(
+  { panel, lowerIfIndex }: NodeRuntime,
+  { ifName, portName, netnsPath }: Attachment,
+  given: string | undefined,
+): Promise<UndressTarget> {
+  const netnsPaths = [...(given === undefined ? [] : [given]), netnsPath];
+  return { netnsPaths, panel, ifName, lowerIfIndex: await lowerIfIndex(portName), spareName: peerNameOf(portName) };
 }
 
 /** Detaches every pod of this configuration that the runtime does not know any more. */

@@ -1,5 +1,4 @@
 import { deleteLink } from "../../drivers/netlink/link.ts";
-import { openNetns } from "../../drivers/netlink/netns.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
 import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
@@ -11,6 +10,7 @@ import { networkOf, nodeOf, recordOf } from "../view/query.ts";
 import { type Attachment, attachmentMarks } from "./attachment.ts";
 import { aliasesOf } from "./link-alias.ts";
 import { dressPod, type PodLink } from "./pod-link.ts";
+import { openPodNetns } from "./pod-netns.ts";
 
 export interface NewInterfaceParts {
   readonly nodeName: string;
@@ -33,7 +33,8 @@ export async function giveNewInterface(
 ): Promise<void> {
   const { netlink, panel, pool } = parts;
   const link = leasedLink(parts, attachment);
-  using netns = openNetns(attachment.netnsPath);
+  using netns = openPodNetns(attachment.netnsPath, panel.netns);
+  if (netns === undefined) throw new NetError("NOT_FOUND", `The pod's namespace ${attachment.netnsPath} is gone`);
   const port = await pool.take({ signal });
   try {
     await parts.markPort(port.name, attachmentMarks(attachment));

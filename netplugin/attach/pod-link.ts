@@ -12,6 +12,7 @@ import { PEER_PREFIX } from "../../drivers/ovs/port-pool.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
 import { NetError } from "../../state/errors.ts";
 import type { PodEnd } from "../reconcile/port-recycler.ts";
+import { openPodNetns } from "./pod-netns.ts";
 import { settlePodLink } from "./pod-settings.ts";
 
 /** What a pod's interface is to look like. */
@@ -122,7 +123,9 @@ async function livingHolders(socket: NetlinkSocket, ifindex: number): Promise<Re
 }
 
 export interface UndressTarget {
-  readonly netnsPath: string;
+  /** Where the pod's namespace may be, the likeliest path first. */
+  readonly netnsPaths: readonly string[];
+  readonly panel: Panel;
   readonly ifName: string;
   /** What the pod's interface hangs on (`podEndIndex`): one of that name that does not belongs to somebody else. */
   readonly lowerIfIndex: number | undefined;
@@ -131,10 +134,11 @@ export interface UndressTarget {
 
 /**
  * Takes an interface out of the way of a new one of that name. The link itself is deleted later, and whoever calls this has taken
- * it off the network. A namespace or link that is gone is fine; one that is there is returned, with its namespace open.
+ * it off the network. A namespace or link that is gone is fine; one that is there is returned, with its namespace open. Whatever the
+ * paths lead to, nothing is touched in the node's own namespace or in the panel.
  */
 export async function undressPod(target: UndressTarget, signal: AbortSignal): Promise<PodEnd | undefined> {
-  const netns = openIfThere(target.netnsPath);
+  const netns = firstPodNetns(target);
   if (netns === undefined) return undefined;
   let isKept = false;
   try {
@@ -152,12 +156,20 @@ export async function undressPod(target: UndressTarget, signal: AbortSignal): Pr
   }
 }
 
-/** The namespace at that path; undefined when there is none. */
-export function openIfThere(path: string): NetnsHandle | undefined {
+function firstPodNetns({ netnsPaths, panel }: UndressTarget): NetnsHandle | undefined {
+  for (const path of netnsPaths) {
+    const netns = openUnlessForbidden(path, panel);
+    if (netns !== undefined) return netns;
+  }
+  return undefined;
+}
+
+/** The namespace of a process with more rights than ours cannot be a pod's that we have attached. */
+function openUnlessForbidden(path: string, panel: Panel): NetnsHandle | undefined {
   try {
-    return openNetns(path);
+    return openPodNetns(path, panel.netns);
   } catch (error) {
-    if (error instanceof NetError && (error.code === "NOT_FOUND" || error.code === "INVALID")) return undefined;
+    if (isErrno(error, "EACCES", "EPERM")) return undefined;
     throw error;
   }
 }

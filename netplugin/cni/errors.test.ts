@@ -13,7 +13,6 @@ describe("cniErrorOf", () => {
     ["io", 5],
     ["undecodable", 6],
     ["invalid-config", 7],
-    ["invalid-netns", 8],
     ["try-again", 11],
     ["not-available", 50],
     ["not-available-limited", 51],

@@ -9,12 +9,10 @@ export type CniFault =
   | "io"
   | "undecodable"
   | "invalid-config"
-  | "invalid-netns"
   | "try-again"
   | "not-available"
   | "not-available-limited";
 
-/** 8 is libcni's, not in the specification's text. */
 const FAULTS: Readonly<Record<CniFault, { readonly cniCode: number; readonly errorCode: ErrorCode }>> = {
   "incompatible-version": { cniCode: 1, errorCode: "UNSUPPORTED" },
   "unsupported-field": { cniCode: 2, errorCode: "UNSUPPORTED" },
@@ -23,7 +21,6 @@ const FAULTS: Readonly<Record<CniFault, { readonly cniCode: number; readonly err
   io: { cniCode: 5, errorCode: "PROTOCOL" },
   undecodable: { cniCode: 6, errorCode: "PROTOCOL" },
   "invalid-config": { cniCode: 7, errorCode: "INVALID" },
-  "invalid-netns": { cniCode: 8, errorCode: "INVALID" },
   "try-again": { cniCode: 11, errorCode: "UNAVAILABLE" },
   "not-available": { cniCode: 50, errorCode: "UNAVAILABLE" },
   "not-available-limited": { cniCode: 51, errorCode: "UNAVAILABLE" },

@@ -1,38 +1,42 @@
-import { stat, statfs } from "node:fs/promises";
+import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
+import { asNetError } from "../../state/errors.ts";
+import { nodesNetns } from "../attach/pod-netns.ts";
 import { cniFault } from "./errors.ts";
 
-/** NSFS_MAGIC of linux/magic.h: the file system of namespace files. */
-const NSFS_MAGIC = 0x6e736673;
-const OWN_NETNS = "/proc/self/ns/net";
-
-/** Checks a path from CNI_NETNS; `mayBeOwn` lets the daemon's own namespace pass. @throws NetError with CNI code 4 or 8 */
+/** Checks a path from CNI_NETNS; `mayBeOwn` lets the node's own namespace pass, never the panel. @throws NetError with CNI code 4 */
 export type NetnsCheck = (path: string, mayBeOwn: boolean) => Promise<void>;
 
-/** Remembers which namespace is the daemon's own, so that no pod's interface is ever made in it. */
-export async function netnsCheck(): Promise<NetnsCheck> {
-  const own = await stat(OWN_NETNS, { bigint: true });
+const WANTED = "pass the path of the pod's network namespace, for example /proc/PID/ns/net";
+
+/** Makes sure that no pod's interface is ever made in what is no pod's namespace. `panel` is undefined before there is one. */
+export function netnsCheck(panel: () => NetnsHandle | undefined): NetnsCheck {
   return async (path, mayBeOwn) => {
-    const [file, fileSystem] = await openable(path);
-    if (fileSystem.type !== NSFS_MAGIC) {
-      throw invalid(`CNI_NETNS="${path}" is no network namespace; pass the path of one, as /proc/PID/ns/net`);
-    }
-    if (file.dev === own.dev && file.ino === own.ino && !mayBeOwn) {
-      throw invalid(
-        `CNI_NETNS="${path}" is the plugin's own network namespace; pass the pod's, or set CNI_NETNS_OVERRIDE=1`,
-      );
+    using netns = open(path);
+    switch (nodesNetns(netns, panel())) {
+      case "panel":
+        throw invalid(
+          `CNI_NETNS="${path}" is the patch panel, in which netplugin keeps the ports of all pods; ${WANTED}`,
+        );
+      case "node":
+        if (mayBeOwn) return;
+        throw invalid(
+          `CNI_NETNS="${path}" is the node's own network namespace; ${WANTED}, or set CNI_NETNS_OVERRIDE=1`,
+        );
+      case undefined:
+        return;
     }
   };
 }
 
-async function openable(path: string) {
+function open(path: string): NetnsHandle {
   try {
-    return await Promise.all([stat(path, { bigint: true }), statfs(path)]);
+    return openNetns(path);
   } catch (cause) {
-    const message = `CNI_NETNS="${path}" cannot be opened on this node; pass the path of an existing network namespace`;
-    throw cniFault("invalid-environment", message, { field: "CNI_NETNS", cause });
+    const { message, cause: deeper } = asNetError(cause, `open ${path}`);
+    throw invalid(`CNI_NETNS="${path}" is invalid: ${message}; ${WANTED}`, deeper);
   }
 }
 
-function invalid(message: string): Error {
-  return cniFault("invalid-netns", message, { field: "CNI_NETNS" });
+function invalid(message: string, cause?: unknown): Error {
+  return cniFault("invalid-environment", message, { field: "CNI_NETNS", cause });
 }

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { NetError } from "../../state/errors.ts";
 import type { CniHandler } from "./handler.ts";
-import { type NetnsCheck, netnsCheck } from "./netns.ts";
+import type { NetnsCheck } from "./netns.ts";
 import {
   type AnsweredCall,
   awaitOnShutdown,
@@ -22,8 +22,8 @@ export interface CniServerOptions {
   readonly log: CniLog;
   readonly limits?: Partial<CniLimits>;
   readonly observe?: (call: AnsweredCall) => void;
-  /** How a pod's namespace is looked at; the kernel by default. */
-  readonly checkNetns?: NetnsCheck;
+  /** How a pod's namespace is looked at before ADD and CHECK. */
+  readonly checkNetns: NetnsCheck;
 }
 
 export interface CniServer extends AsyncDisposable {
@@ -38,7 +38,7 @@ export interface CniServer extends AsyncDisposable {
 /** Serves the shim's calls on a unix socket. @throws NetError when the socket cannot be made */
 export async function startCniServer(options: CniServerOptions): Promise<CniServer> {
   options.signal.throwIfAborted();
-  const context = await contextOf(options);
+  const context = contextOf(options);
   const keeper = new SocketKeeper({
     path: options.socketPath,
     connectionsMax: 2 * context.limits.connectionsMax,
@@ -62,11 +62,11 @@ export async function startCniServer(options: CniServerOptions): Promise<CniServ
   };
 }
 
-async function contextOf(options: CniServerOptions): Promise<ServeContext> {
+function contextOf(options: CniServerOptions): ServeContext {
   const limits = { ...CNI_LIMITS, ...options.limits };
   return {
     handler: options.handler,
-    checkNetns: options.checkNetns ?? (await netnsCheck()),
+    checkNetns: options.checkNetns,
     turns: createTurns(),
     slots: createSlots(limits.activeMax),
     limits,

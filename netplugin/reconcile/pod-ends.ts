@@ -1,10 +1,11 @@
 import { carriesMacvlan, linksWithMacvlan } from "../../drivers/netlink/macvlan-users.ts";
-import { type NetnsHandle, openNetns, sameNetns } from "../../drivers/netlink/netns.ts";
+import type { NetnsHandle } from "../../drivers/netlink/netns.ts";
 import { openNetlink } from "../../drivers/netlink/socket.ts";
 import type { LinkPair } from "../../drivers/ovs/link-pairs.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
 import type { Attachment } from "../attach/attachment.ts";
-import { findPodLink, openIfThere } from "../attach/pod-link.ts";
+import { findPodLink } from "../attach/pod-link.ts";
+import { openPodNetns } from "../attach/pod-netns.ts";
 
 /**
  * What is wrong with a pod's end of its port. `gone`: neither its namespace nor its interface is there. `cut`: its namespace is, and the
@@ -41,7 +42,7 @@ export async function podEndFault(
   pair: LinkPair | undefined,
   panel: Panel,
 ): Promise<PodEndFault | undefined> {
-  using netns = openPodNetns(attachment.netnsPath, panel);
+  using netns = openPodNetns(attachment.netnsPath, panel.netns);
   return faultOf({
     hasPair: isPairThere(pair, panel),
     hasInterface: (await isFoundInside(attachment, pair, netns)) || (await hasInterface(pair, panel)),
@@ -65,17 +66,4 @@ export async function hasInterface(pair: LinkPair | undefined, panel: Panel): Pr
   if (panel.podEnd === "veth") return true;
   const { far } = pair;
   return far !== undefined && (await panel.netlink.use((socket) => carriesMacvlan(socket, far.ifindex)));
-}
-
-/** A path that leads to the node's own namespace or to the panel is not the pod's any more: its process number was given to another. */
-function openPodNetns(path: string, panel: Panel): NetnsHandle | undefined {
-  const netns = openIfThere(path);
-  if (netns === undefined || (!sameNetns(netns, panel.netns) && !isOwn(netns))) return netns;
-  netns[Symbol.dispose]();
-  return undefined;
-}
-
-function isOwn(netns: NetnsHandle): boolean {
-  using own = openNetns("/proc/self/ns/net");
-  return sameNetns(netns, own);
 }

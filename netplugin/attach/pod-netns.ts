@@ -1,0 +1,45 @@
+import { type NetnsHandle, openNetns, sameNetns } from "../../drivers/netlink/netns.ts";
+import { NetError } from "../../state/errors.ts";
+
+/** A namespace that is the node's and never a pod's. */
+export type NodesNetns = "panel" | "node";
+
+/** Where netplugin itself runs, and the machine's first process. */
+const NODE_PATHS = ["/proc/self/ns/net", "/proc/1/ns/net"];
+
+/** Which of the node's own namespaces this is; undefined for every other. `panel` is undefined before there is one. */
+export function nodesNetns(netns: NetnsHandle, panel: NetnsHandle | undefined): NodesNetns | undefined {
+  if (panel !== undefined && sameNetns(netns, panel)) return "panel";
+  return NODE_PATHS.some((path) => leadsTo(path, netns)) ? "node" : undefined;
+}
+
+/** A path that may not be opened (without CAP_SYS_PTRACE: the first process's) is not compared. */
+function leadsTo(path: string, netns: NetnsHandle): boolean {
+  try {
+    using other = openNetns(path);
+    return sameNetns(netns, other);
+  } catch (error) {
+    if (error instanceof NetError) return false;
+    throw error;
+  }
+}
+
+/**
+ * The pod's namespace at that path; undefined when there is none. A path that leads to the node's own namespace or to the panel is not
+ * the pod's (any more): the process number in it was given to another process.
+ */
+export function openPodNetns(path: string, panel: NetnsHandle): NetnsHandle | undefined {
+  const netns = openIfThere(path);
+  if (netns === undefined || nodesNetns(netns, panel) === undefined) return netns;
+  netns[Symbol.dispose]();
+  return undefined;
+}
+
+function openIfThere(path: string): NetnsHandle | undefined {
+  try {
+    return openNetns(path);
+  } catch (error) {
+    if (error instanceof NetError && (error.code === "NOT_FOUND" || error.code === "INVALID")) return undefined;
+    throw error;
+  }
+}
