@@ -32,6 +32,7 @@ export default defineConfig({
       {
         test: {
           name: "system",
+          execArgv: ["--import", new URL("./test/fakes/typescript-loader.mjs", import.meta.url).href],
           ...systemFiles(),
           testTimeout: 120_000,
           hookTimeout: 120_000,

@@ -42,4 +42,10 @@ describe("what is logged of etcd", () => {
     down("/a");
     expect(lines()[0]?.cause).not.toBe("");
   });
+
+  it("is an error when the thread of the leader's lease fails, with its cause", () => {
+    const { log, lines } = logLines();
+    new StoreLog(log, manualClock()).report({ kind: "lease-thread-failed", cause: new Error("out of memory") });
+    expect(lines()).toEqual([expect.objectContaining({ level: 50, cause: "out of memory" })]);
+  });
 });

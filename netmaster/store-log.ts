@@ -50,6 +50,12 @@ export class StoreLog {
       case "lease-lost":
         this.#log.warn({ lease: report.id, cause: textOf(report.cause) }, "a lease was lost");
         break;
+      case "lease-thread-failed":
+        this.#log.error(
+          { cause: textOf(report.cause) },
+          "the thread that keeps the leader's lease failed; the main thread keeps it until a new one has started",
+        );
+        break;
       case "watch-down":
         this.#brokenWatches.add(report.prefix);
         this.#failed(report, `watch "${report.prefix}"`);

@@ -1,15 +1,17 @@
-import { performance } from "node:perf_hooks";
-
 /** Monotonic time and timers, so that tests can own them. */
 export interface Clock {
-  /** Milliseconds of a clock that never goes back. */
+  /** Milliseconds of a clock that never goes back and is the same for all threads of the process. */
   nowMs(): number;
   /** Calls once after `delayMs`; the result cancels. */
   after(delayMs: number, callback: () => void): () => void;
 }
 
 export const systemClock: Clock = {
-  nowMs: () => performance.now(),
+  // Not `performance.now()`: that may count from the start of the thread.
+  nowMs() {
+    const [seconds, nanoseconds] = process.hrtime();
+    return seconds * 1_000 + nanoseconds / 1_000_000;
+  },
   after(delayMs, callback) {
     const timer = setTimeout(callback, delayMs);
     return () => clearTimeout(timer);

@@ -1,9 +1,11 @@
 import { asNetError, NetError } from "../errors.ts";
 import type { Clock } from "./clock.ts";
+import { beatLease, type KeptLease, type LeaseEnd } from "./lease-beats.ts";
+import { LeaseProof } from "./lease-proof.ts";
 import type { Lease, LeaseId, Reporter } from "./store.ts";
-import { pause, throwIfAborted } from "./waiting.ts";
+import { throwIfAborted } from "./waiting.ts";
 
-/** What a backend must do for leases; validity and keepalives are decided here, the same for all. */
+/** What a backend must do for leases; validity and keepalives are decided here and in `lease-beats.ts`, the same for all. */
 export interface LeaseDriver {
   /** Grants a lease; the answer's TTL may exceed the one asked for. */
   grant(ttlS: number, signal?: AbortSignal): Promise<{ readonly id: LeaseId; readonly ttlMs: number }>;
@@ -20,6 +22,9 @@ export interface BeatOptions {
   readonly signal: AbortSignal;
 }
 
+/** Beats for a lease until it ends or the signal aborts; never rejects. */
+export type LeaseKeeper = (lease: KeptLease, signal: AbortSignal) => Promise<LeaseEnd>;
+
 export interface HoldOptions {
   readonly ttlS: number;
   readonly clock: Clock;
@@ -27,42 +32,54 @@ export interface HoldOptions {
   readonly signal?: AbortSignal | undefined;
   /** How long before the server's expiry the owner stops. Default: 2 s, at most a quarter of the TTL. */
   readonly marginMs?: number | undefined;
+  /** Default: this thread beats. */
+  readonly keeper?: LeaseKeeper | undefined;
 }
 
 const MAX_MARGIN_MS = 2_000;
-const MAX_PATIENCE_MS = 1_000;
-const BEAT_RETRY_MS = 100;
+/** How often the owner looks at its lease and shows life, as a part of the TTL. */
+const LOOK_PART = 8;
 
 /** Grants a lease and keeps it until it is revoked, lost, or its own clock says that it may be gone. */
 export async function holdLease(driver: LeaseDriver, options: HoldOptions): Promise<Lease> {
-  throwIfAborted(options.signal, "grant a lease");
-  const sentAtMs = options.clock.nowMs();
-  const granted = await driver.grant(options.ttlS, options.signal);
-  const held = new HeldLease(driver, granted, options);
-  held.renew(sentAtMs, granted.ttlMs);
-  void held.beat(sentAtMs);
+  const { clock, signal, report, ttlS } = options;
+  throwIfAborted(signal, "grant a lease");
+  const sentAtMs = clock.nowMs();
+  const granted = await driver.grant(ttlS, signal);
+  const marginMs = options.marginMs ?? Math.min(MAX_MARGIN_MS, granted.ttlMs / 4);
+  const proof = LeaseProof.begin(sentAtMs + granted.ttlMs - marginMs, clock.nowMs());
+  const held = new HeldLease(driver, { ...granted, marginMs, proof }, { clock, report });
+  held.keep(options.keeper ?? keeperHere(driver, clock));
   return held;
 }
 
+/** Keeps leases by beats of this thread, every third of the TTL. */
+export function keeperHere(driver: LeaseDriver, clock: Clock): LeaseKeeper {
+  return (lease, signal) => beatLease(driver, lease, { clock, signal, intervalMs: () => lease.ttlMs / 3 });
+}
+
 class HeldLease implements Lease {
-  readonly id: LeaseId;
-  readonly ttlMs: number;
   readonly #driver: LeaseDriver;
+  readonly #lease: KeptLease;
   readonly #clock: Clock;
   readonly #report: Reporter;
-  readonly #marginMs: number;
   readonly #lost = new AbortController();
-  #validUntilMs = 0;
-  #cancelExpiry: () => void = () => undefined;
+  #cancelLook: () => void = () => undefined;
   #ending: Promise<void> = Promise.resolve();
 
-  constructor(driver: LeaseDriver, granted: { id: LeaseId; ttlMs: number }, options: HoldOptions) {
-    this.id = granted.id;
-    this.ttlMs = granted.ttlMs;
+  constructor(driver: LeaseDriver, lease: KeptLease, { clock, report }: Pick<HoldOptions, "clock" | "report">) {
     this.#driver = driver;
-    this.#clock = options.clock;
-    this.#report = options.report;
-    this.#marginMs = options.marginMs ?? Math.min(MAX_MARGIN_MS, granted.ttlMs / 4);
+    this.#lease = lease;
+    this.#clock = clock;
+    this.#report = report;
+  }
+
+  get id(): LeaseId {
+    return this.#lease.id;
+  }
+
+  get ttlMs(): number {
+    return this.#lease.ttlMs;
   }
 
   get lost(): AbortSignal {
@@ -70,64 +87,45 @@ class HeldLease implements Lease {
   }
 
   valid(): boolean {
-    return !this.#lost.signal.aborted && this.#clock.nowMs() < this.#validUntilMs;
+    return !this.#lost.signal.aborted && this.#lease.proof.holds(this.#clock.nowMs());
   }
 
-  /** An answered keepalive proves the lease from the moment the question was sent, not from the answer. */
-  renew(sentAtMs: number, ttlMs: number): void {
-    const validUntilMs = sentAtMs + ttlMs - this.#marginMs;
-    if (validUntilMs <= this.#validUntilMs) return;
-    this.#validUntilMs = validUntilMs;
-    this.#cancelExpiry();
-    this.#cancelExpiry = this.#clock.after(validUntilMs - this.#clock.nowMs(), () => this.#expire());
+  keep(keeper: LeaseKeeper): void {
+    this.#look(this.#clock.nowMs());
+    void keeper(this.#lease, this.#lost.signal).then((end) => {
+      if (end === "gone") this.#end(new NetError("PRECONDITION", `Lease ${this.id} is gone: the store has expired it`));
+      else if (!this.valid()) this.#expire(0);
+    });
   }
 
-  /**
-   * Beats every third of the TTL. A member without a leader holds a beat back for seconds: the next one is then sent without
-   * waiting, and any answer counts from when its question was sent.
-   */
-  async beat(sentAtMs: number): Promise<void> {
-    const patienceMs = Math.min(MAX_PATIENCE_MS, this.ttlMs / 6);
-    let nextBeatMs = sentAtMs + this.ttlMs / 3;
-    while (!this.#lost.signal.aborted) {
-      await pause(nextBeatMs - this.#clock.nowMs(), this.#lost.signal, this.#clock);
-      if (this.#lost.signal.aborted) return;
-      const beatAtMs = this.#clock.nowMs();
-      const ended = new AbortController();
-      let isAnswered = false;
-      void this.#beatOnce(beatAtMs, patienceMs).then((answered) => {
-        isAnswered = answered;
-        ended.abort();
-      });
-      await pause(patienceMs + 1, ended.signal, this.#clock);
-      nextBeatMs = isAnswered ? beatAtMs + this.ttlMs / 3 : Math.max(this.#clock.nowMs(), beatAtMs + BEAT_RETRY_MS);
+  /** Shows life, and ends the lease when its proof has run out. */
+  #look(lookedAtMs: number): void {
+    const nowMs = this.#clock.nowMs();
+    if (!this.valid()) {
+      this.#expire(nowMs - lookedAtMs);
+      return;
     }
+    const { proof, ttlMs } = this.#lease;
+    proof.noteLife(nowMs);
+    const delayMs = Math.min(ttlMs / LOOK_PART, proof.untilMs - nowMs);
+    this.#cancelLook = this.#clock.after(delayMs, () => this.#look(nowMs));
   }
 
-  /** Whether an answer came; never rejects. */
-  async #beatOnce(sentAtMs: number, patienceMs: number): Promise<boolean> {
-    const timeoutMs = this.ttlMs - this.#marginMs;
-    try {
-      const ttlMs = await this.#driver.keepAlive(this.id, { patienceMs, timeoutMs, signal: this.#lost.signal });
-      if (this.#lost.signal.aborted) return true;
-      if (ttlMs <= 0) this.#end(new NetError("PRECONDITION", `Lease ${this.id} is gone: the store has expired it`));
-      else if (!this.valid()) this.#expire();
-      else this.renew(sentAtMs, ttlMs);
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  #expire(): void {
-    const text = `Lease ${this.id} may be gone: no keepalive was answered in ${this.ttlMs - this.#marginMs} ms`;
-    this.#end(new NetError("TIMEOUT", text));
+  #expire(standstillMs: number): void {
+    const { id, ttlMs, marginMs } = this.#lease;
+    const provenMs = ttlMs - marginMs;
+    const cause =
+      standstillMs >= provenMs
+        ? `this thread stood still for ${Math.round(standstillMs)} ms`
+        : `no keepalive was answered in ${provenMs} ms`;
+    this.#end(new NetError("TIMEOUT", `Lease ${id} may be gone: ${cause}`));
   }
 
   /** Final. What the server may still hold is given back, unless the server says that it holds nothing. */
   #end(cause: NetError): void {
     if (this.#lost.signal.aborted) return;
-    this.#cancelExpiry();
+    this.#lease.proof.end();
+    this.#cancelLook();
     if (cause.code !== "PRECONDITION") this.#ending = this.#giveBack();
     this.#lost.abort(cause);
     if (cause.code !== "CLOSED") this.#report({ kind: "lease-lost", id: this.id, cause });

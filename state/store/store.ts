@@ -168,6 +168,8 @@ export type StoreReport =
   | { readonly kind: "watch-drift"; readonly prefix: string; readonly keys: readonly string[] }
   | { readonly kind: "consumer-failed"; readonly prefix: string; readonly cause: unknown }
   | { readonly kind: "call-failed"; readonly call: string; readonly endpoint: string; readonly cause: unknown }
-  | { readonly kind: "lease-lost"; readonly id: LeaseId; readonly cause: unknown };
+  | { readonly kind: "lease-lost"; readonly id: LeaseId; readonly cause: unknown }
+  /** The thread that beats for the leader's lease could not start or has ended; the main thread beats until there is a new one. */
+  | { readonly kind: "lease-thread-failed"; readonly cause: unknown };
 
 export type Reporter = (report: StoreReport) => void;

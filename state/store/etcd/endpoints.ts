@@ -93,6 +93,16 @@ export class Endpoints {
     return true;
   }
 
+  /** Ours, as last known. */
+  get clusterId(): string | undefined {
+    return this.#clusterId;
+  }
+
+  /** Takes over from somebody who knows which cluster is ours. */
+  adoptCluster(clusterId: string): void {
+    this.#clusterId = clusterId;
+  }
+
   /** Settles which cluster is ours by what the members that have answered say: the id that most of them name. */
   settleCluster(): void {
     const count = (id: string) => this.all.filter(({ clusterId }) => clusterId === id).length;

@@ -21,13 +21,15 @@ export function etcdLeaseDriver(link: EtcdLink): LeaseDriver {
 
     async keepAlive(id, { patienceMs, timeoutMs, signal }) {
       const endpoint = link.endpoints.preferred;
+      const { client } = endpoint;
       const cancel = systemClock.after(patienceMs, () => link.endpoints.avoid(endpoint));
       try {
-        const answer = await keepAliveOnce(endpoint.client, id, timeoutMs, signal);
+        const answer = await keepAliveOnce(client, id, timeoutMs, signal);
         refuseForeign(link, endpoint, answer);
         return Number(answer.TTL) * 1_000;
       } catch (cause) {
         link.endpoints.avoid(endpoint);
+        if (failureOf(cause).kind === "stale-auth") endpoint.renewClient(client);
         if (!signal.aborted) link.report({ kind: "call-failed", call: "keep a lease", endpoint: endpoint.url, cause });
         throw cause;
       } finally {

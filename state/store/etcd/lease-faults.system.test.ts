@@ -56,18 +56,6 @@ test.each(["carries nothing any more", "is cut and refused"])(
   },
 );
 
-test("a process that stood still longer than the TTL knows it at once, and its write is refused", async () => {
-  await using sleeper = await openEtcdStore({ endpoints: server.endpoints });
-  const key = "/lease/paused";
-  const old = await sleeper.campaign({ key, value: "old" });
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5_200);
-  expect(old.valid()).toBe(false);
-  const next = await direct.campaign({ key, value: "new" });
-  expect(await writeAs(sleeper, old.guard, `${key}/x`)).toEqual({ committed: false, failed: [old.guard] });
-  expect(next.valid()).toBe(true);
-  await next.resign();
-});
-
 test("a server that is killed and back after 2 s costs no lease of 10 s and no leadership of 10 s", async () => {
   await using opened = await openReportedStore({ endpoints: server.endpoints });
   const lease = await opened.store.lease({ ttlS: 10 });

@@ -1,7 +1,7 @@
 import { asNetError, NetError } from "../../errors.ts";
 import { systemClock } from "../clock.ts";
 import { runCampaign } from "../election.ts";
-import { holdLease, type LeaseDriver } from "../lease.ts";
+import { holdLease, type LeaseDriver, type LeaseKeeper } from "../lease.ts";
 import type {
   Campaign,
   Commit,
@@ -23,6 +23,8 @@ import { attempt, type EtcdLink, read } from "./calls.ts";
 import { commitOnce } from "./commit.ts";
 import { Endpoints } from "./endpoints.ts";
 import { etcdLeaseDriver } from "./lease-driver.ts";
+import { LeaseThread } from "./lease-thread.ts";
+import type { LeaseWorkerData } from "./lease-worker.ts";
 import {
   checkEndpoints,
   closeWatchTimings,
@@ -54,7 +56,7 @@ export async function openEtcdStore(options: EtcdOptions): Promise<Store> {
     link.endpoints.close();
     throw error;
   }
-  return new EtcdStore(link, requestPrefix);
+  return new EtcdStore(link, requestPrefix, { urls, clientOptions, timings });
 }
 
 const FIRST_LOOK_MS = 1_000;
@@ -107,12 +109,17 @@ class EtcdStore implements Store {
   readonly #link: EtcdLink;
   readonly #slots: RequestSlots;
   readonly #leases: LeaseDriver;
+  readonly #leaseThread: LeaseThread;
   readonly #closed = new AbortController();
   readonly #open = new Set<AsyncDisposable>();
 
-  constructor(link: EtcdLink, requestPrefix: string) {
+  constructor(link: EtcdLink, requestPrefix: string, data: LeaseWorkerData) {
     this.#link = link;
     this.#leases = etcdLeaseDriver(link);
+    this.#leaseThread = new LeaseThread({
+      ...{ data, driver: this.#leases, report: link.report },
+      clusterId: () => link.endpoints.clusterId,
+    });
     this.#slots = new RequestSlots({
       prefix: requestPrefix,
       ttlS: link.timings.requestTtlS,
@@ -167,20 +174,27 @@ class EtcdStore implements Store {
     }
   }
 
-  async lease(options: { readonly ttlS: number; readonly signal?: AbortSignal }): Promise<Lease> {
+  lease(options: { readonly ttlS: number; readonly signal?: AbortSignal }): Promise<Lease> {
+    return this.#lease(options, undefined);
+  }
+
+  async #lease(options: Parameters<Store["lease"]>[0], keeper: LeaseKeeper | undefined): Promise<Lease> {
     throwIfAborted(this.#closed.signal, "grant a lease");
-    const lease = await holdLease(this.#leases, { ...options, clock: systemClock, report: this.#link.report });
+    const { report } = this.#link;
+    const lease = await holdLease(this.#leases, { ...options, clock: systemClock, report, keeper });
     this.#open.add(lease);
     onAbort(lease.lost, () => void lease.revoke().then(() => this.#open.delete(lease)));
     return lease;
   }
 
   campaign(campaign: Campaign): Promise<Leadership> {
+    this.#leaseThread.start();
+    const keeper: LeaseKeeper = (lease, signal) => this.#leaseThread.keep(lease, signal);
     const timings = closeWatchTimings(this.#link.timings);
     const ground = {
       commit: this.commit.bind(this),
       get: this.get.bind(this),
-      lease: this.lease.bind(this),
+      lease: (options: Parameters<Store["lease"]>[0]) => this.#lease(options, keeper),
       watchClosely: (prefix: string, consumer: WatchConsumer) =>
         this.#watch(prefix, consumer, { relists: true }, timings),
       clock: systemClock,
@@ -207,6 +221,7 @@ class EtcdStore implements Store {
     if (this.#closed.signal.aborted) return;
     this.#closed.abort(new NetError("CLOSED", "The store was closed"));
     await Promise.all([...this.#open].map((open) => open[Symbol.asyncDispose]()));
+    await this.#leaseThread.close();
     this.#link.endpoints.close();
   }
 }
