@@ -123,7 +123,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   let registrationFault: string | undefined;
   return {
     ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows, pool, panel, log },
-    vtepIp,
+    ...{ nodeName, vtepIp },
     client: options.client,
     netlink: driver.netlink,
     view: holder.view,

@@ -14,6 +14,7 @@ import type { ViewHolder } from "./view/view-holder.ts";
 
 /** What the node's parts offer to whoever attaches and detaches endpoints. */
 export interface NodeRuntime {
+  readonly nodeName: string;
   readonly log: Logger;
   readonly client: NodeClient;
   readonly pool: PortPool;

@@ -14,7 +14,7 @@ import { KINDS, type Kind, type RecordOf } from "./records.ts";
  *   POST   /register            NodeRegistration         → RegisterReply
  *   POST   /heartbeat           Heartbeat                → HeartbeatReply
  *   GET    /watch                                        → NDJSON of WatchMessage, never ends
- *   POST   /endpoints           EndpointRequest          → EndpointReply   (idempotent by containerId and ifName)
+ *   POST   /endpoints           EndpointRequest          → EndpointReply   (idempotent by node, containerId and ifName)
  *   POST   /endpoints/release   EndpointRelease          → ReleaseReply    (idempotent; compares the epoch)
  *
  * Errors: the status of the REST API's new dialect with a NodeApiError body.
@@ -167,6 +167,11 @@ export const EndpointRequest = z.object({
   requestedIpv6: z.ipv6().optional(),
   /** What runtime and annotations say of its bandwidth. */
   limits: StatedLimits.omit({ rest: true }).optional(),
+  /**
+   * The node finds its attachment under whatever key the reply has (`endpointKeysOf`). Agents of earlier releases do not say so: they
+   * look for `<containerId>:<ifName>` only.
+   */
+  takesAnyKey: z.boolean().default(false),
 });
 export type EndpointRequest = z.infer<typeof EndpointRequest>;
 
@@ -186,7 +191,7 @@ export const EndpointReply = z.object({
 export type EndpointReply = z.infer<typeof EndpointReply>;
 
 /** Ends the lease of one epoch. Of an endpoint that has another epoch, or is gone, nothing is changed. */
-export const EndpointRelease = z.object({ key: z.string().min(1).max(512), epoch: Epoch });
+export const EndpointRelease = z.object({ key: z.string().min(1).max(640), epoch: Epoch });
 export type EndpointRelease = z.infer<typeof EndpointRelease>;
 
 /** `released: false` = there was nothing of that epoch to release. */

@@ -22,6 +22,8 @@ export interface PodPlacement {
   readonly tenant?: string;
   readonly network?: string;
   readonly group?: string;
+  /** Random when absent. */
+  readonly containerId?: string;
   readonly annotations?: Readonly<Record<string, string>>;
   /** `runtimeConfig.bandwidth`: rates in bit/s, bursts in bits. */
   readonly bandwidth?: Readonly<Record<string, number>>;
@@ -79,9 +81,9 @@ export async function preparePod(
   node: number,
   placement: PodPlacement,
 ): Promise<Pod> {
-  const { annotations, bandwidth } = placement;
+  const { annotations, bandwidth, containerId = randomBytes(32).toString("hex") } = placement;
   const pod: Pod = {
-    ...{ name, node, containerId: randomBytes(32).toString("hex"), labels: podLabels(placement) },
+    ...{ name, node, containerId, labels: podLabels(placement) },
     ...(annotations === undefined ? {} : { annotations }),
     ...(bandwidth === undefined ? {} : { bandwidth }),
   };

@@ -12,6 +12,7 @@ import { createEndpoint, type EndpointCreation, releaseEndpoint } from "./endpoi
 import { upsertEndpointGroup } from "./endpoint-group.ts";
 import { deleteNetwork, upsertNetwork } from "./network.ts";
 import { deleteNode, reclaimNode, registerNode, setNodeState } from "./node.ts";
+import { plan } from "./plan.ts";
 
 const [N1, N2] = [NodeName.parse("node1"), NodeName.parse("node2")];
 
@@ -142,6 +143,62 @@ describe("create", () => {
     expect(refusal(() => cluster.run(createEndpoint, other))).toEqual(["CONFLICT", "endpoint-elsewhere"]);
     cluster.run(setNodeState, { name: N1, state: "unreachable" });
     expect(refusal(() => cluster.run(createEndpoint, other))).toEqual(["CONFLICT", "endpoint-elsewhere"]);
+  });
+
+  describe("of one container id on two nodes", () => {
+    const here = () => asked({ takesAnyKey: true });
+    const there = () => asked({ takesAnyKey: true, nodeName: N2 });
+
+    it("are two leases, and each node gets its own again", () => {
+      const first = cluster.run(createEndpoint, here());
+      const second = cluster.run(createEndpoint, there());
+      expect(first).toMatchObject({ key: "c1:eth0", endpointId: "c1", containerId: "c1", nodeName: N1 });
+      expect(second).toMatchObject({ key: "c1@node2:eth0", endpointId: "c1@node2", containerId: "c1", nodeName: N2 });
+      expect(second.ipv4).not.toBe(first.ipv4);
+      expect(cluster.run(createEndpoint, { ...here(), nodeName: N1 })).toEqual(first);
+      expect(cluster.run(createEndpoint, there())).toEqual(second);
+      expect(cluster.run(createEndpoint, { ...there(), ifName: "net1" })).toMatchObject({ key: "c1:net1" });
+    });
+
+    it("end apart, whichever ends first, and the node that stays keeps the key it has", () => {
+      const empty = cluster.claims();
+      const first = cluster.run(createEndpoint, here());
+      const second = cluster.run(createEndpoint, there());
+      expect(cluster.run(releaseEndpoint, { ...first, nodeName: N2 }).released).toBe(false);
+      expect(cluster.run(releaseEndpoint, { ...second, nodeName: N1 }).released).toBe(false);
+      expect(cluster.run(releaseEndpoint, first).released).toBe(true);
+      expect(cluster.run(createEndpoint, there())).toEqual(second);
+      const again = cluster.run(createEndpoint, here());
+      expect(again.key).toBe("c1:eth0");
+      expect(cluster.run(releaseEndpoint, second).released).toBe(true);
+      expect(cluster.run(createEndpoint, here())).toEqual(again);
+      cluster.run(releaseEndpoint, again);
+      expect(cluster.claims()).toEqual(empty);
+    });
+
+    it("do not meet: another network or group there is no conflict", () => {
+      network({ networkName: "n2", subnet: "10.2.0.0/16" });
+      cluster.run(createEndpoint, here());
+      expect(cluster.run(createEndpoint, { ...there(), networkName: "n2" }).networkName).toBe("n2");
+      expect(refusal(() => cluster.run(createEndpoint, there()))).toEqual(["CONFLICT", "endpoint-exists"]);
+    });
+
+    it("are one that moves when the other node is registered no more", () => {
+      const first = cluster.run(createEndpoint, here());
+      cluster.run((_view, key: string) => plan(undefined, { deletes: [{ kind: "node", key }] }), N1);
+      const moved = cluster.run(createEndpoint, there());
+      expect(moved).toMatchObject({ key: first.key, ipv4: first.ipv4, nodeName: N2 });
+      expect(moved.epoch).not.toBe(first.epoch);
+      expect(cluster.run(releaseEndpoint, first).released).toBe(false);
+    });
+
+    it("of which an agent of an earlier release sees its own key only", () => {
+      cluster.run(createEndpoint, here());
+      cluster.run(createEndpoint, there());
+      const earlier = { ...there(), takesAnyKey: false };
+      expect(() => cluster.run(createEndpoint, earlier)).toThrow(/netplugin on node node2 .* upgrade it, delete/);
+      expect(cluster.run(createEndpoint, { ...here(), takesAnyKey: false }).key).toBe("c1:eth0");
+    });
   });
 
   it("grants the addresses that are asked for, once, in whatever form they are written", () => {

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { addressOf, formatAddress } from "../../state/address.ts";
+import { atNode, type ContainerInterface, endpointIdOf, endpointKeyOf } from "../../state/endpoint-key.ts";
 import { NetError } from "../../state/errors.ts";
 import { Mac } from "../../state/ids.ts";
 import { addressClaimKey } from "../../state/keys.ts";
@@ -22,9 +23,9 @@ export interface EndpointCreation extends EndpointRequest {
 
 /**
  * Leases addresses to a container's interface. Asking again from the same node returns the same lease. A lease that another
- * registered node holds is not taken over: that node's pod may be alive and forwarding, even when the node is unreachable, and two
- * pods with one address are worse than an ADD that fails. Only when no such node is registered any more does the asker get the
- * lease, with a new epoch, so that a late release of the old one changes nothing.
+ * registered node holds is not taken over: that node's pod may be alive and forwarding, even when the node is unreachable. The asker
+ * gets one of its own, under a key with its node's name. Only when no such node is registered any more does the asker get the
+ * lease that is there, with a new epoch, so that a late release of the old one changes nothing.
  */
 export function createEndpoint(
   view: ClusterView,
@@ -35,11 +36,22 @@ export function createEndpoint(
     const message = `Node ${request.nodeName} is not registered; it must register before it creates endpoints`;
     throw new NetError("PRECONDITION", message, { reason: "node-not-registered" });
   }
-  const key = `${request.containerId}:${request.ifName}`;
-  const existing = view.records("endpoint").get(key);
-  if (existing !== undefined) return repeatEndpoint(view, existing, request, context);
-  const endpointId = request.ifName === "eth0" ? request.containerId : `${request.containerId}-${request.ifName}`;
-  return leaseEndpoint(view, { ...request, key, endpointId }, context);
+  const endpoints = view.records("endpoint");
+  const own = atNode(request, request.nodeName);
+  const existing =
+    (request.takesAnyKey ? endpoints.get(endpointKeyOf(own)) : undefined) ?? endpoints.get(endpointKeyOf(request));
+  if (existing === undefined) return leaseEndpoint(view, { ...request, ...namesOf(request) }, context);
+  if (!isElsewhere(view, existing, request) || !request.takesAnyKey)
+    return repeatEndpoint(view, existing, request, context);
+  return leaseEndpoint(view, { ...request, ...namesOf(own) }, context);
+}
+
+function namesOf(wanted: ContainerInterface) {
+  return { key: endpointKeyOf(wanted), endpointId: endpointIdOf(wanted) };
+}
+
+function isElsewhere(view: ClusterView, existing: EndpointRecord, { nodeName }: EndpointCreation): boolean {
+  return existing.nodeName !== nodeName && view.records("node").has(existing.nodeName);
 }
 
 function repeatEndpoint(
@@ -55,8 +67,8 @@ function repeatEndpoint(
   }
   refuseOtherWishes(existing, request);
   if (existing.nodeName === request.nodeName) return restated(existing, request);
-  if (view.records("node").has(existing.nodeName)) {
-    const message = `Interface ${request.ifName} of container ${request.containerId} has ${describeLease(existing)} on node ${existing.nodeName}; delete it there, or delete that node when it is gone for good`;
+  if (isElsewhere(view, existing, request)) {
+    const message = `Interface ${request.ifName} of container ${request.containerId} has ${describeLease(existing)} on node ${existing.nodeName}, and netplugin on node ${request.nodeName} is of a release that cannot tell the two apart; upgrade it, delete the container there, or delete that node when it is gone for good`;
     throw conflict("endpoint-elsewhere", message);
   }
   const moved = { ...existing, nodeName: request.nodeName, epoch: context.newEpoch() };
@@ -103,7 +115,7 @@ function describeLease({ ipv4, tenantName, networkName }: EndpointRecord): strin
 }
 
 /** What a new endpoint needs, whoever asks. */
-export interface Lease extends Omit<EndpointCreation, "ifName"> {
+export interface Lease extends Omit<EndpointCreation, "ifName" | "takesAnyKey"> {
   readonly key: string;
   readonly endpointId: string;
   readonly ifName: string;

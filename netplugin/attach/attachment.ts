@@ -29,11 +29,6 @@ const IF_NAME_KEY = "contiv-ifname";
 const CONFIG_KEY = "contiv-config";
 const NETNS_KEY = "contiv-netns";
 
-/** Key of an endpoint that a container runtime asked for; never parsed back. */
-export function endpointKeyOf(containerId: string, ifName: string): string {
-  return `${containerId}:${ifName}`;
-}
-
 /** The marks that make a port an attachment. */
 export function attachmentMarks(attachment: Omit<Attachment, "portName" | "ofport">): Record<string, string> {
   return {

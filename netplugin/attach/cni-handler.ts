@@ -1,6 +1,7 @@
 import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
 import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
+import { endpointKeyOf, endpointKeysOf } from "../../state/endpoint-key.ts";
 import { asNetError, inWordsOf, NetError } from "../../state/errors.ts";
 import type { EndpointReply } from "../../state/node-api.ts";
 import { cniFault } from "../cni/errors.ts";
@@ -8,7 +9,7 @@ import type { CniHandler } from "../cni/handler.ts";
 import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest } from "../cni/request.ts";
 import { type CniResult, NO_DNS } from "../cni/result.ts";
 import type { NodeRuntime } from "../runtime.ts";
-import { type Attachment, attachmentMarks, endpointKeyOf, POD_ROLE } from "./attachment.ts";
+import { type Attachment, attachmentMarks, POD_ROLE } from "./attachment.ts";
 import { aliasesOf } from "./link-alias.ts";
 import { checkPod, type DressParts, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
 import { statedLimits } from "./stated-limits.ts";
@@ -36,7 +37,9 @@ async function add(runtime: NodeRuntime, request: AddRequest, signal: AbortSigna
   if (failure !== undefined) throw new NetError("UNAVAILABLE", failure);
   refuseUnsupported(request);
   using netns = openNetns(request.netns);
-  using _pending = runtime.leases.pending(endpointKeyOf(request.containerId, request.ifName));
+  const [key, keyAtNode] = endpointKeysOf(request, runtime.nodeName);
+  using _pending = runtime.leases.pending(key);
+  using _pendingAtNode = runtime.leases.pending(keyAtNode);
   const taken = runtime.pool.take({ signal }).catch((error: unknown) => asNetError(error, "take a ready port"));
   let unused = true;
   try {
@@ -72,19 +75,28 @@ async function lease(runtime: NodeRuntime, request: AddRequest, signal: AbortSig
   }
 }
 
+/** What is plugged in for a container's interface: one attachment, or also one of an earlier lease under another key. */
+function attachmentsFor(runtime: NodeRuntime, pod: CniAttachment): readonly Attachment[] {
+  const attachments = runtime.attachments();
+  return endpointKeysOf(pod, runtime.nodeName).flatMap((key) => attachments.get(key) ?? []);
+}
+
 /** The lease of an ADD that did not get as far as its port; one whose port is plugged in is the runtime's to DEL. */
 async function releaseFailed(runtime: NodeRuntime, request: AddRequest): Promise<void> {
-  const key = endpointKeyOf(request.containerId, request.ifName);
-  if (runtime.attachments().has(key)) return;
+  if (attachmentsFor(runtime, request).length > 0) return;
   try {
-    await runtime.leases.endUnattached(key, AbortSignal.timeout(UNDO_TIMEOUT_MS));
+    await endUnattached(runtime, request, AbortSignal.timeout(UNDO_TIMEOUT_MS));
   } catch (error) {
     const { message } = asNetError(error, "release the lease");
     runtime.log.warn(
-      { endpoint: key, error: message },
+      { endpoint: endpointKeyOf(request), error: message },
       "cannot undo a failed ADD now; the next comparison of leases will",
     );
   }
+}
+
+async function endUnattached(runtime: NodeRuntime, pod: CniAttachment, signal: AbortSignal): Promise<void> {
+  for (const key of endpointKeysOf(pod, runtime.nodeName)) await runtime.leases.endUnattached(key, signal);
 }
 
 /** A capability that the runtime asks for is honoured or refused, never ignored. */
@@ -117,6 +129,7 @@ function endpointRequest(request: AddRequest) {
     podName: request.pod.name ?? "",
     podNamespace: request.pod.namespace ?? "",
     labels: Object.fromEntries(request.labels),
+    takesAnyKey: true,
     ...(ipv4 === undefined ? {} : { requestedIpv4: ipv4 }),
     ...(ipv6 === undefined ? {} : { requestedIpv6: ipv6 }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
@@ -127,10 +140,20 @@ function endpointRequest(request: AddRequest) {
 async function adoptable(
   runtime: NodeRuntime,
   request: AddRequest,
-  { reply, signal }: Pick<AttachParts, "reply" | "signal">,
+  parts: Pick<AttachParts, "reply" | "signal">,
 ): Promise<CniResult | undefined> {
-  const attachment = runtime.attachments().get(reply.endpoint.key);
-  if (attachment === undefined) return undefined;
+  for (const attachment of attachmentsFor(runtime, request)) {
+    const result = await adopted(runtime, attachment, { request, ...parts });
+    if (result !== undefined) return result;
+  }
+  return undefined;
+}
+
+async function adopted(
+  runtime: NodeRuntime,
+  attachment: Attachment,
+  { request, reply, signal }: Pick<AttachParts, "request" | "reply" | "signal">,
+): Promise<CniResult | undefined> {
   try {
     if (attachment.epoch !== reply.endpoint.epoch) throw new NetError("CONFLICT", "it belongs to an earlier lease");
     if (attachment.ofport === undefined) throw new NetError("CONFLICT", "it is not plugged in");
@@ -259,9 +282,12 @@ interface DetachOptions {
 
 /** Off the network first, then the lease; the link is deleted afterwards, with others. */
 async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachOptions): Promise<void> {
-  const key = endpointKeyOf(pod.containerId, pod.ifName);
-  const attachment = runtime.attachments().get(key);
-  if (attachment === undefined) return runtime.leases.endUnattached(key, options.signal);
+  const attachments = attachmentsFor(runtime, pod);
+  if (attachments.length === 0) return endUnattached(runtime, pod, options.signal);
+  for (const attachment of attachments) await unplug(runtime, attachment, options);
+}
+
+async function unplug(runtime: NodeRuntime, attachment: Attachment, options: DetachOptions): Promise<void> {
   const target = await undressTarget(runtime, attachment, options.netnsPath);
   runtime.holder.releaseEarly(attachment.endpointKey, attachment.epoch);
   const [withdrawn, undressed] = await Promise.allSettled([
@@ -275,7 +301,7 @@ async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachO
     throw outcome.reason;
   }
   runtime.removePort(attachment, podEnd);
-  await runtime.leases.release({ key, epoch: attachment.epoch }, options.signal);
+  await runtime.leases.release({ key: attachment.endpointKey, epoch: attachment.epoch }, options.signal);
 }
 
 /** The caller's path first: the one of ADD may lead elsewhere by now. */
@@ -290,9 +316,9 @@ async function undressTarget(
 
 /** Detaches every pod of this configuration that the runtime does not know any more. */
 async function collect(runtime: NodeRuntime, request: GcRequest, signal: AbortSignal): Promise<void> {
-  const valid = new Set(request.validAttachments.map((each) => endpointKeyOf(each.containerId, each.ifName)));
+  const valid = new Set(request.validAttachments.map(endpointKeyOf));
   const stale = [...runtime.attachments().values()].filter(
-    (each) => each.role === POD_ROLE && each.configName === request.configName && !valid.has(each.endpointKey),
+    (each) => each.role === POD_ROLE && each.configName === request.configName && !valid.has(endpointKeyOf(each)),
   );
   const failures: string[] = [];
   for (const attachment of stale) {
@@ -307,8 +333,7 @@ async function collect(runtime: NodeRuntime, request: GcRequest, signal: AbortSi
 }
 
 async function check(runtime: NodeRuntime, request: CheckRequest, signal: AbortSignal): Promise<void> {
-  const key = endpointKeyOf(request.containerId, request.ifName);
-  const attachment = runtime.attachments().get(key);
+  const [attachment] = attachmentsFor(runtime, request);
   if (attachment === undefined)
     throw cniFault("container-unknown", `Container ${request.containerId} is not attached here`);
   await runtime.flows.check(attachment, signal);

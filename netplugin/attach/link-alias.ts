@@ -1,6 +1,7 @@
 import { LINK_ALIAS } from "../../drivers/ovs/port-pool.ts";
+import { endpointKeyOf } from "../../state/endpoint-key.ts";
 import { Epoch } from "../../state/ids.ts";
-import { type Attachment, endpointKeyOf, POD_ROLE } from "./attachment.ts";
+import { type Attachment, POD_ROLE } from "./attachment.ts";
 
 /** What makes a port a pod's, whatever port that is. */
 export type AttachmentFacts = Omit<Attachment, "portName" | "ofport">;
@@ -23,7 +24,7 @@ const FIELD_COUNT = 7;
  */
 export function aliasesOf(facts: AttachmentFacts): PairAliases | undefined {
   const { endpointKey, epoch, containerId, ifName, configName, netnsPath } = facts;
-  const key = endpointKey === endpointKeyOf(containerId, ifName) ? "" : endpointKey;
+  const key = endpointKey === endpointKeyOf(facts) ? "" : endpointKey;
   const fields = [epoch, ifName, containerId, configName, netnsPath, key].map(encodeField);
   const text = [LINK_ALIAS, ...fields, END].join(" ");
   const rest = text.slice(ALIAS_MAX_BYTES);
@@ -40,7 +41,7 @@ export function factsOf(far: string | undefined, near: string | undefined): Atta
   const [epoch = "", ifName = "", containerId = "", configName = "", netnsPath = "", key = ""] =
     fields.map(decodeField);
   if (!Epoch.safeParse(epoch).success || containerId === "" || ifName === "") return undefined;
-  const endpointKey = key === "" ? endpointKeyOf(containerId, ifName) : key;
+  const endpointKey = key === "" ? endpointKeyOf({ containerId, ifName }) : key;
   return { endpointKey, epoch, role: POD_ROLE, containerId, ifName, configName, netnsPath };
 }
 

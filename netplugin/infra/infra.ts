@@ -1,6 +1,7 @@
+import { endpointKeyOf } from "../../state/endpoint-key.ts";
 import { infraContainerId } from "../../state/infra.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
-import { type Attachment, endpointKeyOf } from "../attach/attachment.ts";
+import type { Attachment } from "../attach/attachment.ts";
 import { startTicketLoop } from "../reconcile/ticket-loop.ts";
 import type { Changes } from "../view/node-view.ts";
 import { infraConditions } from "./conditions.ts";
@@ -30,7 +31,7 @@ export interface Infra {
 /** Begins at once; ends with the signal. */
 export function startInfra(options: InfraOptions): Infra {
   const retries = createRetries();
-  const ownKeys = endpointKeyOf(infraContainerId(options.nodeName), "");
+  const ownKeys = endpointKeyOf({ containerId: infraContainerId(options.nodeName), ifName: "" });
   let last = NO_ROUND;
   let portsSeen = "";
   let timer: NodeJS.Timeout | undefined;

@@ -150,7 +150,7 @@ async function ensure(round: Round, { network, deviceName, lease, isPlugged }: I
 
 async function askForLease({ options, signal }: Round, network: NetworkRecord, ifName: string): Promise<EndpointReply> {
   const { tenantName, networkName } = network.config;
-  const pod = { groupName: "", podName: "", podNamespace: "", labels: {} };
+  const pod = { groupName: "", podName: "", podNamespace: "", labels: {}, takesAnyKey: false };
   using limit = deadline(REQUEST_TIMEOUT_MS, signal);
   return await options.client.createEndpoint(
     { containerId: infraContainerId(options.nodeName), ifName, tenantName, networkName, ...pod },

@@ -7,7 +7,7 @@ import type { Transport } from "./transport.ts";
 
 const REQUEST: EndpointRequest = {
   ...{ containerId: "c1", ifName: "eth0", tenantName: "t1", networkName: "net", groupName: "" },
-  ...{ podName: "", podNamespace: "", labels: {} },
+  ...{ podName: "", podNamespace: "", labels: {}, takesAnyKey: true },
 };
 const REPLY = {
   endpoint: {

@@ -5,7 +5,8 @@ import { Name, NodeName, OptionalName } from "../names.ts";
 
 /**
  * One attachment of a container to a network: a lease on its addresses, owned by `nodeName` until the release of this `epoch`.
- * Key: `<containerId>:<ifName>` for CNI, `<tenant>:<network>:<endpointID>` for the v1 plugin calls; never parsed back.
+ * Key: `<containerId>:<ifName>` for CNI (`<containerId>@<node>:<ifName>` where another node has that one),
+ * `<tenant>:<network>:<endpointID>` for the v1 plugin calls; never parsed back.
  */
 export const EndpointRecord = z.object({
   key: z.string(),

@@ -55,12 +55,12 @@ function claimViolations(store: StoreDump): string[] {
 function leaseViolations(store: StoreDump, pods: readonly Pod[]): string[] {
   const found: string[] = [];
   const leases = store.records("endpoint").filter((endpoint) => !isInfraEndpoint(endpoint));
-  const attached = new Map(pods.map((pod) => [pod.containerId, pod]));
+  const attached = new Set(pods.map((pod) => `${pod.containerId} n${pod.node}`));
   const taken = new Map<string, string>();
   for (const lease of leases) {
-    const pod = attached.get(lease.containerId);
-    if (pod === undefined) found.push(`lease ${describe(lease)} is of no pod`);
-    else if (lease.nodeName !== `n${pod.node}`) found.push(`lease ${describe(lease)} is not on n${pod.node}`);
+    if (!attached.has(`${lease.containerId} ${lease.nodeName}`)) {
+      found.push(`lease ${describe(lease)} is of no pod on ${lease.nodeName}`);
+    }
     for (const ip of [lease.ipv4, lease.ipv6]) {
       if (ip === undefined) continue;
       const place = `${lease.networkId} ${ip}`;
@@ -68,8 +68,9 @@ function leaseViolations(store: StoreDump, pods: readonly Pod[]): string[] {
       taken.set(place, lease.key);
     }
   }
-  const leased = new Set(leases.map(({ containerId }) => containerId));
-  for (const pod of pods) if (!leased.has(pod.containerId)) found.push(`pod ${pod.name} has lost its lease`);
+  const leased = new Set(leases.map(({ containerId, nodeName }) => `${containerId} ${nodeName}`));
+  for (const pod of pods)
+    if (!leased.has(`${pod.containerId} n${pod.node}`)) found.push(`pod ${pod.name} has lost its lease`);
   return found;
 }
 
@@ -242,7 +243,9 @@ interface PodWorld {
 
 /** The pod has its interface, with the lease's addresses, on its own port; and nothing besides. */
 function podViolations(pod: Pod, links: readonly DumpedLink[], { store, dump }: PodWorld): string[] {
-  const lease = store.records("endpoint").find(({ containerId }) => containerId === pod.containerId);
+  const lease = store
+    .records("endpoint")
+    .find(({ containerId, nodeName }) => containerId === pod.containerId && nodeName === `n${pod.node}`);
   if (lease === undefined || dump === undefined) return []; // told elsewhere
   const found = differences(
     "link",
