@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pino, { type Logger } from "pino";
 import { probeCapabilities } from "../drivers/capabilities.ts";
+import { holdDaemonLock, isDaemonRunning } from "../drivers/ovs/daemon-lock.ts";
 import { type OpenOvsDriver, openOvsDriver, removeEverything } from "../drivers/ovs/driver.ts";
-import { asNetError } from "../state/errors.ts";
+import { asNetError, NetError } from "../state/errors.ts";
 import type { RegisterReply } from "../state/node-api.ts";
 import { VERSION } from "../state/version.ts";
 import { createCniHandler } from "./attach/cni-handler.ts";
@@ -12,6 +13,7 @@ import { registerLimitMetrics } from "./bandwidth/limit-metrics.ts";
 import type { CniHandler } from "./cni/handler.ts";
 import { netnsCheck } from "./cni/netns.ts";
 import { startCniServer } from "./cni/server.ts";
+import { isAnswering } from "./cni/socket-file.ts";
 import { COOKIE_OURS } from "./desired/pipeline.ts";
 import { startInspectServer } from "./inspect-server.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
@@ -40,13 +42,30 @@ try {
   process.exit(0);
 } catch (error) {
   if (ending.signal.aborted) process.exit(0);
+  if (invocation.command === "cleanup") {
+    process.stderr.write(`error: ${asNetError(error, "clean up").message}\n`);
+    process.exit(1);
+  }
   log.fatal({ error: asNetError(error, "start").message }, "netplugin ends");
   process.exit(1);
 }
 
 async function cleanup(settings: NodeSettings): Promise<void> {
+  await refuseWhileRunning(settings);
   const removed = await removeEverything({ runDirectory: settings.ovsRunDirectory, panelNetns: settings.panelNetns });
   process.stdout.write(`removed: ${removed.join(", ") || "nothing was there"}\n`);
+}
+
+/** A daemon that runs would make everything again, and might take the uplinks over while they are being given back. */
+async function refuseWhileRunning({ cniSocketPath, ovsRunDirectory }: NodeSettings): Promise<void> {
+  const sign = (await isAnswering(cniSocketPath))
+    ? `something answers on its CNI socket ${cniSocketPath}`
+    : (await isDaemonRunning(ovsRunDirectory))
+      ? `it holds its lock in the switch database of ${ovsRunDirectory}`
+      : undefined;
+  if (sign === undefined) return;
+  const message = `Cannot clean up: netplugin runs on this node (${sign}); nothing was changed. Stop it first (systemctl stop contiv-netplugin), then run cleanup again`;
+  throw new NetError("CONFLICT", message, { reason: "netplugin-runs" });
 }
 
 async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Promise<void> {
@@ -69,6 +88,11 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   });
   using transport = openTransport({ urls: settings.netmasterUrls, tls: settings.tls });
   const client = createNodeClient(transport, settings.nodeName);
+  void holdDaemonLock({
+    runDirectory: settings.ovsRunDirectory,
+    signal,
+    report: (error) => log.warn({ error: error.message }, "cannot hold the lock that keeps cleanup away; trying again"),
+  });
   await using driver = await openDriver(settings, log, signal);
   await using opened = await openNodeRuntime({
     ...{ driver, client, settings, metrics: () => metrics, log, signal },

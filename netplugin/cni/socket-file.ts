@@ -59,7 +59,8 @@ async function refuseLivingDaemon(path: string): Promise<void> {
   }
 }
 
-function isAnswering(path: string): Promise<boolean> {
+/** Does a daemon listen at that path? */
+export function isAnswering(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(path);
     const end = (answers: boolean): void => {
