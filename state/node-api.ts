@@ -38,16 +38,21 @@ export type RegisterReply = z.infer<typeof RegisterReply>;
 
 /** What of the store's state this node has put into its switch and kernel. */
 export const Receipt = z.object({
-  /** Store revision of the view that was enforced last, as decimal text. */
-  enforcedRevision: z.string().regex(/^[0-9]+$/),
-  /** Time of that enforcement, RFC 3339. */
-  enforcedAt: z.string(),
-  endpointCount: z.int().nonnegative(),
-  flowCount: z.int().nonnegative(),
-  /** What could not be enforced: object (`kind/key`) → the reason. Of many, the first. */
-  failures: z.record(z.string(), z.string()).default({}),
-  /** How many objects of each kind could not be enforced. */
-  failureCounts: z.record(z.string(), z.int().nonnegative()).optional(),
+  enforcedRevision: z
+    .string()
+    .regex(/^[0-9]+$/)
+    .describe("Store revision of the view that was enforced last, as decimal text."),
+  enforcedAt: z.string().describe("Time of that enforcement, RFC 3339."),
+  endpointCount: z.int().nonnegative().describe("Endpoints on the node."),
+  flowCount: z.int().nonnegative().describe("Flows in its switch."),
+  failures: z
+    .record(z.string(), z.string())
+    .default({})
+    .describe("What could not be enforced: the reason, by object (kind/key). Of many, the first."),
+  failureCounts: z
+    .record(z.string(), z.int().nonnegative())
+    .optional()
+    .describe("How many objects could not be enforced, by kind."),
 });
 export type Receipt = z.infer<typeof Receipt>;
 

@@ -13,9 +13,17 @@ import { scopedKey } from "./references.ts";
 
 /** `POST /plugin/allocAddress` (contract §8). */
 export const AllocAddress = z.object({
-  NetworkID: z.string().max(256).default(""),
-  AddressPool: z.string().max(256).default(""),
-  PreferredIPv4Address: z.string().max(64).default(""),
+  NetworkID: z
+    .string()
+    .max(256)
+    .default("")
+    .describe('Network "network.tenant", or a group in it "network:group.tenant"; empty: AddressPool says.'),
+  AddressPool: z
+    .string()
+    .max(256)
+    .default("")
+    .describe('Subnet of the network and its tenant, like "10.1.1.0/24:t1"; without tenant, default.'),
+  PreferredIPv4Address: z.string().max(64).default("").describe("Address wished for; empty: any."),
 });
 export type AllocAddress = z.infer<typeof AllocAddress>;
 
@@ -69,7 +77,10 @@ export function bareKey(tenantName: string, networkName: string, ip: string): st
 }
 
 /** `POST /plugin/releaseAddress`. */
-export const ReleaseAddress = z.object({ NetworkID: z.string().max(256), IPv4Address: z.string().max(64) });
+export const ReleaseAddress = z.object({
+  NetworkID: z.string().max(256).describe('Network "network.tenant", or a group in it "network:group.tenant".'),
+  IPv4Address: z.string().max(64).describe("Address to free, IPv4 or IPv6, with or without /length."),
+});
 export type ReleaseAddress = z.infer<typeof ReleaseAddress>;
 
 /** Frees a bare allocation; one that is free already stays free. An endpoint's address goes with the endpoint only. */

@@ -16,7 +16,9 @@ import { configuredRanges, TAG_KINDS } from "./tags.ts";
 const KEY = "global";
 
 /** What a client may send: members that are absent or empty keep their value (contract §6.7). */
-export const GlobalChange = Global.partial().extend({ name: z.literal(KEY).default(KEY) });
+export const GlobalChange = Global.partial().extend({
+  name: z.literal(KEY).default(KEY).describe("Name of the only object of its kind."),
+});
 export type GlobalChange = z.infer<typeof GlobalChange>;
 
 /** Changes the settings. */

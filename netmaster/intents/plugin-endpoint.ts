@@ -14,20 +14,27 @@ const Text = z
   .nullish()
   .transform((text) => text ?? "");
 
+const TenantName = Name.describe("Tenant of the network.");
+const NetworkName = Name.describe("Network of the endpoint.");
+const EndpointID = z.string().min(1).max(256).describe("Id that the caller has given the endpoint.");
+const EPCommonName = z.string().max(253).default("").describe("Name of the container or pod; may be empty.");
+
 /** `POST /plugin/createEndpoint` (contract §8). */
 export const PluginCreate = z.object({
-  TenantName: Name,
-  NetworkName: Name,
-  ServiceName: OptionalName,
-  EndpointID: z.string().min(1).max(256),
-  EPCommonName: z.string().max(253).default(""),
-  ConfigEP: z.object({
-    Container: Text,
-    Host: NodeName,
-    IPAddress: Text,
-    IPv6Address: Text,
-    ServiceName: Text,
-  }),
+  TenantName,
+  NetworkName,
+  ServiceName: OptionalName.describe("Endpoint group; empty: what ConfigEP says."),
+  EndpointID,
+  EPCommonName,
+  ConfigEP: z
+    .object({
+      Container: Text.describe("Id of the container; not used."),
+      Host: NodeName.describe("Node that the endpoint is on."),
+      IPAddress: Text.describe("IPv4 address wished for, with or without /length; empty: any."),
+      IPv6Address: Text.describe("IPv6 address wished for; empty: any."),
+      ServiceName: Text.describe("Endpoint group; empty: none."),
+    })
+    .describe("Where the endpoint is, and what it wishes for."),
 });
 export type PluginCreate = z.infer<typeof PluginCreate>;
 
@@ -107,7 +114,7 @@ function takeOverBare(view: ClusterView, planned: Plan<EndpointRecord>): Plan<En
 }
 
 /** `POST /plugin/deleteEndpoint`. */
-export const PluginDelete = z.object({ TenantName: Name, NetworkName: Name, EndpointID: z.string().min(1).max(256) });
+export const PluginDelete = z.object({ TenantName, NetworkName, EndpointID });
 export type PluginDelete = z.infer<typeof PluginDelete>;
 
 /** Ends the lease; one that is gone already is a success (contract §13 row 26). */
@@ -118,14 +125,14 @@ export function deletePluginEndpoint(view: ClusterView, request: PluginDelete): 
 
 /** `POST /plugin/updateEndpoint`. */
 export const PluginUpdate = z.object({
-  IPAddress: z.string().max(64).default(""),
-  ContainerID: z.string().max(256).default(""),
-  Labels: z.record(z.string().max(317), z.string().max(256)).default({}),
-  Tenant: Name,
-  Network: Name,
-  Event: z.enum(["start", "die"]),
-  EndpointID: z.string().min(1).max(256),
-  EPCommonName: z.string().max(253).default(""),
+  IPAddress: z.string().max(64).default("").describe("Address of the endpoint; not used."),
+  ContainerID: z.string().max(256).default("").describe("Id of the container that has started."),
+  Labels: z.record(z.string().max(317), z.string().max(256)).default({}).describe("Labels of the container."),
+  Tenant: TenantName,
+  Network: NetworkName,
+  Event: z.enum(["start", "die"]).describe("start: the endpoint's container is noted. die: nothing changes."),
+  EndpointID,
+  EPCommonName,
 });
 export type PluginUpdate = z.infer<typeof PluginUpdate>;
 

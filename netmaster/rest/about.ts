@@ -1,16 +1,23 @@
 import { type Answer, type Call, json, type Route } from "./call.ts";
+import { ABOUT_OPERATIONS } from "./openapi/about-operations.ts";
 import { runInSlices } from "./slices.ts";
 
 /** Endpoints of contract §8 and the probes, that tell of this netmaster itself. */
 export const ABOUT_ROUTES: readonly Route[] = [
-  { method: "GET", path: "/version", handle: version, needsView: false },
-  { method: "GET", path: "/info", handle: info, needsView: false },
-  { method: "GET", path: "/services", handle: () => json([]) },
-  { method: "GET", path: "/service/:key", handle: () => json(null) },
-  { method: "GET", path: "/debug/ofnet", handle: ofnet },
-  { method: "GET", path: "/healthz", handle: () => text("ok\n"), needsView: false },
-  { method: "GET", path: "/readyz", handle: readyz, needsView: false },
-  { method: "GET", path: "/metrics", handle: metrics, needsView: false },
+  { method: "GET", path: "/version", handle: version, operation: ABOUT_OPERATIONS.version, needsView: false },
+  { method: "GET", path: "/info", handle: info, operation: ABOUT_OPERATIONS.info, needsView: false },
+  { method: "GET", path: "/services", handle: () => json([]), operation: ABOUT_OPERATIONS.services },
+  { method: "GET", path: "/service/:key", handle: () => json(null), operation: ABOUT_OPERATIONS.service },
+  { method: "GET", path: "/debug/ofnet", handle: ofnet, operation: ABOUT_OPERATIONS.ofnet },
+  {
+    method: "GET",
+    path: "/healthz",
+    handle: () => text("ok\n"),
+    operation: ABOUT_OPERATIONS.healthz,
+    needsView: false,
+  },
+  { method: "GET", path: "/readyz", handle: readyz, operation: ABOUT_OPERATIONS.readyz, needsView: false },
+  { method: "GET", path: "/metrics", handle: metrics, operation: ABOUT_OPERATIONS.metrics, needsView: false },
 ];
 
 function text(body: string, status = 200, contentType = "text/plain; charset=utf-8"): Answer {

@@ -1,4 +1,5 @@
 import type { Rendered } from "../inspect/streamed.ts";
+import type { Operation } from "./openapi/operation.ts";
 import type { RestServices } from "./services.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -37,6 +38,8 @@ export interface Route {
   /** `:name` is one segment; a slash at the end is optional. */
   readonly path: string;
   readonly handle: Handler;
+  /** What the API's description says of it. */
+  readonly operation: Operation;
   /** Query parameters that have an effect; none when absent. */
   readonly parameters?: readonly string[];
   /** Only the leader can do it: others forward the request. */

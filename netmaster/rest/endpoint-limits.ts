@@ -7,15 +7,24 @@ import { API_PREFIX } from "./api-prefix.ts";
 import { type Answer, type Call, json, type Route } from "./call.ts";
 import type { Collection } from "./collection.ts";
 import { COLLECTIONS } from "./collections.ts";
+import { collectionOperations } from "./openapi/collection-operations.ts";
+import { BANDWIDTH_OPERATION } from "./openapi/endpoint-operations.ts";
 import { revisionHeaders } from "./read.ts";
 import { runInSlices } from "./slices.ts";
 import { patchHandler, WRITE } from "./write.ts";
 
+function endpoints(): Collection {
+  const found = COLLECTIONS.find(({ name }) => name === "endpoints");
+  if (found === undefined) throw new NetError("INTERNAL", "There is no collection of endpoints");
+  return found;
+}
+
 /** Endpoints belong to their nodes; only their limits are an admin's to change. */
 function limitedEndpoints(): Collection {
-  const endpoints = COLLECTIONS.find(({ name }) => name === "endpoints");
-  if (endpoints === undefined) throw new NetError("INTERNAL", "There is no collection of endpoints");
-  return { ...endpoints, writes: { schema: EndpointBandwidth, keyOf: refuse, upsert: limitEndpoint, remove: refuse } };
+  return {
+    ...endpoints(),
+    writes: { schema: EndpointBandwidth, keyOf: refuse, upsert: limitEndpoint, remove: refuse },
+  };
 }
 
 /** Their keys are not made from what an admin says, and they are not his to delete. */
@@ -46,6 +55,18 @@ async function showBandwidth({ services, params }: Call): Promise<Answer> {
 
 /** The leader hears the nodes' heartbeats. */
 export const ENDPOINT_LIMIT_ROUTES: readonly Route[] = [
-  { method: "PATCH", path: `${API_PREFIX}/endpoints/:key`, handle: patchHandler(limitedEndpoints()), ...WRITE },
-  { method: "GET", path: `${API_PREFIX}/endpoints/:key/bandwidth`, handle: showBandwidth, prefersLeader: true },
+  {
+    method: "PATCH",
+    path: `${API_PREFIX}/endpoints/:key`,
+    handle: patchHandler(limitedEndpoints()),
+    operation: collectionOperations(endpoints()).patch,
+    ...WRITE,
+  },
+  {
+    method: "GET",
+    path: `${API_PREFIX}/endpoints/:key/bandwidth`,
+    handle: showBandwidth,
+    operation: BANDWIDTH_OPERATION,
+    prefersLeader: true,
+  },
 ];

@@ -13,6 +13,7 @@ import { invalid } from "../intents/errors.ts";
 import type { FrozenView } from "../view/cluster-view.ts";
 import { API_PREFIX } from "./api-prefix.ts";
 import { type Answer, type Call, json, type Route } from "./call.ts";
+import { EXPLAIN_OPERATIONS } from "./openapi/explain-operations.ts";
 import { PROPOSAL_MEMBERS, parseProposal, proposedView } from "./proposal.ts";
 import { revisionHeaders } from "./read.ts";
 import { runInSlices } from "./slices.ts";
@@ -21,8 +22,20 @@ const PARAMETERS = Object.keys(QUESTION_PARAMETERS) as ParameterName[];
 
 /** Would a packet pass, and why? Of the cluster as it is, or as it would be. Nothing is written, so any netmaster answers. */
 export const EXPLAIN_ROUTES: readonly Route[] = [
-  { method: "GET", path: `${API_PREFIX}/explain`, handle: explainStored, parameters: PARAMETERS },
-  { method: "POST", path: `${API_PREFIX}/explain`, handle: explainProposed, parameters: PARAMETERS },
+  {
+    method: "GET",
+    path: `${API_PREFIX}/explain`,
+    handle: explainStored,
+    operation: EXPLAIN_OPERATIONS.stored,
+    parameters: PARAMETERS,
+  },
+  {
+    method: "POST",
+    path: `${API_PREFIX}/explain`,
+    handle: explainProposed,
+    operation: EXPLAIN_OPERATIONS.proposed,
+    parameters: PARAMETERS,
+  },
 ];
 
 async function explainStored(call: Call): Promise<Answer> {

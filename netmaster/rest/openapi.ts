@@ -1,158 +1,108 @@
-import { z } from "zod";
-import { EndpointBandwidth } from "../../state/bandwidth/endpoint-config.ts";
-import type { Kind } from "../../state/records.ts";
-import { compareText } from "../../state/sorted-map.ts";
-import { type ParameterName, QUESTION_PARAMETERS } from "../explain/question.ts";
 import { API_PREFIX } from "./api-prefix.ts";
-import type { Collection } from "./collection.ts";
-import { COLLECTIONS, LATER_COLLECTIONS } from "./collections.ts";
-import { PROPOSAL_MEMBERS } from "./proposal.ts";
+import type { Route } from "./call.ts";
+import { COLLECTIONS } from "./collections.ts";
+import { errorResponses, errorsOf, HEADERS, headerNamed, PROBLEM_SCHEMA } from "./openapi/errors.ts";
+import { EXPLANATION_SCHEMAS } from "./openapi/explain-operations.ts";
+import { writableSchemas } from "./openapi/objects.ts";
+import { OPER_SCHEMAS } from "./openapi/oper.ts";
+import { TAGS } from "./openapi/operation.ts";
+import { PARAMETERS, parameterNamed, pathParameters } from "./openapi/parameters.ts";
+import { PLUGIN_SCHEMAS } from "./openapi/plugin-operations.ts";
+import type { Schema } from "./openapi/schema.ts";
+import { SHARED_SCHEMAS } from "./openapi/shared.ts";
 
-const PROBLEM = { $ref: "#/components/schemas/Problem" };
-const KEY_PARAMETER = { name: "key", in: "path", required: true, schema: { type: "string" } };
-/** Preconditions (RFC 9110 §13.1). */
-const IF_MATCH = { name: "If-Match", in: "header", schema: { type: "string" } };
-const IF_NONE_MATCH = { name: "If-None-Match", in: "header", schema: { type: "string", const: "*" } };
-const LATER = "Always empty: not supported by this release";
-const EMPTY = { type: "array", maxItems: 0 };
-const QUERY = {
-  limit: { name: "limit", in: "query", schema: { type: "integer", minimum: 1, maximum: 10_000 } },
-  continue: { name: "continue", in: "query", schema: { type: "string" } },
-  watch: { name: "watch", in: "query", schema: { type: "boolean" } },
-  revision: { name: "revision", in: "query", schema: { type: "string" } },
-  dryRun: { name: "dryRun", in: "query", schema: { type: "boolean" } },
-};
+const DESCRIPTION = `Tenants, networks, groups and policies over Open vSwitch.
 
-/** The OpenAPI 3.1 document of the collections, made from their schemas. */
-export function openApiDocument(version: string): object {
-  const writable = COLLECTIONS.flatMap(({ kind, writes }) =>
-    writes === undefined ? [] : [{ kind, schema: writes.schema }],
-  );
-  const schemas = Object.fromEntries(writable.map(({ kind, schema }) => [kind, objectSchema(kind, schema)]));
+Every success is 200. Members that are 0, "", false or empty are left out of replies. In requests a member that is null, "" or 0
+counts as absent, and members that are not known are ignored. A slash at the end of a path is optional.`;
+
+/** Client certificates are demanded when netmaster is started with --tls-client-ca, and of no use without. */
+const CERTIFICATE = "clientCertificate";
+
+/** The OpenAPI 3.1 document of the routes, made from the schemas that read the requests. */
+export function openApiDocument(routes: readonly Route[], version: string): object {
   return {
     openapi: "3.1.0",
-    info: { title: "contiv-ts", version, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
-    paths: Object.fromEntries([
-      ...COLLECTIONS.flatMap(collectionPaths),
-      ...LATER_COLLECTIONS.map((name) => [`${API_PREFIX}/${name}/`, { get: readOperation(LATER, EMPTY, []) }]),
-      [`${API_PREFIX}/endpoints/{key}/bandwidth/`, bandwidthPath()],
-      [`${API_PREFIX}/explain`, explainPath()],
-    ]),
-    components: { schemas: { ...schemas, Problem: problemSchema() } },
-  };
-}
-
-/** The request's members, in the order in which replies show them, and what the server adds. */
-function objectSchema(kind: Kind, schema: z.ZodObject): object {
-  const { properties = {}, ...rest } = shownSchema(schema);
-  const sorted = Object.entries(properties).sort(([left], [right]) => compareText(left, right));
-  const readOnly = { type: "object", readOnly: true };
-  const added = kind === "global" ? {} : { "link-sets": readOnly, ...(kind === "tenant" ? {} : { links: readOnly }) };
-  return { ...rest, properties: { key: { type: "string", readOnly: true }, ...Object.fromEntries(sorted), ...added } };
-}
-
-function shownSchema(schema: z.ZodObject): z.core.JSONSchema.BaseSchema {
-  const { $schema: _, ...shown } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
-  return shown;
-}
-
-function collectionPaths(collection: Collection): readonly (readonly [string, object])[] {
-  const { name, kind, writes, remove } = collection;
-  const object = writes === undefined ? { type: "object" } : { $ref: `#/components/schemas/${kind}` };
-  const list = { type: "array", items: object };
-  const change = writes && writeOperation(object);
-  const limits = kind === "endpoint" ? { patch: patchOperation(object, shownSchema(EndpointBandwidth)) } : {};
-  return [
-    [`${API_PREFIX}/${name}/`, { get: readOperation(`All ${name}`, list, ["limit", "continue", "watch", "revision"]) }],
-    [
-      `${API_PREFIX}/${name}/{key}/`,
-      {
-        parameters: [KEY_PARAMETER],
-        get: readOperation(`One of ${name}`, object, ["watch", "revision"]),
-        ...(change === undefined ? limits : { post: change, put: change, patch: patchOperation(object) }),
-        ...(remove === undefined ? {} : { delete: deleteOperation(name) }),
+    info: {
+      ...{ title: "contiv-ts", version, summary: "The REST API of netmaster", description: DESCRIPTION },
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "/", description: "The netmaster that serves this document" }],
+    security: [{}, { [CERTIFICATE]: [] }],
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    paths: pathsOf(routes),
+    components: {
+      schemas: {
+        ...Object.assign({}, ...COLLECTIONS.map(writableSchemas)),
+        ...{ ...OPER_SCHEMAS, ...SHARED_SCHEMAS, ...EXPLANATION_SCHEMAS, ...PLUGIN_SCHEMAS },
+        Problem: PROBLEM_SCHEMA,
       },
-    ],
-    [
-      `${API_PREFIX}/inspect/${name}/{key}/`,
-      { parameters: [KEY_PARAMETER], get: readOperation(`State of one of ${name}`, inspectSchema(object), []) },
-    ],
-  ];
-}
-
-const QUESTION_REQUIRED: readonly ParameterName[] = ["from", "to", "protocol"];
-
-function explainPath(): object {
-  const schema = { type: "string" };
-  const parameters = Object.entries(QUESTION_PARAMETERS).map(([name, description]) => {
-    return { name, in: "query", required: QUESTION_REQUIRED.some((each) => each === name), description, schema };
-  });
-  const members = parameters.map(({ name, description }) => [name, { type: ["string", "integer"], description }]);
-  const lists = PROPOSAL_MEMBERS.map((name) => [name, { type: name === "deletes" ? "object" : "array" }]);
-  const body = { type: "object", properties: Object.fromEntries([...members, ...lists]) };
-  const requestBody = { required: true, content: { "application/json": { schema: body } } };
-  const answer = responses(answerSchema());
-  return {
-    get: { summary: "Would a packet pass, and why", parameters, responses: answer },
-    post: { summary: "The same, as if the objects of the body were stored", requestBody, responses: answer },
+      parameters: PARAMETERS,
+      headers: HEADERS,
+      responses: errorResponses(),
+      securitySchemes: {
+        [CERTIFICATE]: {
+          type: "mutualTLS",
+          description: "A client certificate, when netmaster was started with --tls-client-ca.",
+        },
+      },
+    },
   };
 }
 
-function answerSchema(): object {
-  const [text, flag, object] = [{ type: "string" }, { type: "boolean" }, { type: "object" }];
-  const properties = { allowed: flag, summary: text, packet: object, from: object, to: object };
-  const optional = { source: object, destination: object, others: object, stored: object };
-  return { ...object, required: Object.keys(properties), properties: { ...properties, ...optional } };
+function pathsOf(routes: readonly Route[]): object {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const route of routes) {
+    const path = documentPath(route.path);
+    const parameters = pathParameters(route.path);
+    paths[path] ??= parameters.length === 0 ? {} : { parameters };
+    paths[path][route.method.toLowerCase()] = operationOf(route);
+  }
+  return paths;
 }
 
-function inspectSchema(object: object): object {
-  return { type: "object", properties: { Config: object, Oper: { type: "object" } } };
+/** Below the prefix, where v1's collections have a slash at the end, these have none. */
+const WITHOUT_SLASH: readonly string[] = [`${API_PREFIX}/explain`, `${API_PREFIX}/openapi.json`];
+
+/** `/x/:key` as `/x/{key}/`. */
+function documentPath(path: string): string {
+  const named = path.replace(/:([a-zA-Z]+)/g, "{$1}");
+  return named.startsWith(API_PREFIX) && !WITHOUT_SLASH.includes(named) ? `${named}/` : named;
 }
 
-function readOperation(summary: string, schema: object, query: readonly (keyof typeof QUERY)[]): object {
-  const lines = query.includes("watch") ? { "application/x-ndjson": { schema: watchSchema(schema) } } : {};
-  return { summary, parameters: query.map((name) => QUERY[name]), responses: responses(schema, lines) };
-}
-
-/** One line of a watch. */
-function watchSchema(shown: object): object {
-  const [text, items] = [{ type: "string" }, "items" in shown ? shown.items : shown];
-  const type = { enum: ["put", "delete", "synced", "bookmark", "error"] };
-  const properties = { type, key: text, modRevision: text, revision: text, object: items, code: text, detail: text };
-  return { type: "object", required: ["type"], properties };
-}
-
-function bandwidthPath(): object {
-  return { parameters: [KEY_PARAMETER], get: readOperation("Limits and measured rates", { type: "object" }, []) };
-}
-
-function deleteOperation(name: string): object {
-  const parameters = [QUERY.dryRun, IF_MATCH];
-  return { summary: `Deletes one of ${name}`, parameters, responses: responses({ type: "string" }) };
-}
-
-function writeOperation(object: object): object {
-  const requestBody = { required: true, content: { "application/json": { schema: object } } };
-  const parameters = [QUERY.dryRun, IF_MATCH, IF_NONE_MATCH];
-  return { summary: "Creates or replaces", parameters, requestBody, responses: responses(object) };
-}
-
-function patchOperation(object: object, schema: object = { type: "object" }): object {
-  const requestBody = { required: true, content: { "application/merge-patch+json": { schema } } };
-  const parameters = [QUERY.dryRun, IF_MATCH];
-  return { summary: "Changes single members", parameters, requestBody, responses: responses(object) };
-}
-
-function responses(schema: object, others: object = {}): object {
+function operationOf(route: Route): object {
+  const { id, tag, summary, description, query, body, answer, headers = [], others = {} } = route.operation;
+  const preconditions = route.parameters?.includes("dryRun") ? preconditionsOf(route) : [];
+  const parameters = [...(query ?? route.parameters ?? []), ...preconditions].map(parameterNamed);
+  const told = Object.entries(others).map(([status, other]) => [
+    status,
+    { description: other.description, content: contentOf({ [other.mediaType]: { type: "string" } }) },
+  ]);
+  const done = answer === undefined ? {} : { 200: success(answer, headers) };
   return {
-    200: { description: "Done", content: { "application/json": { schema }, ...others } },
-    default: { description: "Error", content: { "application/problem+json": { schema: PROBLEM } } },
+    ...{ operationId: id, tags: [tag], summary },
+    ...(description === undefined ? {} : { description }),
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: true, content: contentOf({ [body.mediaType]: body.schema }) } }),
+    responses: { ...done, ...Object.fromEntries(told), ...errorsOf(route) },
   };
 }
 
-function problemSchema(): object {
-  const text = { type: "string" };
-  const properties = { type: text, title: text, status: { type: "integer" }, detail: text, instance: text, code: text };
-  const optional = { field: text, blockers: { type: "array", items: text } };
-  return { type: "object", required: Object.keys(properties), properties: { ...properties, ...optional } };
+function preconditionsOf({ method }: Route): readonly string[] {
+  return method === "POST" || method === "PUT" ? ["If-Match", "If-None-Match"] : ["If-Match"];
+}
+
+function success(answer: Readonly<Record<string, Schema>>, headers: readonly string[]): object {
+  const shown = headers.map((name) => [name, headerNamed(name)]);
+  return {
+    description: "Done",
+    ...(shown.length === 0 ? {} : { headers: Object.fromEntries(shown) }),
+    ...(Object.keys(answer).length === 0 ? {} : { content: contentOf(answer) }),
+  };
+}
+
+function contentOf(schemas: Readonly<Record<string, Schema>>): object {
+  return Object.fromEntries(Object.entries(schemas).map(([mediaType, schema]) => [mediaType, { schema }]));
 }

@@ -16,17 +16,21 @@ import { parseRequest } from "../intents/request.ts";
 import type { Intent } from "../view/types.ts";
 import { audit } from "./audit.ts";
 import { type Answer, type Call, type Handler, json, type Route } from "./call.ts";
+import type { Operation } from "./openapi/operation.ts";
+import { PLUGIN_OPERATIONS } from "./openapi/plugin-operations.ts";
 import { REVISION_HEADER } from "./read.ts";
 import { untilShown } from "./write.ts";
 
 interface PluginSpec<S extends z.ZodObject, Reply> {
   readonly path: string;
+  readonly operation: Operation;
   readonly schema: S;
   readonly intent: Intent<z.infer<S>, Reply>;
   readonly render: (reply: Reply) => Rendered;
 }
 
-function pluginRoute<S extends z.ZodObject, Reply>({ path, schema, intent, render }: PluginSpec<S, Reply>): Route {
+function pluginRoute<S extends z.ZodObject, Reply>(spec: PluginSpec<S, Reply>): Route {
+  const { path, operation, schema, intent, render } = spec;
   const handle: Handler = async (call) => {
     const request = parseRequest(schema, call.body());
     const object = `${path}#${auditName(request)}`;
@@ -34,7 +38,7 @@ function pluginRoute<S extends z.ZodObject, Reply>({ path, schema, intent, rende
     await untilShown(call, revision);
     return json(render(reply), { [REVISION_HEADER]: `${revision}` });
   };
-  return { method: "POST", path, handle, isWrite: true, needsJson: true };
+  return { method: "POST", path, handle, operation, isWrite: true, needsJson: true };
 }
 
 /** What of a request tells the object. */
@@ -81,30 +85,35 @@ function endpointConfig(endpoint: EndpointRecord): object {
 export const PLUGIN_ROUTES: readonly Route[] = [
   pluginRoute({
     path: "/plugin/allocAddress",
+    operation: PLUGIN_OPERATIONS.allocAddress,
     schema: AllocAddress,
     intent: allocateAddress,
     render: (reply) => reply,
   }),
   pluginRoute({
     path: "/plugin/releaseAddress",
+    operation: PLUGIN_OPERATIONS.releaseAddress,
     schema: ReleaseAddress,
     intent: releaseAddress,
     render: (reply) => reply,
   }),
   pluginRoute({
     path: "/plugin/createEndpoint",
+    operation: PLUGIN_OPERATIONS.createEndpoint,
     schema: PluginCreate,
     intent: createPluginEndpoint,
     render: (endpoint) => ({ EndpointConfig: endpointConfig(endpoint) }),
   }),
   pluginRoute({
     path: "/plugin/deleteEndpoint",
+    operation: PLUGIN_OPERATIONS.deleteEndpoint,
     schema: PluginDelete,
     intent: deletePluginEndpoint,
     render: (endpoint) => ({ EndpointConfig: endpoint === undefined ? null : endpointConfig(endpoint) }),
   }),
   pluginRoute({
     path: "/plugin/updateEndpoint",
+    operation: PLUGIN_OPERATIONS.updateEndpoint,
     schema: PluginUpdate,
     intent: updatePluginEndpoint,
     render: (reply) => reply,
@@ -113,6 +122,7 @@ export const PLUGIN_ROUTES: readonly Route[] = [
     method: "DELETE",
     path: "/debug/epcleanup/tenant/:tenantName/:what/:id",
     handle: cleanUp,
+    operation: PLUGIN_OPERATIONS.cleanUp,
     isWrite: true,
   },
 ];

@@ -5,6 +5,8 @@ import type { Collection } from "./collection.ts";
 import { COLLECTIONS, LATER_COLLECTIONS } from "./collections.ts";
 import { ENDPOINT_LIMIT_ROUTES } from "./endpoint-limits.ts";
 import { EXPLAIN_ROUTES } from "./explain.ts";
+import { ABOUT_OPERATIONS } from "./openapi/about-operations.ts";
+import { collectionOperations, laterOperations } from "./openapi/collection-operations.ts";
 import { openApiDocument } from "./openapi.ts";
 import { PLUGIN_ROUTES } from "./plugin.ts";
 import type { QueryParameter } from "./query.ts";
@@ -24,36 +26,46 @@ const LIST_PARAMETERS: readonly QueryParameter[] = ["limit", "continue", ...WATC
 
 function collectionRoutes(collection: Collection): readonly Route[] {
   const { name, writes, remove } = collection;
-  const path = `${API_PREFIX}/${name}/:key`;
+  const path = `${API_PREFIX}/${name}`;
+  const one = `${path}/:key`;
   const inspect = name === "endpoints" ? inspectEndpoint : inspectHandler(collection);
+  const says = collectionOperations(collection);
+  const [list, get] = [listHandler(collection), getHandler(collection)];
   const routes: Route[] = [
-    { method: "GET", path: `${API_PREFIX}/${name}`, handle: listHandler(collection), parameters: LIST_PARAMETERS },
-    { method: "GET", path, handle: getHandler(collection), parameters: WATCH_PARAMETERS },
-    { method: "GET", path: `${API_PREFIX}/inspect/${name}/:key`, handle: inspect, prefersLeader: true },
+    { method: "GET", path, handle: list, operation: says.list, parameters: LIST_PARAMETERS },
+    { method: "GET", path: one, handle: get, operation: says.get, parameters: WATCH_PARAMETERS },
+    { method: "GET", path: inspectPath(name), handle: inspect, operation: says.inspect, prefersLeader: true },
   ];
   if (writes !== undefined) {
     const upsert = upsertHandler(collection);
     routes.push(
-      { method: "POST", path, handle: upsert, ...WRITE },
-      { method: "PUT", path, handle: upsert, ...WRITE },
-      { method: "PATCH", path, handle: patchHandler(collection), ...WRITE },
+      { method: "POST", path: one, handle: upsert, operation: says.post, ...WRITE },
+      { method: "PUT", path: one, handle: upsert, operation: says.put, ...WRITE },
+      { method: "PATCH", path: one, handle: patchHandler(collection), operation: says.patch, ...WRITE },
     );
   }
-  if (remove !== undefined) routes.push({ method: "DELETE", path, handle: deleteHandler(collection), ...WRITE });
+  if (remove !== undefined)
+    routes.push({ method: "DELETE", path: one, handle: deleteHandler(collection), operation: says.delete, ...WRITE });
   return routes;
 }
 
+function inspectPath(name: string): string {
+  return `${API_PREFIX}/inspect/${name}/:key`;
+}
+
 function laterRoutes(name: string): readonly Route[] {
-  const path = `${API_PREFIX}/${name}/:key`;
-  const handle = refuseLater(name);
+  const path = `${API_PREFIX}/${name}`;
+  const one = `${path}/:key`;
+  const says = laterOperations(name);
+  const [missing, refused] = [missingLater(name), refuseLater(name)];
   return [
-    { method: "GET", path: `${API_PREFIX}/${name}`, handle: emptyList, parameters: LIST_PARAMETERS },
-    { method: "GET", path, handle: missingLater(name) },
-    { method: "GET", path: `${API_PREFIX}/inspect/${name}/:key`, handle: missingLater(name) },
-    { method: "POST", path, handle },
-    { method: "PUT", path, handle },
-    { method: "PATCH", path, handle },
-    { method: "DELETE", path, handle: missingLater(name) },
+    { method: "GET", path, handle: emptyList, operation: says.list, parameters: LIST_PARAMETERS },
+    { method: "GET", path: one, handle: missing, operation: says.get },
+    { method: "GET", path: inspectPath(name), handle: missing, operation: says.inspect },
+    { method: "POST", path: one, handle: refused, operation: says.post },
+    { method: "PUT", path: one, handle: refused, operation: says.put },
+    { method: "PATCH", path: one, handle: refused, operation: says.patch },
+    { method: "DELETE", path: one, handle: missing, operation: says.delete },
   ];
 }
 
@@ -65,9 +77,15 @@ export const ROUTES: readonly Route[] = [
   ...ENDPOINT_LIMIT_ROUTES,
   ...PLUGIN_ROUTES,
   ...ABOUT_ROUTES,
-  { method: "GET", path: `${API_PREFIX}/openapi.json`, handle: openApi, needsView: false },
+  {
+    method: "GET",
+    path: `${API_PREFIX}/openapi.json`,
+    handle: openApi,
+    operation: ABOUT_OPERATIONS.openApi,
+    needsView: false,
+  },
 ];
 
 function openApi({ services }: Call) {
-  return json(openApiDocument(services.build.version));
+  return json(openApiDocument(ROUTES, services.build.version));
 }

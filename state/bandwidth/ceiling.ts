@@ -6,12 +6,18 @@ import { BandwidthText, BurstKilobytes } from "./notation.ts";
  * no ceiling.
  */
 export const CEILING_MEMBERS = {
-  /** Of what the pods receive. */
-  ingressCeiling: BandwidthText.optional(),
-  ingressCeilingBurst: BurstKilobytes.optional(),
-  /** Of what they send. */
-  egressCeiling: BandwidthText.optional(),
-  egressCeilingBurst: BurstKilobytes.optional(),
+  ingressCeiling: BandwidthText.optional().describe(
+    'Most that all its pods on one node receive together, like "200mbps"; empty: no ceiling.',
+  ),
+  ingressCeilingBurst: BurstKilobytes.optional().describe(
+    "Burst of ingressCeiling in kilobytes of 1000 bytes, 2-500000; 0: one second of the rate.",
+  ),
+  egressCeiling: BandwidthText.optional().describe(
+    'Most that all its pods on one node send together, like "100mbps"; empty: no ceiling.',
+  ),
+  egressCeilingBurst: BurstKilobytes.optional().describe(
+    "Burst of egressCeiling in kilobytes of 1000 bytes, 2-500000; 0: one second of the rate.",
+  ),
 } as const;
 
 /** The same, parsed. */

@@ -4,12 +4,16 @@ import { BandwidthText, BurstKilobytes } from "./notation.ts";
 
 /** What an admin says of one endpoint's bandwidth, in the netprofiles' words and units: bursts in kilobytes. */
 export const EndpointBandwidth = z.object({
-  /** Of what the pod receives; empty: no limit of its own. */
-  ingressBandwidth: BandwidthText.default(""),
-  ingressBurst: BurstKilobytes.default(0),
-  /** Of what the pod sends. */
-  egressBandwidth: BandwidthText.default(""),
-  egressBurst: BurstKilobytes.default(0),
+  ingressBandwidth: BandwidthText.default("").describe(
+    'Limit of what the pod receives, like "10Mbps" (10 000 000 bit/s); empty: that of its group.',
+  ),
+  ingressBurst: BurstKilobytes.default(0).describe(
+    "Burst of what the pod receives in kilobytes of 1000 bytes, 2-500000; 0: chosen by the node.",
+  ),
+  egressBandwidth: BandwidthText.default("").describe("Limit of what the pod sends; empty: that of its group."),
+  egressBurst: BurstKilobytes.default(0).describe(
+    "Burst of what the pod sends in kilobytes of 1000 bytes, 2-500000; 0: chosen by the node.",
+  ),
 });
 export type EndpointBandwidth = z.infer<typeof EndpointBandwidth>;
 

@@ -5,16 +5,11 @@ const Count = z.number().nonnegative();
 
 /** What one direction carried; ingress is what the pod received. */
 export const DirectionTraffic = z.object({
-  /** Mean of the last seconds (`overMs`). */
-  bitPerSecond: Count,
-  /** Since the port was made. */
-  totalBytes: Count,
-  /** By its limit; absent where nothing counts them. */
-  droppedPackets: Count.optional(),
-  /** Waiting now in its shaper. */
-  backlogBytes: Count.optional(),
-  /** What keeps its limit; absent without one. */
-  mechanism: z.string().max(32).optional(),
+  bitPerSecond: Count.describe("Mean rate of the last seconds, in bit/s."),
+  totalBytes: Count.describe("Bytes since the port was made."),
+  droppedPackets: Count.optional().describe("Packets dropped by the limit; absent where nothing counts them."),
+  backlogBytes: Count.optional().describe("Bytes that wait now in the shaper."),
+  mechanism: z.string().max(32).optional().describe("What keeps the limit; absent without one."),
 });
 export type DirectionTraffic = Readonly<z.infer<typeof DirectionTraffic>>;
 
@@ -33,9 +28,9 @@ export type BandwidthReport = Readonly<z.infer<typeof BandwidthReport>>;
 
 /** What all pods of a group or tenant on the node received or sent together, and how their ceiling is kept there. */
 export const CeilingTraffic = DirectionTraffic.extend({
-  rateBitPerSecond: Count,
-  burstBits: Count,
-  droppedBytes: Count.optional(),
+  rateBitPerSecond: Count.describe("The ceiling, in bit/s."),
+  burstBits: Count.describe("Its burst, in bits."),
+  droppedBytes: Count.optional().describe("Bytes dropped by the ceiling."),
 });
 export type CeilingTraffic = Readonly<z.infer<typeof CeilingTraffic>>;
 

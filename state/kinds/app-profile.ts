@@ -3,9 +3,9 @@ import { Name } from "../names.ts";
 
 /** What the admin says of an application profile (contract §6.10). */
 export const AppProfile = z.object({
-  appProfileName: Name,
-  tenantName: Name,
-  endpointGroups: z.array(Name).max(1_000).default([]),
+  appProfileName: Name.describe("Name of the application profile, unique in its tenant."),
+  tenantName: Name.describe("Tenant that it belongs to."),
+  endpointGroups: z.array(Name).max(1_000).default([]).describe("Names of its endpoint groups, of the same tenant."),
 });
 export type AppProfile = z.infer<typeof AppProfile>;
 

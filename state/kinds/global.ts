@@ -25,13 +25,30 @@ function checkPrivateSubnet(text: string): true | string {
 
 /** Cluster-wide settings (contract §6.7). Ranges are one range or a comma list of ranges. */
 export const Global = z.object({
-  name: z.literal("global"),
-  networkInfraType: z.enum(["default", "aci", "aci-opflex"]),
-  vlans: checkedText(1_024, parseVlanRanges),
-  vxlans: checkedText(1_024, parseVniRanges),
-  fwdMode: z.enum(["bridge", "routing"]),
-  arpMode: z.enum(["proxy", "flood"]),
-  pvtSubnet: checkedText(18, checkPrivateSubnet),
+  name: z.literal("global").describe("Name of the only object of its kind."),
+  networkInfraType: z
+    .enum(["default", "aci", "aci-opflex"])
+    .describe("Fabric between the nodes. This release works with default only."),
+  vlans: checkedText(1_024, parseVlanRanges).describe(
+    'VLAN ids that networks may get, like "1-100,200-300"; 1-4094 at first. All ids in use must be within.',
+  ),
+  vxlans: checkedText(1_024, parseVniRanges).describe(
+    'VXLAN network identifiers (VNIs) that networks may get, like "1-10000", which it is at first. All in use must be within.',
+  ),
+  fwdMode: z
+    .enum(["bridge", "routing"])
+    .describe(
+      "bridge: networks are separate. routing: nodes route between the networks of a tenant. Fixed while there are networks; " +
+        "at first what netmaster was started with.",
+    ),
+  arpMode: z
+    .enum(["proxy", "flood"])
+    .describe(
+      "proxy: the switch answers ARP requests for known endpoints, as at first. flood: the network's members answer.",
+    ),
+  pvtSubnet: checkedText(18, checkPrivateSubnet).describe(
+    "IPv4 subnet of length 16 that version 1 used; kept and checked, without effect. Fixed while there are networks.",
+  ),
 });
 export type Global = z.infer<typeof Global>;
 

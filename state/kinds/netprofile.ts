@@ -12,21 +12,37 @@ export const Netprofile = z.object({
     .min(1)
     .max(64)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must be refused
-    .regex(/^[^:/\u0000-\u001f\u007f]+$/, 'may hold anything but ":", "/" and control characters'),
-  tenantName: Name,
-  bandwidth: BandwidthText.default(""),
-  DSCP: z.int().min(0).max(63).default(0),
-  burst: BurstKilobytes.max(10_486).default(0),
-  /** Of what the pod receives, in place of `bandwidth` and `burst`. */
-  ingressBandwidth: BandwidthText.default(""),
-  ingressBurst: BurstKilobytes.default(0),
-  /** Of what the pod sends. */
-  egressBandwidth: BandwidthText.default(""),
-  egressBurst: BurstKilobytes.default(0),
-  /** Drop or queue what the pod sends beyond its limit; empty: the node's choice. */
-  egressMode: z.enum(["", "police", "shape"]).default(""),
-  /** Refuse pods on nodes that cannot honour this profile, instead of warning. */
-  strict: z.boolean().default(false),
+    .regex(/^[^:/\u0000-\u001f\u007f]+$/, 'may hold anything but ":", "/" and control characters')
+    .describe("Name of the netprofile, unique in its tenant."),
+  tenantName: Name.describe("Tenant that it belongs to."),
+  bandwidth: BandwidthText.default("").describe(
+    'Limit of each direction of each endpoint, like "10Mbps" (10 000 000 bit/s); empty: none.',
+  ),
+  DSCP: z
+    .int()
+    .min(0)
+    .max(63)
+    .default(0)
+    .describe("Differentiated services code point written into what pods send; 0: packets stay as they are."),
+  burst: BurstKilobytes.max(10_486)
+    .default(0)
+    .describe("Burst of each direction in kilobytes of 1000 bytes, 2-10486; 0: chosen by the node."),
+  ingressBandwidth: BandwidthText.default("").describe("Limit of what each pod receives, in place of bandwidth."),
+  ingressBurst: BurstKilobytes.default(0).describe(
+    "Burst of what each pod receives, in place of burst: kilobytes of 1000 bytes, 2-500000.",
+  ),
+  egressBandwidth: BandwidthText.default("").describe("Limit of what each pod sends, in place of bandwidth."),
+  egressBurst: BurstKilobytes.default(0).describe(
+    "Burst of what each pod sends, in place of burst: kilobytes of 1000 bytes, 2-500000.",
+  ),
+  egressMode: z
+    .enum(["", "police", "shape"])
+    .default("")
+    .describe("What pods send beyond the limit is dropped (police) or queued (shape); empty: the node's choice."),
+  strict: z
+    .boolean()
+    .default(false)
+    .describe("true: nodes that cannot keep these limits refuse pods. false: they warn."),
 });
 export type Netprofile = z.infer<typeof Netprofile>;
 

@@ -16,23 +16,44 @@ export const PhysicalNetwork = z
 
 /** What the admin says of a network (contract §6.2). `mtuBytes` 0 = derive from the underlay. */
 export const Network = z.object({
-  networkName: Name,
-  tenantName: Name,
-  nwType: z.enum(["infra", "data"]).default("data"),
-  encap: z.enum(["vlan", "vxlan"]),
-  pktTag: z.int().min(0).max(16_777_216).default(0),
-  subnet: checkedText(64, parseNetworkSubnet),
-  gateway: z.union([z.literal(""), z.ipv4("must be an IPv4 address like 10.1.1.254")]).default(""),
-  ipv6Subnet: checkedText(64, (text) => text === "" || parseIpv6Subnet(text)).default(""),
-  ipv6Gateway: z.union([z.literal(""), z.ipv6("must be an IPv6 address like fd00:1::1")]).default(""),
-  cfgdTag: ConfiguredTag,
-  physicalNetwork: PhysicalNetwork,
+  networkName: Name.describe("Name of the network, unique in its tenant."),
+  tenantName: Name.describe("Tenant that it belongs to."),
+  nwType: z
+    .enum(["infra", "data"])
+    .default("data")
+    .describe("data: for pods. infra: every node gets a port of its own in it."),
+  encap: z.enum(["vlan", "vxlan"]).describe("How its frames travel between nodes."),
+  pktTag: z
+    .int()
+    .min(0)
+    .max(16_777_216)
+    .default(0)
+    .describe("VLAN id (1-4094) or VNI (1-16777215), within the ranges of the settings; 0: a free one is chosen."),
+  subnet: checkedText(64, parseNetworkSubnet).describe(
+    'IPv4 subnet, or a range of its addresses to hand out: "10.1.1.0/24", "10.1.1.10-10.1.1.99/24".',
+  ),
+  gateway: z
+    .union([z.literal(""), z.ipv4("must be an IPv4 address like 10.1.1.254")])
+    .default("")
+    .describe("IPv4 gateway, an address of the subnet; empty: none."),
+  ipv6Subnet: checkedText(64, (text) => text === "" || parseIpv6Subnet(text))
+    .default("")
+    .describe("IPv6 subnet, with a length of 1 to 127; empty: the network has no IPv6."),
+  ipv6Gateway: z
+    .union([z.literal(""), z.ipv6("must be an IPv6 address like fd00:1::1")])
+    .default("")
+    .describe("IPv6 gateway, an address of ipv6Subnet; empty: none."),
+  cfgdTag: ConfiguredTag.describe("Tag shown by inspect; empty: networkName.tenantName."),
+  physicalNetwork: PhysicalNetwork.describe(
+    "With VLAN: alias of the underlay, which each node maps to a NIC; empty: the one called default.",
+  ),
   mtuBytes: z
     .int()
     .min(0)
     .max(9_216)
     .refine((mtu) => mtu === 0 || (mtu >= 1280 && mtu <= 9216), "must be 0 (derive) or 1280-9216 bytes")
-    .default(0),
+    .default(0)
+    .describe("MTU of its pods' interfaces in bytes, 1280-9216; 0: what the underlay allows."),
 });
 export type Network = z.infer<typeof Network>;
 

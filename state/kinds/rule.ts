@@ -16,26 +16,47 @@ const RuleAddress = checkedText(64, (text) => text === "" || parseRuleAddress(te
  * node's log.
  */
 export const Rule = z.object({
-  tenantName: Name,
-  policyName: Name,
-  ruleId: Name,
-  direction: z.enum(["in", "out"]),
-  action: z.enum(["allow", "deny", "log"]),
-  priority: z.int().min(0).max(100).default(1),
+  tenantName: Name.describe("Tenant of the policy."),
+  policyName: Name.describe("Policy that it belongs to."),
+  ruleId: Name.describe("Name of the rule, unique in its policy."),
+  direction: z
+    .enum(["in", "out"])
+    .describe("in: what endpoints of the policy's groups receive. out: what they send. Replies always pass."),
+  action: z
+    .enum(["allow", "deny", "log"])
+    .describe("log decides nothing: the connections that it matches are told in the node's log."),
+  priority: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(1)
+    .describe(
+      "The matching rule with the highest decides; of equal ones deny. Where none matches, traffic is allowed.",
+    ),
   protocol: z
     .string()
     .regex(/^(tcp|udp|icmp||[0-9]{1,3})$/, "must be tcp, udp, icmp or a number from 0 to 255")
     .refine((text) => !/^[0-9]+$/.test(text) || Number(text) <= 255, "must be at most 255")
-    .default(""),
-  port: z.int().min(0).max(65_535).default(0),
-  portEnd: Port.optional(),
-  ports: z.array(Port).min(1).max(RULE_PORTS_MAX).optional(),
-  fromEndpointGroup: OptionalName,
-  toEndpointGroup: OptionalName,
-  fromNetwork: OptionalName,
-  toNetwork: OptionalName,
-  fromIpAddress: RuleAddress,
-  toIpAddress: RuleAddress,
+    .default("")
+    .describe("tcp, udp, icmp or an IP protocol number; empty: any."),
+  port: z
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(0)
+    .describe("Destination port, with tcp and udp; the first of a range when portEnd is given; 0: any."),
+  portEnd: Port.optional().describe("Last port of the range that begins with port."),
+  ports: z.array(Port).min(1).max(RULE_PORTS_MAX).optional().describe("Destination ports, instead of port."),
+  fromEndpointGroup: OptionalName.describe("With in: group of the sender, of the same tenant; empty: any."),
+  toEndpointGroup: OptionalName.describe("With out: group of the receiver, of the same tenant; empty: any."),
+  fromNetwork: OptionalName.describe("With in: network of the sender, of the same tenant; empty: any."),
+  toNetwork: OptionalName.describe("With out: network of the receiver, of the same tenant; empty: any."),
+  fromIpAddress: RuleAddress.describe(
+    'With in: addresses of the sender, like "10.1.1.1", "10.1.1.1-9", "10.1.1.0/24", "2001:db8::/64"; empty: any.',
+  ),
+  toIpAddress: RuleAddress.describe(
+    "With out: addresses of the receiver. With in: the one endpoint's own address that the rule is for. Empty: any.",
+  ),
 });
 export type Rule = z.infer<typeof Rule>;
 
