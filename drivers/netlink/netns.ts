@@ -4,10 +4,13 @@ import { rejected } from "./errno.ts";
 import { CLONE_NEWNET, namespaceType, setns } from "./libc.ts";
 
 /** An open network namespace. While it is open the namespace cannot vanish, and nobody else can get its inode. */
-export interface NetnsHandle extends Disposable {
+export interface NetnsHandle extends NetnsIdentity, Disposable {
   readonly path: string;
   readonly fd: number;
-  /** Together with `device` the identity of the namespace, whatever path it was opened by. */
+}
+
+/** Which namespace it is, whatever path it was opened by. */
+export interface NetnsIdentity {
   readonly inode: number;
   readonly device: number;
 }
@@ -46,7 +49,7 @@ function createHandle(path: string, fd: number): NetnsHandle {
 }
 
 /** True when both are the same namespace, perhaps opened by different paths. */
-export function sameNetns(a: NetnsHandle, b: NetnsHandle): boolean {
+export function sameNetns(a: NetnsIdentity, b: NetnsIdentity): boolean {
   return a.inode === b.inode && a.device === b.device;
 }
 

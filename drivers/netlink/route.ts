@@ -40,6 +40,7 @@ const RTA_TABLE = 15;
 const RTAX_MTU = 2;
 const RTNEXTHOP_BYTES = 8;
 const RTNH_F_ONLINK = 4;
+const RTM_F_FIB_MATCH = 0x2000;
 const RTN_UNICAST = 1;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
@@ -143,6 +144,16 @@ export function dumpRoutes({ family, table, ifindex }: RouteFilter = {}): Query<
       return wanted(row) ? row : undefined;
     },
   };
+}
+
+/** The route that a packet to this address would take, as it stands in its table; ENETUNREACH when there is none. Linux 4.13. */
+export function findRoute(address: string): Query<RouteRow> {
+  const family = familyOf(address);
+  const fixed = header({ address, family, lengthBits: family === "ipv4" ? 32 : 128 });
+  fixed.writeUInt32LE(RTM_F_FIB_MATCH, 8);
+  const body = encodeBody(fixed, [bytes(RTA_DST, ipToBytes(address))]);
+  const message = { deed: `look up the route to ${address}`, type: RTM_GETROUTE, flags: 0, body };
+  return { message, answerType: RTM_NEWROUTE, decode: readRoute };
 }
 
 /** Decodes the body of RTM_NEWROUTE or RTM_DELROUTE; `undefined` for families other than IP. */

@@ -1,6 +1,6 @@
 import { NetError } from "../../state/errors.ts";
 import { rejected } from "./errno.ts";
-import { close } from "./libc.ts";
+import { close, type Inbox } from "./libc.ts";
 import {
   type Acknowledgement,
   encodeBatch,
@@ -77,6 +77,9 @@ export interface NetlinkSocket extends Disposable {
 /** Default deadline of a request. */
 export const TIMEOUT_MS = 5_000;
 const DUMP_ATTEMPTS_MAX = 10;
+/** Filling new ones with zeros costs more than most dumps. */
+const spareInboxes: Inbox[] = [];
+const SPARE_INBOXES_MAX = 4;
 
 /** Opens a socket to the kernel of `options.netns`. */
 export function openNetlink(options: NetlinkOptions = {}): NetlinkSocket {
@@ -250,7 +253,20 @@ async function dumpUntilConsistent<Row>(line: Line, query: Query<Row>, request: 
 
 /** `undefined` when the table changed meanwhile. The kernel makes each part while it is received: not on the loop. */
 async function collectDump<Row>(fd: number, query: Query<Row>, sequence: number): Promise<Row[] | undefined> {
-  const inbox = createDatagramInbox();
+  const inbox = spareInboxes.pop() ?? createDatagramInbox();
+  try {
+    return await collectRows({ fd, inbox }, query, sequence);
+  } finally {
+    if (spareInboxes.length < SPARE_INBOXES_MAX) spareInboxes.push(inbox);
+  }
+}
+
+interface DumpSource {
+  readonly fd: number;
+  readonly inbox: Inbox;
+}
+
+async function collectRows<Row>({ fd, inbox }: DumpSource, query: Query<Row>, sequence: number) {
   const rows: Row[] = [];
   let interrupted = false;
   for (;;) {

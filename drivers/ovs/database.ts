@@ -98,13 +98,25 @@ export function ownBridges(database: SwitchDatabase): readonly BridgeRow[] {
 export function portsOf(database: SwitchDatabase, bridge: BridgeRow | undefined): ReadonlyMap<string, PortRow> {
   const found = new Map<string, PortRow>();
   for (const portId of bridge?.ports ?? []) {
-    const port = database.rows("Port").get(portId);
-    const interfaceId = port?.interfaces[0];
-    const device = interfaceId === undefined ? undefined : database.rows("Interface").get(interfaceId);
-    if (port === undefined || interfaceId === undefined || device === undefined) continue;
-    found.set(port.name, joined({ portId, port, interfaceId, device }));
+    const row = portRow(database, portId);
+    if (row !== undefined) found.set(row.name, row);
   }
   return found;
+}
+
+/** One port of a bridge. */
+export function portNamed(database: SwitchDatabase, bridge: BridgeRow | undefined, name: string): PortRow | undefined {
+  const rows = database.rows("Port");
+  const portId = bridge?.ports.find((id) => rows.get(id)?.name === name);
+  return portId === undefined ? undefined : portRow(database, portId);
+}
+
+function portRow(database: SwitchDatabase, portId: Uuid): PortRow | undefined {
+  const port = database.rows("Port").get(portId);
+  const interfaceId = port?.interfaces[0];
+  const device = interfaceId === undefined ? undefined : database.rows("Interface").get(interfaceId);
+  if (port === undefined || interfaceId === undefined || device === undefined) return undefined;
+  return joined({ portId, port, interfaceId, device });
 }
 
 interface Rows {

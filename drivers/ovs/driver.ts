@@ -9,7 +9,7 @@ import type { NetnsHandle } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
 import { StackGuard } from "../stack-guard/guard.ts";
 import { type BridgeSpec, bridgeFaults, detectDatapathType, ensureBridge, removeBridge } from "./bridge.ts";
-import { findBridge, openDatabase, ownBridges, portsOf, rootRow, type SwitchDatabase } from "./database.ts";
+import { findBridge, openDatabase, ownBridges, portNamed, rootRow, type SwitchDatabase } from "./database.ts";
 import { createFlowCache, type FlowCache } from "./flow-cache.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
 import { INTEGRATION_BRIDGE, NIC_KEY, ROLE_KEY, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
@@ -168,7 +168,7 @@ function integrationFaults(database: SwitchDatabase, spec: BridgeSpec, options: 
 
 /** The tunnel port as the database shows it: marked as ours, of the right kind, plugged in. */
 function hasTunnelPort(database: SwitchDatabase, { vxlanUdpPort }: OvsDriverOptions): boolean {
-  const port = portsOf(database, findBridge(database, INTEGRATION_BRIDGE)).get(TUNNEL_PORT);
+  const port = portNamed(database, findBridge(database, INTEGRATION_BRIDGE), TUNNEL_PORT);
   if (port?.ofport === undefined || port.type !== "vxlan") return false;
   const { remote_ip: remote, key, dst_port: udpPort } = port.options;
   const isMarked = port.externalIds[OWNER_MARK.key] === OWNER_MARK.value && port.externalIds[ROLE_KEY] === "tunnel";

@@ -1,5 +1,5 @@
 import { type BridgeSpec, bridgeFaults, bridgeRepairs } from "./bridge.ts";
-import { findBridge, type PortRow, portsOf, type SwitchDatabase } from "./database.ts";
+import { findBridge, type PortRow, portNamed, type SwitchDatabase } from "./database.ts";
 import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, ROLE_KEY, uplinkBridgeName } from "./names.ts";
 import { byUuid, insert, mutate, type Operation, update } from "./ovsdb-client/operations.ts";
 import { named, type Uuid } from "./ovsdb-client/values.ts";
@@ -54,7 +54,7 @@ export function addition({ name, role, peer }: WantedPort, bridge: string): read
 function portRepairs(wanted: WantedPort, bridgeName: string, database: SwitchDatabase): Repairs {
   const bridge = findBridge(database, bridgeName);
   if (bridge === undefined) return { found: [], operations: [] }; // it is made anew with its ports
-  const port = portsOf(database, bridge).get(wanted.name);
+  const port = portNamed(database, bridge, wanted.name);
   const isNew = port === undefined || port.type !== typeOf(wanted);
   if (isNew) {
     const stray = port ?? strayPort(database, wanted.name);

@@ -2,11 +2,18 @@ import { addAddress, dumpAddresses } from "../../drivers/netlink/address.ts";
 import { isErrno } from "../../drivers/netlink/errno.ts";
 import { createMacvlan, dumpLinks, getLink, setLink } from "../../drivers/netlink/link.ts";
 import type { LinkRow } from "../../drivers/netlink/link-row.ts";
-import type { Message } from "../../drivers/netlink/message.ts";
+import type { Message, Query } from "../../drivers/netlink/message.ts";
 import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
-import { addRoute, dumpRoutes, RT_TABLE_MAIN } from "../../drivers/netlink/route.ts";
-import { type NetlinkSocket, openNetlink } from "../../drivers/netlink/socket.ts";
+import {
+  addRoute,
+  dumpRoutes,
+  findRoute,
+  type RouteRow,
+  type RouteSpec,
+  RT_TABLE_MAIN,
+} from "../../drivers/netlink/route.ts";
+import { type NetlinkSocket, type Outcome, openNetlink } from "../../drivers/netlink/socket.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
 import { PEER_PREFIX } from "../../drivers/ovs/port-pool.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
@@ -76,33 +83,71 @@ function farAlias({ panel, port, alias }: DressParts): readonly Message[] {
   return alias === undefined || panel.podEnd === "veth" ? [] : [setLink({ ifindex: port.peerIfIndex }, { alias })];
 }
 
+function upMessages(ifindex: number): Message[] {
+  return [setLink({ ifindex: LOOPBACK_IFINDEX }, { up: true }), setLink({ ifindex }, { up: true })];
+}
+
 function addressMessages(ifindex: number, { addresses }: PodLink): Message[] {
-  return [
-    setLink({ ifindex: LOOPBACK_IFINDEX }, { up: true }),
-    setLink({ ifindex }, { up: true }),
-    ...addresses.map((prefix) => addAddress({ ifindex, prefix, skipDuplicateDetection: isIpv6(prefix) })),
-  ];
+  return addresses.map((prefix) => addAddress({ ifindex, prefix, skipDuplicateDetection: isIpv6(prefix) }));
 }
 
 const isIpv6 = (prefix: string) => prefix.includes(":");
 
 /**
- * Addresses and routes, in one send. The first interface of a pod keeps the routes that it has: a later one's to the same
- * destination (mostly the default) gets a metric of its own behind it, and takes over when the first one is gone. The routes of an
- * interface that waits to be deleted do not count.
+ * Addresses and routes, in one send. The kernel makes the route to the link's own subnet with the address. The first interface of a
+ * pod keeps the routes that it has: a later one's to the same destination (mostly the default) gets a metric of its own behind it, and
+ * takes over when the first one is gone. The routes of an interface that waits to be deleted do not count.
  */
 async function dressInside(socket: NetlinkSocket, ifindex: number, link: PodLink, signal: AbortSignal): Promise<void> {
-  const specs = link.routes.map(({ destination, gateway }) => {
-    return { destination, ifindex, ...(gateway === undefined ? {} : { gateway }) };
-  });
-  const first = addressMessages(ifindex, link);
-  const routes = specs.map((spec) => addRoute({ ...spec, exclusive: true }));
-  const outcomes = await socket.settle([...first, ...routes], { signal });
-  const taken = specs.filter((_, index) => isErrno(outcomes[first.length + index]?.error, "EEXIST"));
-  for (const [index, { error }] of outcomes.entries()) {
-    if (error !== undefined && !(index >= first.length && isErrno(error, "EEXIST"))) throw error;
-  }
-  if (taken.length === 0) return;
+  const onLink = link.routes.filter(({ gateway }) => gateway === undefined);
+  const beyond = link.routes.flatMap(({ destination, gateway }) =>
+    gateway === undefined ? [] : [{ destination, gateway, ifindex }],
+  );
+  const lookups = onLink.map(({ destination }) => findRoute(firstOf(destination)));
+  const needed = [...upMessages(ifindex), ...addressMessages(ifindex, link)];
+  const routes = beyond.map((spec) => addRoute({ ...spec, exclusive: true }));
+  // Looked up before the addresses are there: afterwards the answer would be the new link.
+  const batch = [...lookups.map(({ message }) => message), ...needed, ...routes];
+  const outcomes = await socket.settle(batch, { signal });
+  const [found, made, routed] = cut(outcomes, [lookups.length, needed.length]);
+  for (const { error } of made) if (error !== undefined) throw error;
+  for (const { error } of routed) if (error !== undefined && !isErrno(error, "EEXIST")) throw error;
+  const taken = [
+    ...onLink
+      .filter((_, index) => isRouted(found[index], lookups[index]))
+      .map(({ destination }) => ({ destination, ifindex })),
+    ...beyond.filter((_, index) => routed[index]?.error !== undefined),
+  ];
+  if (taken.length > 0) await takeOver(socket, taken, { ifindex, signal });
+}
+
+/** An address of a destination. */
+function firstOf(destination: string): string {
+  return destination.slice(0, destination.lastIndexOf("/"));
+}
+
+function cut<T>(items: readonly T[], [first, second]: readonly [number, number]): readonly [T[], T[], T[]] {
+  return [items.slice(0, first), items.slice(first, first + second), items.slice(first + second)];
+}
+
+/** Did a route other than a default lead there? */
+function isRouted(outcome: Outcome | undefined, lookup: Query<RouteRow> | undefined): boolean {
+  const answer = outcome?.echoes.find(({ type }) => type === lookup?.answerType);
+  const route = answer === undefined ? undefined : lookup?.decode(answer.body);
+  return route !== undefined && !route.destination.endsWith("/0");
+}
+
+interface Takeover {
+  readonly ifindex: number;
+  readonly signal: AbortSignal;
+}
+
+/** Destinations to which other interfaces have routes: behind those of living ones, in the place of the others. */
+async function takeOver(
+  socket: NetlinkSocket,
+  taken: readonly RouteSpec[],
+  { ifindex, signal }: Takeover,
+): Promise<void> {
   const holders = await livingHolders(socket, ifindex);
   const messages = taken.map((spec) => {
     const isHeld = holders.has(spec.destination);

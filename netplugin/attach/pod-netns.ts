@@ -1,4 +1,4 @@
-import { type NetnsHandle, openNetns, sameNetns } from "../../drivers/netlink/netns.ts";
+import { type NetnsHandle, type NetnsIdentity, openNetns, sameNetns } from "../../drivers/netlink/netns.ts";
 import { NetError } from "../../state/errors.ts";
 
 /** A namespace that is the node's and never a pod's. */
@@ -10,16 +10,20 @@ const NODE_PATHS = ["/proc/self/ns/net", "/proc/1/ns/net"];
 /** Which of the node's own namespaces this is; undefined for every other. `panel` is undefined before there is one. */
 export function nodesNetns(netns: NetnsHandle, panel: NetnsHandle | undefined): NodesNetns | undefined {
   if (panel !== undefined && sameNetns(netns, panel)) return "panel";
-  return NODE_PATHS.some((path) => leadsTo(path, netns)) ? "node" : undefined;
+  nodeNamespaces ??= NODE_PATHS.flatMap((path) => identityOf(path) ?? []);
+  return nodeNamespaces.some((one) => sameNetns(netns, one)) ? "node" : undefined;
 }
 
+/** Looked up once: neither process leaves its namespace. */
+let nodeNamespaces: readonly NetnsIdentity[] | undefined;
+
 /** A path that may not be opened (without CAP_SYS_PTRACE: the first process's) is not compared. */
-function leadsTo(path: string, netns: NetnsHandle): boolean {
+function identityOf(path: string): NetnsIdentity | undefined {
   try {
-    using other = openNetns(path);
-    return sameNetns(netns, other);
+    using netns = openNetns(path);
+    return { inode: netns.inode, device: netns.device };
   } catch (error) {
-    if (error instanceof NetError) return false;
+    if (error instanceof NetError) return undefined;
     throw error;
   }
 }
