@@ -6,6 +6,7 @@ import { STORE_FULL } from "../state/errors.ts";
 import { systemClock } from "../state/store/clock.ts";
 import type { Store, StoreReport } from "../state/store/store.ts";
 import type { BuildInfo } from "./build-info.ts";
+import { AddressHold } from "./commit/address-hold.ts";
 import { type Committer, createCommitter } from "./commit/committer.ts";
 import { type Candidate, type LeaderEvent, startCandidate } from "./commit/leader.ts";
 import { followLeader, type LeaderDirectory, type LeaderInfo } from "./commit/leader-info.ts";
@@ -63,6 +64,7 @@ interface Core {
   readonly cache: ViewCache;
   readonly directory: LeaderDirectory;
   readonly committer: Committer;
+  readonly addressHold: AddressHold;
   readonly hub: ScopeHub;
   readonly heartbeats: Heartbeats;
   readonly hits: HitCounters;
@@ -139,9 +141,16 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
   const storeLog = new StoreLog(log);
   const space = new StoreSpace({ store, log });
   reports.push(cache.noteReport.bind(cache), metrics.storeReport, storeLog.report);
+  const heartbeats = new Heartbeats({
+    nodeTimeoutMs: config.nodeTimeoutMs,
+    clock: systemClock,
+    storeEpoch: () => cache.view().epoch,
+  });
+  const addressHold = new AddressHold({ heartbeats, nowMs: () => systemClock.nowMs() });
   const committer = createCommitter({
     store,
     cache,
+    addressHold,
     onGroup(report) {
       metrics.group(report);
       if (report.outcome === "committed" || report.error !== undefined) space.noteWrite(report.error);
@@ -152,7 +161,6 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     },
   });
   const hub = new ScopeHub(cache, { bookmarkIntervalMs: BOOKMARK_INTERVAL_MS });
-  const heartbeats = new Heartbeats({ nodeTimeoutMs: config.nodeTimeoutMs, clock: systemClock });
   const hits = new HitCounters();
   const policyRevisions = new PolicyRevisions();
   cache.onChange((change) => {
@@ -174,6 +182,7 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     cache,
     directory: followLeader(store),
     committer,
+    addressHold,
     hub,
     heartbeats,
     hits,
@@ -203,10 +212,10 @@ async function closeCore(
 }
 
 function candidateOptions(core: Core) {
-  const { store, cache, committer, self, config, log, hits } = core;
+  const { store, cache, committer, addressHold, self, config, log, hits } = core;
   const { leaderTtlMs, fwdMode } = config;
   return {
-    ...{ store, cache, committer, self, fwdMode },
+    ...{ store, cache, committer, addressHold, self, fwdMode },
     ...(leaderTtlMs === undefined ? {} : { leaderTtlS: Math.max(1, Math.ceil(leaderTtlMs / 1_000)) }),
     onEvent(event: LeaderEvent) {
       // Others collect from now on: what comes later would be added to old sums.

@@ -23,7 +23,9 @@ import type { NodeClient } from "./node-client/node-client.ts";
 import { type AttachmentKeeper, startAttachmentKeeper } from "./reconcile/attachment-keeper.ts";
 import { type FlowKeeper, startFlowKeeper } from "./reconcile/flow-keeper.ts";
 import { type ForeignFlows, startForeignFlows } from "./reconcile/foreign-flows.ts";
+import { KnownLeases } from "./reconcile/known-leases.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./reconcile/lease-keeper.ts";
+import { LeaseOffers } from "./reconcile/lease-offers.ts";
 import { PodEndKeeper } from "./reconcile/pod-end-keeper.ts";
 import { createPortCloser } from "./reconcile/port-closer.ts";
 import { createPortRecycler, deletePodEnd, type PodEnd } from "./reconcile/port-recycler.ts";
@@ -51,6 +53,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly holder: ViewHolder;
   readonly flows: FlowKeeper;
   readonly leases: LeaseKeeper;
+  readonly offers: LeaseOffers;
   readonly attached: AttachmentKeeper;
   readonly infra: Infra;
   readonly limits: NodeLimits;
@@ -107,7 +110,10 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     leases: () => leases,
     report,
   });
-  const leases: LeaseKeeper = openLeases(options, { holder, machine, flows, attached, closePort: ports.close });
+  const known = new KnownLeases({ nodeName, holder, ports: driver.ports.read });
+  const offers = new LeaseOffers({ ...options, holder, known });
+  const parts = { holder, machine, flows, attached, known, offers, closePort: ports.close };
+  const leases: LeaseKeeper = openLeases(options, parts);
   const stack = startStackKeeper({
     ...{ guard: driver.guard, log, signal: options.signal },
     onRepair: (what, count) => options.metrics().stackRepairs.inc({ what }, count),
@@ -122,7 +128,8 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   let away: string | undefined;
   let registrationFault: string | undefined;
   return {
-    ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows, pool, panel, log },
+    ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows },
+    ...{ offers, pool, panel, log },
     ...{ nodeName, vtepIp },
     client: options.client,
     netlink: driver.netlink,
@@ -294,16 +301,18 @@ interface LeaseParts {
   readonly machine: MachineView;
   readonly flows: FlowKeeper;
   readonly attached: AttachmentKeeper;
+  readonly known: KnownLeases;
+  readonly offers: LeaseOffers;
   readonly closePort: (portName: string) => void;
 }
 
 /** A lease ends when flows and connections of it have gone. */
 function openLeases(
   options: NodeRuntimeOptions,
-  { holder, machine, flows, attached, closePort }: LeaseParts,
+  { holder, machine, flows, attached, known, offers, closePort }: LeaseParts,
 ): LeaseKeeper {
   return createLeaseKeeper({
-    ...{ ...options, holder, closePort },
+    ...{ ...options, holder, known, offers, closePort },
     nodeName: options.settings.nodeName,
     attachments: machine.attachments,
     isKernelKnown: () => attached.hasLooked,

@@ -1,5 +1,4 @@
 import { release as kernelRelease } from "node:os";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Capabilities } from "../drivers/capabilities.ts";
 import { asNetError, NetError } from "../state/errors.ts";
 import { soundHeartbeat } from "../state/heartbeat-parts.ts";
@@ -26,6 +25,8 @@ export interface PresenceOptions {
 
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 3_000;
+/** While attachments are to be offered to a store of another epoch. */
+const OPEN_INTERVAL_MS = 250;
 const DEFAULT_UNDERLAY_MTU_BYTES = 1_500;
 
 /**
@@ -48,6 +49,8 @@ class Presence {
   #pauseMs = RETRY_MIN_MS;
   #refusal: string | undefined;
   #trouble: string | undefined;
+  /** The epoch of the store that netmaster has been told to be settled. */
+  #toldEpoch: string | undefined;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
@@ -63,13 +66,18 @@ class Presence {
       if (signal.aborted) return;
       metrics.heartbeatFailures.inc();
       this.#note(asNetError(thrown, "report to netmaster"));
-      await sleep(this.#pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
+      await report.bell.due(this.#pauseMs * (0.5 + Math.random()), signal);
       this.#pauseMs = Math.min(this.#pauseMs * 2, RETRY_MAX_MS);
       return;
     }
     this.#noteWell();
-    if (this.#accepted !== undefined && performance.now() >= this.#nextRegularMs) await this.#regular();
-    const waitMs = this.#accepted === undefined ? RETRY_MIN_MS : this.#nextRegularMs - performance.now();
+    const { offers } = this.#options.runtime;
+    if (this.#accepted !== undefined && (offers.isOpen || performance.now() >= this.#nextRegularMs))
+      await this.#regular();
+    if (offers.settledEpoch !== this.#toldEpoch) report.bell.ring();
+    const hurryMs = this.#accepted === undefined ? RETRY_MIN_MS : OPEN_INTERVAL_MS;
+    const isHurried = this.#accepted === undefined || offers.isOpen;
+    const waitMs = isHurried ? hurryMs : this.#nextRegularMs - performance.now();
     await report.bell.due(Math.max(0, waitMs), signal).catch(() => {}); // ends with the signal
   }
 
@@ -106,7 +114,9 @@ class Presence {
   }
 
   async #beat(): Promise<void> {
-    const reply = await beat(this.#options);
+    const { settledEpoch } = this.#options.runtime.offers;
+    const reply = await beat(this.#options, settledEpoch);
+    this.#toldEpoch = settledEpoch;
     this.#intervalMs = reply.heartbeatIntervalMs;
     if (!reply.registered) this.#accepted = undefined;
   }
@@ -148,10 +158,11 @@ function isAway({ code }: NetError): boolean {
 }
 
 /** One heartbeat. What was counted is told again until netmaster has taken it; what is faulty is left out and told as a condition. */
-async function beat({ runtime, report, signal }: PresenceOptions) {
+async function beat({ runtime, report, signal }: PresenceOptions, settledEpoch: string | undefined) {
   const hits = report.ledger.report();
   const heartbeat: Heartbeat = {
     bootId: bootId(),
+    ...(settledEpoch === undefined ? {} : { settledEpoch }),
     conditions: conditionsOf(runtime),
     receipt: report.enforcement.receipt(),
     bandwidth: [...runtime.limits.nextReports()],

@@ -16,6 +16,7 @@ import { KINDS, type Kind, type RecordOf } from "./records.ts";
  *   GET    /watch                                        → NDJSON of WatchMessage, never ends
  *   POST   /endpoints           EndpointRequest          → EndpointReply   (idempotent by node, containerId and ifName)
  *   POST   /endpoints/release   EndpointRelease          → ReleaseReply    (idempotent; compares the epoch)
+ *   POST   /endpoints/offer     EndpointOffer            → EndpointReply   (idempotent by the endpoint's key and epoch)
  *
  * Errors: the status of the REST API's new dialect with a NodeApiError body.
  */
@@ -24,7 +25,7 @@ export const NODE_API_VERSION = "v1";
 /** Names node API and release in every reply, so that a mixed cluster can be seen. */
 export const NODE_API_VERSION_HEADER = "contiv-node-api";
 
-/** Names the store's epoch at the head of a watch stream: revisions of another epoch are not comparable (docs/operations.md, "Restore"). */
+/** Names the store's epoch at the head of a watch stream: revisions of another epoch are not comparable (docs/operations.md, "Backup, restore, disaster recovery"). */
 export const STORE_EPOCH_HEADER = "contiv-store-epoch";
 
 export const RegisterReply = z.object({
@@ -36,12 +37,15 @@ export const RegisterReply = z.object({
 });
 export type RegisterReply = z.infer<typeof RegisterReply>;
 
+const StoreEpoch = z.string().max(64);
+
 /** What of the store's state this node has put into its switch and kernel. */
 export const Receipt = z.object({
   enforcedRevision: z
     .string()
     .regex(/^[0-9]+$/)
     .describe("Store revision of the view that was enforced last, as decimal text."),
+  storeEpoch: StoreEpoch.optional().describe("The store's epoch that the revision belongs to."),
   enforcedAt: z.string().describe("Time of that enforcement, RFC 3339."),
   endpointCount: z.int().nonnegative().describe("Endpoints on the node."),
   flowCount: z.int().nonnegative().describe("Flows in its switch."),
@@ -91,6 +95,8 @@ export const CONDITIONS_MAX = 100;
 
 export const Heartbeat = z.object({
   bootId: z.string(),
+  /** The last store epoch in which the node has offered every attachment that the store lacked, and has had all answers. */
+  settledEpoch: StoreEpoch.optional(),
   conditions: z.array(NodeCondition).max(CONDITIONS_MAX),
   receipt: Receipt.optional(),
   /** What was measured of the node's endpoints, of some at a time. */
@@ -190,6 +196,8 @@ export const EndpointReply = z.object({
   mtuBytes: z.int().positive(),
   /** The store revision that holds all of this, as decimal text. */
   revision: z.string(),
+  /** The store's epoch that the revision belongs to. */
+  storeEpoch: StoreEpoch.optional(),
   /** Same form as the watch's puts; modRevision orders them with it. */
   objects: z.array(z.unknown()),
 });
@@ -198,6 +206,10 @@ export type EndpointReply = z.infer<typeof EndpointReply>;
 /** Ends the lease of one epoch. Of an endpoint that has another epoch, or is gone, nothing is changed. */
 export const EndpointRelease = z.object({ key: z.string().min(1).max(640), epoch: Epoch });
 export type EndpointRelease = z.infer<typeof EndpointRelease>;
+
+/** A pod is attached on this node and the store, of another epoch than the one that leased its addresses, does not know of it. */
+export const EndpointOffer = z.object({ endpoint: EndpointRecord });
+export type EndpointOffer = z.infer<typeof EndpointOffer>;
 
 /** `released: false` = there was nothing of that epoch to release. */
 export const ReleaseReply = z.object({ released: z.boolean(), revision: z.string() });

@@ -57,6 +57,8 @@ export interface CommitterOptions {
   /** Something was repaired or retried that should not have been necessary. */
   readonly onAnomaly?: (message: string) => void;
   readonly queueLimit?: number;
+  /** Why no new address may be handed out now. */
+  readonly addressHold?: { reason(view: ClusterView): string | undefined };
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -94,8 +96,17 @@ class GroupCommitter implements Committer {
   ): Promise<Committed<Reply>> {
     if (!this.isLeading()) throw notLeading();
     const plan = (view: ClusterView, context: IntentContext) => intent(view, request, context);
-    if (dryRun) return preview(plan, this.#options.cache.view());
-    return await this.#queue.add(plan, newContext(), { timeoutMs, signal });
+    const context = this.#newContext();
+    if (dryRun) return preview((view) => plan(view, context), this.#options.cache.view());
+    return await this.#queue.add(plan, context, { timeoutMs, signal });
+  }
+
+  #newContext(): IntentContext {
+    return {
+      now: new Date().toISOString(),
+      newEpoch: () => Epoch.parse(randomBytes(12).toString("base64url")),
+      addressHold: this.#options.addressHold?.reason(this.#options.cache.view()),
+    };
   }
 
   lead(pen: LeaderPen): void {
@@ -234,20 +245,13 @@ function settle(members: readonly Member[], view: ClusterView, revision: bigint)
 }
 
 function preview<Reply>(
-  plan: (view: ClusterView, context: IntentContext) => ReturnType<Intent<unknown, Reply>>,
+  plan: (view: ClusterView) => ReturnType<Intent<unknown, Reply>>,
   view: FrozenView,
 ): Committed<Reply> {
   const group = new Group(view);
-  const planned = plan(view, newContext());
+  const planned = plan(view);
   group.add(planned);
   return { reply: planned.reply, revision: view.revision, view: group.head };
-}
-
-function newContext(): IntentContext {
-  return {
-    now: new Date().toISOString(),
-    newEpoch: () => Epoch.parse(randomBytes(12).toString("base64url")),
-  };
 }
 
 function notLeading(): NetError {

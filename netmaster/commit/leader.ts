@@ -7,6 +7,7 @@ import { backoffMs, pause, within } from "../../state/store/waiting.ts";
 import { bootstrap } from "../intents/global.ts";
 import type { ViewCache } from "../view/cache.ts";
 import { newMark, nextEpoch, readMark } from "../view/mark.ts";
+import type { AddressHold } from "./address-hold.ts";
 import type { Committer } from "./committer.ts";
 import type { LeaderInfo } from "./leader-info.ts";
 import { LeaderPen } from "./pen.ts";
@@ -15,6 +16,7 @@ export interface CandidateOptions {
   readonly store: Store;
   readonly cache: ViewCache;
   readonly committer: Committer;
+  readonly addressHold: Pick<AddressHold, "begin">;
   readonly self: LeaderInfo;
   /** Forwarding mode of a cluster that has no settings yet. */
   readonly fwdMode: Global["fwdMode"];
@@ -73,6 +75,7 @@ async function leadOnce(options: CandidateOptions, ended: AbortSignal): Promise<
   try {
     onEvent({ is: "elected", epoch });
     const pen = await takePen(options, leadership);
+    options.addressHold.begin(pen, options.cache.view());
     committer.lead(pen);
     await committer.submit(bootstrap, { fwdMode: options.fwdMode });
     onEvent({ is: "leading", epoch });
@@ -93,8 +96,11 @@ async function takePen({ store, cache }: CandidateOptions, leadership: Leadershi
   const stored = await store.get(MARK_KEY, { signal: lost });
   const known = cache.mark();
   const isProven = stored !== undefined && known?.value === stored.value && cache.hasWitnessedLeader();
-  const storedEpoch = stored === undefined ? undefined : readMark(stored).epoch;
-  const mark = newMark(isProven && storedEpoch !== undefined ? storedEpoch : nextEpoch(storedEpoch, known?.epoch));
+  const last = stored === undefined ? undefined : readMark(stored);
+  const mark =
+    isProven && last !== undefined
+      ? newMark(last.epoch, last.isOpen)
+      : newMark(nextEpoch(last?.epoch, known?.epoch), true);
   const before: Guard =
     stored === undefined ? { key: MARK_KEY, is: "absent" } : { key: MARK_KEY, is: "value", value: stored.value };
   const puts = [{ key: MARK_KEY, value: mark.value }];

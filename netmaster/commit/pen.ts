@@ -13,10 +13,12 @@ export const PEN_OPERATIONS = 2;
 export class LeaderPen {
   readonly leadership: Leadership;
   #mark: SeenMark;
+  #isOpen: boolean;
 
   constructor(leadership: Leadership, mark: SeenMark) {
     this.leadership = leadership;
     this.#mark = mark;
+    this.#isOpen = mark.isOpen;
   }
 
   /** The value of the last mark. */
@@ -24,11 +26,21 @@ export class LeaderPen {
     return this.#mark.value;
   }
 
+  /** Have the nodes yet to say which addresses live, in this epoch of the store? */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** They have: the next commit tells later leaders. */
+  settle(): void {
+    this.#isOpen = false;
+  }
+
   async commit(
     store: Pick<Store, "commit">,
     { guards = [], puts = [], deletes = [] }: Partial<Omit<Commit, "requestId">>,
   ): Promise<CommitResult> {
-    const next = newMark(this.#mark.epoch);
+    const next = newMark(this.#mark.epoch, this.#isOpen);
     const fence: readonly Guard[] = [this.leadership.guard, { key: MARK_KEY, is: "value", value: this.#mark.value }];
     const result = await store.commit({
       requestId: randomUUID(),

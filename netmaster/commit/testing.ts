@@ -48,7 +48,9 @@ export function startTestEngine(options: TestEngineOptions = {}): TestEngine {
     events.push(event);
     for (const listener of listeners) listener();
   };
-  const candidate = startCandidate({ store, cache, committer, self, fwdMode: "bridge", leaderTtlS: 2, onEvent });
+  const addressHold = { begin: () => undefined };
+  const parts = { store, cache, committer, addressHold, self };
+  const candidate = startCandidate({ ...parts, fwdMode: "bridge", leaderTtlS: 2, onEvent });
   return {
     ...{ store, cache, committer, events, anomalies, commits },
     leading: () =>

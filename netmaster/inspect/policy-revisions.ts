@@ -11,8 +11,10 @@ export interface PolicyChange {
 /** Knows when each policy was changed last, also when the change was that a rule was deleted. */
 export class PolicyRevisions {
   readonly #latest = new Map<string, PolicyChange>();
+  #epoch = "";
 
-  follow({ changes }: ViewChange): void {
+  follow({ view, changes }: ViewChange): void {
+    this.#turn(view);
     for (const { kind, key, record, previous, modRevision } of changes) {
       const atMs = Date.now();
       if (kind === "policy" && record === undefined) this.#latest.delete(key);
@@ -25,11 +27,18 @@ export class PolicyRevisions {
   }
 
   of(view: ClusterView, policyKey: string): PolicyChange {
+    this.#turn(view);
     const known = this.#latest.get(policyKey);
     if (known !== undefined && known.revision <= view.revision) return known;
     const found = { revision: latestOf(view, policyKey), atMs: undefined };
     if (view.records("policy").has(policyKey)) this.#latest.set(policyKey, found);
     return found;
+  }
+
+  /** Revisions of another epoch of the store say nothing about those of this one. */
+  #turn({ epoch }: ClusterView): void {
+    if (epoch !== this.#epoch) this.#latest.clear();
+    this.#epoch = epoch;
   }
 }
 

@@ -7,7 +7,7 @@ import type { ClusterView, IntentContext, Plan } from "../view/types.ts";
 import { familyOf, type NamedPlace, placeOfAddressPool, placeOfNetworkId, withoutLength } from "./dotted.ts";
 import { addressesOf } from "./endpoint.ts";
 import { conflict, invalid } from "./errors.ts";
-import { pickAddress } from "./pick-address.ts";
+import { pickAddress, refuseWhileHeld } from "./pick-address.ts";
 import { claimOf, plan } from "./plan.ts";
 import { scopedKey } from "./references.ts";
 
@@ -39,6 +39,7 @@ export function allocateAddress(
   request: AllocAddress,
   context: IntentContext,
 ): Plan<AllocatedAddress> {
+  refuseWhileHeld(context);
   const place = placeOf(view, request);
   const { network, group } = place;
   const requested = request.PreferredIPv4Address === "" ? undefined : request.PreferredIPv4Address.split("/")[0];

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ErrorCode, NetError } from "../../state/errors.ts";
-import type { Epoch } from "../../state/ids.ts";
+import type { Epoch, Mac } from "../../state/ids.ts";
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import { EndpointGroup } from "../../state/kinds/endpoint-group.ts";
 import { Network } from "../../state/kinds/network.ts";
 import { NodeRegistration } from "../../state/kinds/node.ts";
@@ -13,6 +14,7 @@ import { upsertEndpointGroup } from "./endpoint-group.ts";
 import { deleteNetwork, upsertNetwork } from "./network.ts";
 import { deleteNode, reclaimNode, registerNode, setNodeState } from "./node.ts";
 import { plan } from "./plan.ts";
+import { takeBackEndpoint } from "./take-back.ts";
 
 const [N1, N2] = [NodeName.parse("node1"), NodeName.parse("node2")];
 
@@ -322,4 +324,51 @@ describe("properties", () => {
     const endpoint = cluster.view().records("endpoint").get(`${containerId}:eth0`);
     if (endpoint !== undefined) cluster.run(releaseEndpoint, { ...endpoint });
   }
+});
+
+describe("take back into a store that lost it", () => {
+  /** The endpoint as its node remembers it, and a store without it. */
+  function lost(members: Partial<EndpointCreation> = {}): EndpointRecord {
+    const endpoint = cluster.run(createEndpoint, asked(members));
+    cluster.run(releaseEndpoint, { key: endpoint.key, epoch: endpoint.epoch, nodeName: endpoint.nodeName });
+    return endpoint;
+  }
+
+  it("claims the same addresses and keeps the epoch, also when it is offered twice", () => {
+    const endpoint = lost({ podName: "web" });
+    expect(cluster.run(takeBackEndpoint, { endpoint, nodeName: N1 })).toEqual(endpoint);
+    const claims = cluster.claims();
+    for (const ip of [endpoint.ipv4, endpoint.ipv6])
+      expect(claims.filter((key) => key.endsWith(`/${ip}`))).toHaveLength(1);
+    expect(cluster.run(takeBackEndpoint, { endpoint, nodeName: N1 })).toEqual(endpoint);
+    expect(cluster.claims()).toEqual(claims);
+  });
+
+  it("refuses an address that another holds by now, and what the store does not know", () => {
+    const endpoint = lost();
+    cluster.run(createEndpoint, asked({ containerId: "c2", requestedIpv4: endpoint.ipv4 }));
+    const offered = { endpoint, nodeName: N1 };
+    expect(refusal(() => cluster.run(takeBackEndpoint, offered))).toEqual(["CONFLICT", "address-taken"]);
+    const strayed = { ...offered, endpoint: { ...endpoint, networkName: "n9" as typeof endpoint.networkName } };
+    expect(refusal(() => cluster.run(takeBackEndpoint, strayed))).toEqual(["INVALID", "unknown-reference"]);
+  });
+
+  it("refuses what is another node's, or no interface of a container", () => {
+    const endpoint = lost();
+    for (const wrong of [{ nodeName: N2 }, { key: "default:n1:x" }, { mac: "02:02:00:00:00:01" as Mac }]) {
+      const offered = { endpoint: { ...endpoint, ...wrong }, nodeName: N1 };
+      expect(refusal(() => cluster.run(takeBackEndpoint, offered))).toEqual(["INVALID", "invalid-field"]);
+    }
+  });
+
+  it("takes the place of an older lease of the same interface on the same node, and of that only", () => {
+    const endpoint = lost();
+    const older = cluster.run(createEndpoint, asked({ requestedIpv4: "10.1.1.77" }));
+    expect(cluster.run(takeBackEndpoint, { endpoint, nodeName: N1 })).toEqual(endpoint);
+    expect(cluster.claims().some((key) => key.endsWith(older.ipv4))).toBe(false);
+    cluster.run(releaseEndpoint, { key: endpoint.key, epoch: endpoint.epoch, nodeName: N1 });
+    cluster.run(createEndpoint, asked({ nodeName: N2 }));
+    const offered = { endpoint, nodeName: N1 };
+    expect(refusal(() => cluster.run(takeBackEndpoint, offered))).toEqual(["CONFLICT", "endpoint-elsewhere"]);
+  });
 });

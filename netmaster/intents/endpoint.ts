@@ -12,7 +12,7 @@ import type { EndpointRelease, EndpointRequest } from "../../state/node-api.ts";
 import type { Claim, ClusterView, IntentContext, NetworkAddresses, Plan } from "../view/types.ts";
 import { MAX_PLAN_OPERATIONS } from "../view/types.ts";
 import { conflict, firstOf, invalid } from "./errors.ts";
-import { pickAddress } from "./pick-address.ts";
+import { pickAddress, refuseWhileHeld } from "./pick-address.ts";
 import { claimOf, plan } from "./plan.ts";
 import { requireGroup, requireNetwork, requireTenant, scopedKey } from "./references.ts";
 
@@ -32,10 +32,7 @@ export function createEndpoint(
   request: EndpointCreation,
   context: IntentContext,
 ): Plan<EndpointRecord> {
-  if (!view.records("node").has(request.nodeName)) {
-    const message = `Node ${request.nodeName} is not registered; it must register before it creates endpoints`;
-    throw new NetError("PRECONDITION", message, { reason: "node-not-registered" });
-  }
+  requireNode(view, request.nodeName);
   const endpoints = view.records("endpoint");
   const own = atNode(request, request.nodeName);
   const existing =
@@ -52,6 +49,12 @@ function namesOf(wanted: ContainerInterface) {
 
 function isElsewhere(view: ClusterView, existing: EndpointRecord, { nodeName }: EndpointCreation): boolean {
   return existing.nodeName !== nodeName && view.records("node").has(existing.nodeName);
+}
+
+export function requireNode(view: ClusterView, nodeName: string): void {
+  if (view.records("node").has(nodeName)) return;
+  const message = `Node ${nodeName} is not registered; it must register before it creates endpoints`;
+  throw new NetError("PRECONDITION", message, { reason: "node-not-registered" });
 }
 
 function repeatEndpoint(
@@ -110,7 +113,8 @@ function limitsOf(
   return Object.keys(stated).length === 0 ? {} : { limits: stated };
 }
 
-function describeLease({ ipv4, tenantName, networkName }: EndpointRecord): string {
+/** For people. */
+export function describeLease({ ipv4, tenantName, networkName }: EndpointRecord): string {
   return `an endpoint with ${ipv4} in network ${scopedKey(tenantName, networkName)}`;
 }
 
@@ -125,6 +129,7 @@ export interface Lease extends Omit<EndpointCreation, "ifName" | "takesAnyKey"> 
 
 /** Plans a new endpoint with its addresses. */
 export function leaseEndpoint(view: ClusterView, lease: Lease, context: IntentContext): Plan<EndpointRecord> {
+  refuseWhileHeld(context);
   requireTenant(view, lease.tenantName);
   const network = requireNetwork(view, scopedKey(lease.tenantName, lease.networkName));
   const group = groupOf(view, lease, network);
@@ -150,7 +155,12 @@ function endpointFields(lease: Lease, context: IntentContext) {
   return { ...names, ...pod, epoch: context.newEpoch(), createdAt: context.now };
 }
 
-function groupOf(view: ClusterView, lease: Lease, network: NetworkRecord): EndpointGroupRecord | undefined {
+/** The group that an endpoint names, which must be one of its network. */
+export function groupOf(
+  view: ClusterView,
+  lease: Pick<Lease, "tenantName" | "networkName" | "groupName">,
+  network: NetworkRecord,
+): EndpointGroupRecord | undefined {
   if (lease.groupName === "") return undefined;
   const group = requireGroup(view, scopedKey(lease.tenantName, lease.groupName), "groupName");
   if (group.config.networkName !== lease.networkName) {
@@ -188,19 +198,19 @@ export function addressesOf(view: ClusterView, network: NetworkRecord): NetworkA
 }
 
 /** `02:02:` and the four octets of the address (contract §7). */
-function macOf(ipv4: string): Mac {
+export function macOf(ipv4: string): Mac {
   const octets = ipv4.split(".").map((octet) => Number(octet).toString(16).padStart(2, "0"));
   return Mac.parse(["02", "02", ...octets].join(":"));
 }
 
-function addressClaims(record: EndpointRecord, held: readonly string[] = []): readonly Claim[] {
+export function addressClaims(record: EndpointRecord, held: readonly string[] = []): readonly Claim[] {
   return addressKeys(record).map(({ storeKey, ip }) => {
     const claim = claimOf("endpoint", record.key, storeKey);
     return held.includes(ip) ? { ...claim, replaces: true } : claim;
   });
 }
 
-function addressKeys({
+export function addressKeys({
   networkId,
   ipv4,
   ipv6,

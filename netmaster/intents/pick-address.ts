@@ -3,6 +3,7 @@ import type { AddressPoolView } from "../../state/allocators/address-pool.ts";
 import { NetError } from "../../state/errors.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import { networkRanges } from "../../state/network-ranges.ts";
+import type { IntentContext } from "../view/types.ts";
 import { conflict, invalid } from "./errors.ts";
 
 /** What someone wants of one family of a network. */
@@ -18,6 +19,11 @@ export interface AddressWish {
   readonly field: string;
   /** The requested address may be one that this asker holds already. */
   readonly mayBeTaken?: boolean;
+}
+
+/** Refuses what would hand out a new address while nobody can say which ones live. */
+export function refuseWhileHeld({ addressHold }: IntentContext): void {
+  if (addressHold !== undefined) throw new NetError("UNAVAILABLE", addressHold, { reason: "addresses-held" });
 }
 
 /** The address to hand out, in canonical text. */

@@ -2,6 +2,7 @@ import { NetError } from "../../state/errors.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import type { NodeName } from "../../state/names.ts";
 import type {
+  EndpointOffer,
   EndpointRelease,
   EndpointReply,
   EndpointRequest,
@@ -14,6 +15,7 @@ import type { Committer, SubmitOptions } from "../commit/committer.ts";
 import type { Committed } from "../commit/queue.ts";
 import { createEndpoint, type EndpointCreation, releaseEndpoint } from "../intents/endpoint.ts";
 import { registerNode, setNodeState } from "../intents/node.ts";
+import { type Offered, takeBackEndpoint } from "../intents/take-back.ts";
 import type { ViewCache } from "../view/cache.ts";
 import { networkKeyOf } from "../view/indexes.ts";
 import type { ClusterView, IntentContext } from "../view/types.ts";
@@ -36,6 +38,8 @@ export interface NodeCalls {
   register(nodeName: NodeName, registration: NodeRegistration): Promise<RegisterReply>;
   heartbeat(nodeName: NodeName, heartbeat: Heartbeat): Promise<HeartbeatReply>;
   createEndpoint(nodeName: NodeName, request: EndpointRequest): Promise<EndpointReply>;
+  /** A living pod that the store lacks is taken back, or refused with the reason. */
+  takeBackEndpoint(nodeName: NodeName, offer: EndpointOffer): Promise<EndpointReply>;
   releaseEndpoint(nodeName: NodeName, release: EndpointRelease): Promise<ReleaseReply>;
 }
 
@@ -55,6 +59,10 @@ export function createNodeCalls(options: NodeCallOptions): NodeCalls {
       const created = await committer.submit(createConnectable, { ...request, nodeName });
       return replyOf(created, nodeName);
     },
+    async takeBackEndpoint(nodeName, { endpoint }) {
+      const taken = await committer.submit(takeBackConnectable, { endpoint, nodeName });
+      return replyOf(taken, nodeName);
+    },
     async releaseEndpoint(nodeName, release) {
       const { reply, revision } = await committer.submit(releaseEndpoint, { ...release, nodeName });
       return { released: reply.released, revision: String(revision) };
@@ -66,6 +74,11 @@ export function createNodeCalls(options: NodeCallOptions): NodeCalls {
 function createConnectable(view: ClusterView, request: EndpointCreation, context: IntentContext) {
   checkMtu(view, networkKeyOf(request), request.nodeName);
   return createEndpoint(view, request, context);
+}
+
+function takeBackConnectable(view: ClusterView, offered: Offered) {
+  checkMtu(view, networkKeyOf(offered.endpoint), offered.nodeName);
+  return takeBackEndpoint(view, offered);
 }
 
 function replyOf({ reply, view }: Committed<EndpointReply["endpoint"]>, nodeName: NodeName): EndpointReply {

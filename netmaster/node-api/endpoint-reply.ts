@@ -20,6 +20,7 @@ export function endpointReply(view: ClusterView, endpoint: EndpointRecord, node:
     ...endpointAddressing(endpoint, network),
     mtuBytes: endpointMtuBytes(network, node),
     revision: String(view.revision),
+    storeEpoch: view.epoch,
     objects: objectsFor(view, endpoint, network),
   };
 }

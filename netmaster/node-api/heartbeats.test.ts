@@ -15,7 +15,7 @@ function nodeIn(view = VIEW) {
 
 function started() {
   const clock = manualClock();
-  return { clock, heartbeats: new Heartbeats({ nodeTimeoutMs: 15_000, clock }) };
+  return { clock, heartbeats: new Heartbeats({ nodeTimeoutMs: 15_000, clock, storeEpoch: () => "1-a" }) };
 }
 
 const names = (changes: readonly { readonly name: string }[]) => changes.map(({ name }) => name);
@@ -73,5 +73,17 @@ describe("heartbeats", () => {
     expect(heartbeats.receipt("n1")).toEqual(receipt);
     heartbeats.forgetUnknown(worldView("node n2"));
     expect(heartbeats.receipt("n1")).toBeUndefined();
+  });
+
+  it("prove nothing about a store of another epoch", () => {
+    const { heartbeats } = started();
+    const receipt = { enforcedRevision: "70", enforcedAt: "", endpointCount: 0, flowCount: 0, failures: {} };
+    for (const [storeEpoch, shown] of [
+      ["1-a", "70"],
+      ["0-z", "0"],
+    ] as const) {
+      heartbeats.note(nodeIn(), { bootId: "b", conditions: [], receipt: { ...receipt, storeEpoch } });
+      expect(heartbeats.receipt("n1")?.enforcedRevision).toBe(shown);
+    }
   });
 });

@@ -18,6 +18,8 @@ export interface LivenessOptions {
   /** Silence after which a node counts as unreachable. */
   readonly nodeTimeoutMs: number;
   readonly clock: Clock;
+  /** Epoch of the store that this process reads. */
+  readonly storeEpoch: () => string;
 }
 
 /** Conditions of one node are written at most this often, however they flap. */
@@ -42,8 +44,16 @@ export class Heartbeats {
     this.#listeningSinceMs = this.#options.clock.nowMs();
   }
 
+  /** The last receipt of a node. One of another epoch of the store proves nothing: its revisions are not those of this store. */
   receipt(nodeName: string): Receipt | undefined {
-    return this.#byNode.get(nodeName)?.heartbeat.receipt;
+    const receipt = this.#byNode.get(nodeName)?.heartbeat.receipt;
+    const isOfOther = receipt?.storeEpoch !== undefined && receipt.storeEpoch !== this.#options.storeEpoch();
+    return isOfOther ? { ...receipt, enforcedRevision: "0" } : receipt;
+  }
+
+  /** The last epoch of the store in which the node has offered all that the store lacked. */
+  settledEpoch(nodeName: string): string | undefined {
+    return this.#byNode.get(nodeName)?.heartbeat.settledEpoch;
   }
 
   /** What the node measured lately of one of its endpoints. */

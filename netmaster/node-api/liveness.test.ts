@@ -34,7 +34,7 @@ async function populated(): Promise<TestEngine> {
 
 async function lookFor(engine: TestEngine, reclaimAfterMs: number | undefined, silenceMs: number): Promise<void> {
   const clock = manualClock();
-  const heartbeats = new Heartbeats({ nodeTimeoutMs: 15_000, clock });
+  const heartbeats = new Heartbeats({ nodeTimeoutMs: 15_000, clock, storeEpoch: () => "1-a" });
   const ended = new AbortController();
   const { cache, committer } = engine;
   const log = pino({ level: "silent" });

@@ -23,7 +23,11 @@ let app: App;
 function apiOf(target: TestEngine): App {
   const { cache, committer, store } = target;
   directory = followLeader(store);
-  const heartbeats = new Heartbeats({ nodeTimeoutMs: 15_000, clock: systemClock });
+  const heartbeats = new Heartbeats({
+    nodeTimeoutMs: 15_000,
+    clock: systemClock,
+    storeEpoch: () => cache.view().epoch,
+  });
   const intervals = { heartbeatIntervalMs: 3_000, watchIdleTimeoutMs: 9_000, version: "9.9" };
   return createNodeApi({
     cache,

@@ -7,6 +7,7 @@ import { soundHeartbeat } from "../../state/heartbeat-parts.ts";
 import { NodeRegistration } from "../../state/kinds/node.ts";
 import { NodeName } from "../../state/names.ts";
 import {
+  EndpointOffer,
   EndpointRelease,
   EndpointRequest,
   Heartbeat,
@@ -75,6 +76,7 @@ export function createNodeApi(options: NodeApiOptions): FastifyInstance {
   post("/register", NodeRegistration, calls.register);
   app.post(`${base}/heartbeat`, async (request) => calls.heartbeat(nodeNameOf(request), heartbeatOf(request.body)));
   post("/endpoints", EndpointRequest, calls.createEndpoint);
+  post("/endpoints/offer", EndpointOffer, calls.takeBackEndpoint);
   post("/endpoints/release", EndpointRelease, calls.releaseEndpoint);
   return app;
 }

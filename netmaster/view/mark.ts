@@ -3,27 +3,35 @@ import { z } from "zod";
 import type { StoredValue } from "../../state/store/store.ts";
 
 /** What a leader's commit leaves in the store (`MARK_KEY`). */
-const Mark = z.object({ epoch: z.string().min(1).max(64), commit: z.string() });
+const Mark = z.object({
+  epoch: z.string().min(1).max(64),
+  commit: z.string(),
+  /** The nodes have not been heard yet in this epoch. */
+  isOpen: z.boolean().default(false),
+});
 
 /** The mark as this process has seen it. */
 export interface SeenMark {
   readonly value: string;
   /** Changes whenever nobody can prove that the store is still the one it was; its revisions then say nothing about earlier ones. */
   readonly epoch: string;
+  /** Pods may live whose addresses this store does not show as leased: the nodes have not all offered them yet. */
+  readonly isOpen: boolean;
 }
 
 /** Reads a mark; one of another release, or a damaged one, has an epoch of its own. */
 export function readMark({ value, modRevision }: StoredValue): SeenMark {
   try {
-    return { value, epoch: Mark.parse(JSON.parse(value)).epoch };
+    const { epoch, isOpen } = Mark.parse(JSON.parse(value));
+    return { value, epoch, isOpen };
   } catch {
-    return { value, epoch: `unknown-${modRevision}` };
+    return { value, epoch: `unknown-${modRevision}`, isOpen: true };
   }
 }
 
 /** A mark that no store has had before. */
-export function newMark(epoch: string): SeenMark {
-  return { epoch, value: JSON.stringify({ epoch, commit: randomUUID() }) };
+export function newMark(epoch: string, isOpen: boolean): SeenMark {
+  return { epoch, isOpen, value: JSON.stringify({ epoch, commit: randomUUID(), isOpen }) };
 }
 
 /** The epoch after the given ones; its number tells an operator the order, its random part makes it unique. */

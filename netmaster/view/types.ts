@@ -104,6 +104,8 @@ export interface IntentContext {
   /** Time of the request, RFC 3339. */
   readonly now: string;
   newEpoch(): Epoch;
+  /** Why no new address may be handed out now. */
+  readonly addressHold?: string | undefined;
 }
 
 /** Decides purely what a request changes; throws NetError when it may not. A plan needs at most MAX_PLAN_OPERATIONS. */

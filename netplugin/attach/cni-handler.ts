@@ -10,6 +10,7 @@ import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest }
 import { type CniResult, NO_DNS } from "../cni/result.ts";
 import type { NodeRuntime } from "../runtime.ts";
 import { type Attachment, attachmentMarks, POD_ROLE } from "./attachment.ts";
+import { leaseMark } from "./lease-mark.ts";
 import { aliasesOf } from "./link-alias.ts";
 import { checkPod, type DressParts, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
 import { statedLimits } from "./stated-limits.ts";
@@ -183,7 +184,7 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
   const { request, reply, port, signal } = parts;
   const facts = attachmentFor(request, reply);
   try {
-    await runtime.markPort(port.name, attachmentMarks(facts));
+    await runtime.markPort(port.name, { ...attachmentMarks(facts), ...leaseMark(reply) });
   } catch (error) {
     runtime.pool.giveBack(port);
     throw error;
@@ -219,10 +220,10 @@ function dressParts(
 /** A pod with a group is answered when the stream has brought all that its policies name, up to the revision of its lease. */
 async function enforced(
   runtime: NodeRuntime,
-  { endpoint, revision }: EndpointReply,
+  { endpoint, revision, storeEpoch }: EndpointReply,
   signal: AbortSignal,
 ): Promise<void> {
-  if (endpoint.groupName !== "") await runtime.holder.reached(BigInt(revision), signal);
+  if (endpoint.groupName !== "") await runtime.holder.reached(BigInt(revision), storeEpoch, signal);
   await runtime.flows.enforced(endpoint.key, signal);
 }
 

@@ -3,6 +3,7 @@ import { deadline } from "../../state/deadline.ts";
 import { NetError } from "../../state/errors.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import {
+  type EndpointOffer,
   type EndpointRelease,
   EndpointReply,
   type EndpointRequest,
@@ -19,15 +20,18 @@ export interface NodeClient {
   register(registration: NodeRegistration, signal: AbortSignal): Promise<RegisterReply>;
   heartbeat(heartbeat: Heartbeat, signal: AbortSignal): Promise<HeartbeatReply>;
   createEndpoint(request: EndpointRequest, signal: AbortSignal): Promise<EndpointReply>;
+  /** A pod lives whose lease the store has lost. */
+  offerEndpoint(offer: EndpointOffer, signal: AbortSignal): Promise<EndpointReply>;
   releaseEndpoint(release: EndpointRelease, signal: AbortSignal): Promise<ReleaseReply>;
 }
 
 const REGISTER_TIMEOUT_MS = 10_000;
 const HEARTBEAT_TIMEOUT_MS = 5_000;
 const ENDPOINT_TIMEOUT_MS = 15_000;
-/** A change of leader takes up to 5 s; an ADD waits that out: it asks again, which is the same as asking once. */
-const LEADER_CHANGE_MS = 7_000;
+/** A change of leader takes up to 5 s, and in a new epoch of the store the nodes are heard first; an ADD waits that out: it asks again, which is the same as asking once. */
+const LEADER_CHANGE_MS = 12_000;
 const ASK_AGAIN_MS = 250;
+const OFFER_TIMEOUT_MS = 5_000;
 const RELEASE_TIMEOUT_MS = 5_000;
 
 /** Path of this node's part of the node API. */
@@ -50,6 +54,8 @@ export function createNodeClient(transport: Transport, nodeName: string): NodeCl
       whileNoLeader(signal, async () =>
         EndpointReply.parse(await post("/endpoints", request, signal, ENDPOINT_TIMEOUT_MS)),
       ),
+    offerEndpoint: async (offer, signal) =>
+      EndpointReply.parse(await post("/endpoints/offer", offer, signal, OFFER_TIMEOUT_MS)),
     releaseEndpoint: async (release, signal) =>
       ReleaseReply.parse(await post("/endpoints/release", release, signal, RELEASE_TIMEOUT_MS)),
   };

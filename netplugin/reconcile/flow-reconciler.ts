@@ -42,6 +42,8 @@ export interface FlowReconciler {
   isInstalled(owner: string): boolean;
   /** Revision of the view that was enforced last. */
   readonly enforcedRevision: bigint;
+  /** The store's epoch that this revision belongs to. */
+  readonly enforcedEpoch: string | undefined;
 }
 
 /** Refused bundles of one round: each tells all that the switch cannot read, or the first flow of a full table. */
@@ -62,6 +64,7 @@ class Reconciler implements FlowReconciler {
   #isInstalled = false;
   #touched = new Map<ObjectId, ObjectRef>();
   #enforcedRevision = 0n;
+  #enforcedEpoch: string | undefined;
   #refused: Refusals;
   #wantsRefused = false;
 
@@ -84,7 +87,7 @@ class Reconciler implements FlowReconciler {
       const { round, installed, madeRoom } = await this.#bringUpToDate(begun, isKnown, signal);
       this.#set = installed;
       this.#isInstalled = true;
-      this.#enforcedRevision = round.view.revision;
+      this.#noteEnforced(round.view);
       return { ...round, madeRoom };
     } catch (error) {
       this.#touched = new Map(mergeChanges(begun.changes, this.#touched));
@@ -111,6 +114,17 @@ class Reconciler implements FlowReconciler {
 
   get enforcedRevision(): bigint {
     return this.#enforcedRevision;
+  }
+
+  get enforcedEpoch(): string | undefined {
+    return this.#enforcedEpoch;
+  }
+
+  /** While the list of another store is on its way, what is enforced is still the last store's, as of the revision told before. */
+  #noteEnforced({ revision, epoch, listing }: NodeView): void {
+    if (epoch !== undefined && listing?.epoch !== undefined && listing.epoch !== epoch) return;
+    this.#enforcedRevision = revision;
+    this.#enforcedEpoch = epoch;
   }
 
   failures(): ReadonlyMap<string, string> {

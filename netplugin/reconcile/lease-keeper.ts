@@ -5,12 +5,16 @@ import type { Metrics } from "../metrics.ts";
 import type { NodeClient } from "../node-client/node-client.ts";
 import { recordOf } from "../view/query.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
+import type { KnownLeases } from "./known-leases.ts";
+import type { LeaseOffers } from "./lease-offers.ts";
 import { compareLeases } from "./leases.ts";
 
 export interface LeaseKeeperOptions {
   readonly nodeName: string;
   readonly holder: ViewHolder;
   readonly client: Pick<NodeClient, "releaseEndpoint">;
+  readonly offers: LeaseOffers;
+  readonly known: Pick<KnownLeases, "keep">;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
   /** False until the kernel has been asked: an endpoint without port in the switch may still have a pod. */
   readonly isKernelKnown: () => boolean;
@@ -37,7 +41,10 @@ export interface LeaseKeeper {
   end(lease: Lease, signal: AbortSignal): Promise<void>;
   /** Ends the lease of an endpoint that has no port here, if the store homes it on this node. */
   endUnattached(endpointKey: string, signal: AbortSignal): Promise<void>;
-  /** Releases leases without port, closes ports without lease, releases again what netmaster has not heard of. */
+  /**
+   * Releases leases without port, offers the ports that a restored store has no lease for, closes those whose lease was ended, releases
+   * again what netmaster has not heard of.
+   */
   repair(signal: AbortSignal): Promise<void>;
 }
 
@@ -68,8 +75,11 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
 
   async function repair(signal: AbortSignal): Promise<void> {
     if (!options.isKernelKnown()) return;
-    const { unleased, orphans } = differences();
-    for (const attachment of unleased) {
+    const { orphans, ...open } = differences();
+    options.known.keep(
+      (key) => options.attachments().has(key) || recordOf(holder.view(), "endpoint", key) !== undefined,
+    );
+    for (const attachment of await options.offers.settle(open, signal)) {
       log.warn({ endpoint: attachment.endpointKey, port: attachment.portName }, "closing a port whose lease is gone");
       options.metrics().leaseRepairs.inc({ kind: "closed-port" });
       options.closePort(attachment.portName);

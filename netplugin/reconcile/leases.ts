@@ -18,9 +18,11 @@ export interface LeaseDifferences {
   readonly orphans: readonly EndpointRecord[];
   /** Plugged in, and the store knows of no such lease: reclaimed while this node was away. */
   readonly unleased: readonly Attachment[];
+  /** As many are plugged in without lease while an ADD of theirs is under way. */
+  readonly underWayCount: number;
 }
 
-const NONE: LeaseDifferences = { orphans: [], unleased: [] };
+const NONE: LeaseDifferences = { orphans: [], unleased: [], underWayCount: 0 };
 
 /** Compares leases with ports of pods. Before the first complete view nothing is known, so nothing differs. */
 export function compareLeases({ view, nodeName, attachments, pending }: LeaseInput): LeaseDifferences {
@@ -28,11 +30,11 @@ export function compareLeases({ view, nodeName, attachments, pending }: LeaseInp
   const orphans = [...endpointsOfNode(view, nodeName)].filter(
     (endpoint) => isRuntimes(endpoint) && !attachments.has(endpoint.key) && !pending.has(endpoint.key),
   );
-  const unleased = [...attachments.values()].filter(
-    ({ role, endpointKey, epoch }) =>
-      role !== INFRA_ROLE && !pending.has(endpointKey) && recordOf(view, "endpoint", endpointKey)?.epoch !== epoch,
+  const all = [...attachments.values()].filter(
+    ({ role, endpointKey, epoch }) => role !== INFRA_ROLE && recordOf(view, "endpoint", endpointKey)?.epoch !== epoch,
   );
-  return { orphans, unleased };
+  const unleased = all.filter(({ endpointKey }) => !pending.has(endpointKey));
+  return { orphans, unleased, underWayCount: all.length - unleased.length };
 }
 
 /**

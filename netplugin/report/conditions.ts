@@ -14,6 +14,7 @@ const SOURCES: Readonly<Record<string, Source>> = {
   uplinks: uplinkConditions,
   enforcement: enforcementCondition,
   connections: connectionConditions,
+  leases: ({ offers }) => offers.conditions(),
   attachments: ({ attached }) => attached.conditions(),
   foreignFlows: ({ foreignFlows }) => some("foreign-flows", "degraded", foreignFlows.fault()),
   infra: ({ infra }) => infra.conditions(),

@@ -10,6 +10,7 @@ function world() {
   let listener: ((changes: Changes) => void) | undefined;
   let rounds: (() => void)[] = [];
   let enforcedRevision = 0n;
+  let enforcedEpoch: string | undefined;
   const failures = new Map<string, string>();
   let told = 0;
   const enforcement = watchEnforcement({
@@ -22,6 +23,9 @@ function world() {
     reconciler: {
       get enforcedRevision() {
         return enforcedRevision;
+      },
+      get enforcedEpoch() {
+        return enforcedEpoch;
       },
       failures: () => failures,
       flowCount: 5,
@@ -42,9 +46,15 @@ function world() {
       view = { ...view, revision };
       listener?.(new Map(kinds.map((kind) => [`${kind}/x` as never, { kind, key: "x" }])));
     },
+    /** The store is another one from now on. */
+    replace: (epoch: string, revision: bigint) => {
+      view = { ...view, epoch, revision };
+      listener?.(new Map());
+    },
     /** A round ends that began by now. */
     enforce: async () => {
       enforcedRevision = view.revision;
+      enforcedEpoch = view.epoch;
       const served = rounds;
       rounds = [];
       for (const serve of served) serve();
@@ -108,5 +118,24 @@ describe("enforcement", () => {
     expect(Object.keys(shown)).toHaveLength(100);
     await new Promise((resolve) => setTimeout(resolve, 5));
     expect(enforcement.receipt().enforcedAt).toBe(enforcedAt);
+  });
+
+  it("tells of another store's revisions although they are lower, and never as enforced before they are", async () => {
+    const { step, enforce, replace, told, enforcement } = world();
+    replace("1-a", 100n);
+    await enforce();
+    step(101n, "rule");
+    await enforce();
+    expect(enforcement.receipt()).toMatchObject({ enforcedRevision: "101", storeEpoch: "1-a" });
+    const before = told();
+    replace("2-b", 50n);
+    expect(enforcement.receipt()).toMatchObject({ enforcedRevision: "101", storeEpoch: "1-a" });
+    expect(told()).toBe(before);
+    await enforce();
+    expect(told()).toBe(before + 1);
+    expect(enforcement.receipt()).toMatchObject({ enforcedRevision: "50", storeEpoch: "2-b" });
+    step(51n, "rule");
+    await enforce();
+    expect(told()).toBe(before + 2);
   });
 });

@@ -8,7 +8,7 @@ import type { ViewHolder } from "../view/view-holder.ts";
 
 export interface EnforcementOptions {
   readonly holder: Pick<ViewHolder, "view" | "onStep">;
-  readonly reconciler: Pick<FlowReconciler, "enforcedRevision" | "failures" | "flowCount">;
+  readonly reconciler: Pick<FlowReconciler, "enforcedRevision" | "enforcedEpoch" | "failures" | "flowCount">;
   readonly loop: Pick<TicketLoop, "done">;
   readonly nodeName: string;
   readonly endpointCount: () => number;
@@ -23,6 +23,8 @@ export interface Enforcement {
 }
 
 const FAILURES_MAX = 100;
+/** Lower than any revision. */
+const BEFORE_ALL = -1n;
 
 /** Kinds that an admin writes: their enforcement is told at once. Endpoints come and go by the thousand elsewhere. */
 const ADMINS_KINDS: ReadonlySet<Kind> = new Set([
@@ -39,15 +41,18 @@ const ADMINS_KINDS: ReadonlySet<Kind> = new Set([
 export function watchEnforcement(options: EnforcementOptions): Enforcement {
   const { holder, reconciler, loop, signal } = options;
   let revision = 0n;
+  let epoch: string | undefined;
   let enforcedAt = new Date().toISOString();
   let seen = holder.view().revision;
+  let seenEpoch = holder.view().epoch;
   /** What came after this revision is waited for. */
   let awaited: bigint | undefined;
   let isWaiting = false;
 
   function look(): void {
-    if (reconciler.enforcedRevision === revision) return;
+    if (reconciler.enforcedRevision === revision && reconciler.enforcedEpoch === epoch) return;
     revision = reconciler.enforcedRevision;
+    epoch = reconciler.enforcedEpoch;
     enforcedAt = new Date().toISOString();
   }
 
@@ -58,7 +63,7 @@ export function watchEnforcement(options: EnforcementOptions): Enforcement {
     isWaiting = false;
     look();
     if (signal.aborted || awaited === undefined) return;
-    if (reconciler.enforcedRevision > awaited) {
+    if (reconciler.enforcedEpoch === seenEpoch && reconciler.enforcedRevision > awaited) {
       awaited = undefined;
       options.onEnforced();
     } else if (holder.view().complete && holder.view().revision > awaited) void wait();
@@ -66,6 +71,10 @@ export function watchEnforcement(options: EnforcementOptions): Enforcement {
 
   holder.onStep((changes) => {
     const view = holder.view();
+    if (view.epoch !== seenEpoch) {
+      seenEpoch = view.epoch;
+      awaited = BEFORE_ALL; // every revision of another store is news
+    }
     if (concernsAdmin(view, changes, options.nodeName)) awaited ??= seen;
     seen = view.revision;
     if (awaited !== undefined && view.revision > awaited && !isWaiting) void wait();
@@ -77,6 +86,7 @@ export function watchEnforcement(options: EnforcementOptions): Enforcement {
       const failures = reconciler.failures();
       return {
         enforcedRevision: String(revision),
+        ...(epoch === undefined ? {} : { storeEpoch: epoch }),
         enforcedAt,
         endpointCount: options.endpointCount(),
         flowCount: reconciler.flowCount,

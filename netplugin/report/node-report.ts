@@ -35,6 +35,9 @@ export function startNodeReport({ runtime, nodeName, registry, signal }: NodeRep
     endpointCount: () => runtime.attachments().size,
     onEnforced: bell.ring,
   });
+  holder.onStep(() => {
+    if (runtime.offers.isOpen) bell.ring();
+  });
   void countHits({
     ...{ ledger, signal },
     connection: () => driver.flowConnection.connection(),

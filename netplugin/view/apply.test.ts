@@ -168,7 +168,7 @@ describe("streams", () => {
   });
 
   it("starts over with another store, without a gap", () => {
-    const rebased = rebaseView(worldView(WORLD));
+    const rebased = rebaseView(worldView(WORLD), "2-b");
     expect(endpoints(rebased)).toEqual(["a", "b", "b2", "c"]);
     const { view } = applyBatch(rebased, [put("endpoint a t1:blue n1 10.1.1.77", 2n), synced(3n)]);
     expect(endpoints(view)).toEqual(["a"]);

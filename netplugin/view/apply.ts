@@ -18,9 +18,9 @@ import { type Held, NO_CHANGES, type NodeView, type ViewStep } from "./node-view
  * To be called when a new watch stream is opened, before its first message: `synced` will then remove what this stream did not
  * send. (The first stream after `emptyView` needs no call.)
  */
-export function beginStream(view: NodeView): NodeView {
+export function beginStream(view: NodeView, epoch: string | undefined = view.epoch): NodeView {
   const draft = beginDraft(view);
-  restartListing(draft);
+  restartListing(draft, epoch);
   return finishDraft(draft).view;
 }
 
@@ -173,6 +173,7 @@ function arriveAt(draft: Draft, revision: bigint): void {
   if (draft.listing === undefined) return;
   for (const message of draft.listing.doubtful.values()) applyPut(draft, message, revision);
   removeUnsent(draft, draft.listing.sent, revision);
+  draft.epoch = draft.listing.epoch;
   draft.listing = undefined;
 }
 
@@ -202,7 +203,7 @@ function removeUnsent(draft: Draft, sent: { has(id: string): boolean }, revision
  * The store is another one (restored, or made anew), so its revisions say nothing about ours: everything held stays in force until
  * the new stream's list is complete, but any version that it sends replaces ours.
  */
-export function rebaseView(view: NodeView): NodeView {
+export function rebaseView(view: NodeView, epoch: string): NodeView {
   const draft = beginDraft(view);
   for (const table of draft.tables.values()) {
     for (const [key, held] of table.toArray()) table.set(key, { ...held, modRevision: REBASED, asOf: REBASED });
@@ -211,6 +212,6 @@ export function rebaseView(view: NodeView): NodeView {
     draft.released.set(key, { ...held, modRevision: REBASED, asOf: REBASED });
   }
   draft.revision = 0n;
-  restartListing(draft);
+  restartListing(draft, epoch);
   return finishDraft(draft).view;
 }

@@ -19,6 +19,7 @@ import {
  * (apply.ts, early.ts) and never leaves it.
  */
 export interface Draft {
+  epoch: string | undefined;
   revision: bigint;
   complete: boolean;
   position: bigint;
@@ -36,6 +37,7 @@ export interface Draft {
 
 export function beginDraft(view: NodeView): Draft {
   return {
+    epoch: view.epoch,
     revision: view.revision,
     complete: view.complete,
     position: view.position,
@@ -51,8 +53,8 @@ export function beginDraft(view: NodeView): Draft {
   };
 }
 
-function cloneListing({ sent, doubtful, synced }: Listing): Listing {
-  return { sent: sent.clone(), doubtful: doubtful.clone(), synced };
+function cloneListing({ epoch, sent, doubtful, synced }: Listing): Listing {
+  return { epoch, sent: sent.clone(), doubtful: doubtful.clone(), synced };
 }
 
 function cloneAll<N, K, V>(maps: ReadonlyMap<N, SortedMap<K, V>>): Map<N, SortedMap<K, V>> {
@@ -125,8 +127,8 @@ export function addressRivals(draft: Draft, endpoint: EndpointRecord): readonly 
   return holders.filter((holder) => holder !== undefined).filter((holder) => holder !== endpoint.key);
 }
 
-export function restartListing(draft: Draft): void {
-  draft.listing = newListing();
+export function restartListing(draft: Draft, epoch: string | undefined): void {
+  draft.listing = newListing(epoch);
   draft.tombstones.clear();
   draft.position = 0n;
 }

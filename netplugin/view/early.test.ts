@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { EndpointReply } from "../../state/node-api.ts";
 import { worldMessages, worldView } from "../../test/fakes/world.ts";
-import { applyBatch, applyMessage, beginStream } from "./apply.ts";
+import { applyBatch, applyMessage, beginStream, rebaseView } from "./apply.ts";
 import { applyEndpointReply, releaseEarly } from "./early.ts";
 import type { PutMessage, ViewMessage } from "./messages.ts";
 import type { NodeView } from "./node-view.ts";
@@ -143,5 +143,18 @@ describe("an early release", () => {
     const ahead = applyBatch(released, [put(LEASE, 1010n), bookmark(1050n)]).view;
     const { view, changes } = applyEndpointReply(ahead, reply(1010n));
     expect([has(view), view.released.size, [...changes.keys()]]).toEqual([true, 0, ["endpoint/p"]]);
+  });
+});
+
+describe("a reply of another epoch of the store", () => {
+  const old = { ...worldView(NETWORK), epoch: "1-a" };
+
+  it("is not taken into the list of the store that came after, whatever its revision is", () => {
+    const rebased = rebaseView(old, "2-b");
+    const late = applyEndpointReply(rebased, { ...reply(9_000n), storeEpoch: "1-a" }).view;
+    const listed = applyBatch(late, [put(NETWORK, 10n), synced(50n)]).view;
+    expect([has(late), has(listed), listed.epoch]).toEqual([false, false, "2-b"]);
+    const next = applyEndpointReply(rebased, { ...reply(60n), storeEpoch: "2-b" }).view;
+    expect(has(next)).toBe(true);
   });
 });

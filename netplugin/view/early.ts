@@ -12,14 +12,24 @@ import { type Held, NO_CHANGES, type NodeView, type ViewStep } from "./node-view
  *
  * A reply that is older than what the stream has delivered is not applied: everything in it has been told already, and what is absent
  * has gone since (look the endpoint up in the returned view to learn that). A lease that had been ended here and was asked for again
- * is taken back.
+ * is taken back. Nor is one of another epoch than the stream's: its revision says nothing here.
  */
 export function applyEndpointReply(view: NodeView, reply: EndpointReply): ViewStep {
   const draft = beginDraft(view);
   takeBack(draft, reply.endpoint);
   const revision = parseRevision(reply.revision);
-  if (revision > view.revision) applyReply(draft, reply, revision);
+  if (revision > view.revision && isOfStream(view, reply)) applyReply(draft, reply, revision);
   return finishDraft(draft);
+}
+
+/** Epoch of the store that the present stream tells of. */
+export function streamEpochOf({ listing, epoch }: NodeView): string | undefined {
+  return listing?.epoch ?? epoch;
+}
+
+function isOfStream(view: NodeView, { storeEpoch }: EndpointReply): boolean {
+  const epoch = streamEpochOf(view);
+  return storeEpoch === undefined || epoch === undefined || storeEpoch === epoch;
 }
 
 function takeBack(draft: Draft, { key, epoch }: EndpointRecord): void {

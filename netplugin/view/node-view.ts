@@ -18,6 +18,8 @@ export interface Held<R = RecordOf<Kind>> {
 
 /** A list that has begun with a (new) watch stream and has not been compared yet with what the view holds. */
 export interface Listing {
+  /** Epoch of the store that is listed; undefined where netmaster does not name it. */
+  readonly epoch: string | undefined;
   /** Objects that the stream has sent so far. */
   readonly sent: SortedMap<ObjectId, true>;
   /**
@@ -39,6 +41,8 @@ export interface Tombstone extends ObjectRef {
  * Read it with the functions of query.ts.
  */
 export interface NodeView {
+  /** Epoch of the store that was listed completely last: revisions of different epochs say nothing about each other. */
+  readonly epoch: string | undefined;
   /** Everything up to this store revision has been delivered; never decreases (but for `rebaseView`). */
   readonly revision: bigint;
   /** A first complete list has been received: what is not in the view does not exist (for this node). */
@@ -81,6 +85,7 @@ export function mergeChanges(earlier: Changes, later: Changes): Changes {
 /** The view of a node that has heard nothing yet; its first stream may begin at once. */
 export function emptyView(): NodeView {
   return Object.freeze({
+    epoch: undefined,
     revision: 0n,
     complete: false,
     tables: new Map(KINDS.map((kind) => [kind, sortedMap<string, Held>(compareText)])),
@@ -94,6 +99,6 @@ export function emptyView(): NodeView {
   });
 }
 
-export function newListing(): Listing {
-  return { sent: sortedMap(compareText), doubtful: sortedMap(compareText), synced: false };
+export function newListing(epoch?: string): Listing {
+  return { epoch, sent: sortedMap(compareText), doubtful: sortedMap(compareText), synced: false };
 }

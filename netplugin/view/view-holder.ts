@@ -1,6 +1,6 @@
 import type { EndpointReply } from "../../state/node-api.ts";
 import { applyBatch, beginStream, rebaseView } from "./apply.ts";
-import { applyEndpointReply, releaseEarly } from "./early.ts";
+import { applyEndpointReply, releaseEarly, streamEpochOf } from "./early.ts";
 import type { ViewMessage } from "./messages.ts";
 import { type Changes, emptyView, type NodeView, type ViewStep } from "./node-view.ts";
 
@@ -12,15 +12,14 @@ export interface ViewHolder {
   applyMessages(messages: readonly ViewMessage[]): void;
   applyReply(reply: EndpointReply): void;
   releaseEarly(endpointKey: string, epoch: string): void;
-  /** Resolves when the stream has delivered everything up to this store revision. */
-  reached(revision: bigint, signal: AbortSignal): Promise<void>;
+  /** Resolves when the stream has delivered everything up to this store revision; one of another epoch is never reached. */
+  reached(revision: bigint, epoch: string | undefined, signal: AbortSignal): Promise<void>;
   /** Adds a listener for every step; listeners must not throw. */
   onStep(listener: (changes: Changes) => void): void;
 }
 
 export function createViewHolder(): ViewHolder {
   let view: NodeView = emptyView();
-  let epoch: string | undefined;
   const listeners: ((changes: Changes) => void)[] = [];
 
   const waiters = new Set<() => void>();
@@ -31,9 +30,10 @@ export function createViewHolder(): ViewHolder {
     for (const look of waiters) look();
   }
 
-  function reached(revision: bigint, signal: AbortSignal): Promise<void> {
+  function reached(revision: bigint, epoch: string | undefined, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (view.revision >= revision) return Promise.resolve();
+    const isReached = () => view.revision >= revision && (epoch === undefined || (view.epoch ?? epoch) === epoch);
+    if (isReached()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const end = (act: () => void) => {
         waiters.delete(look);
@@ -41,7 +41,7 @@ export function createViewHolder(): ViewHolder {
         act();
       };
       const look = () => {
-        if (view.revision >= revision) end(resolve);
+        if (isReached()) end(resolve);
       };
       const onAbort = () => end(() => reject(signal.reason));
       signal.addEventListener("abort", onAbort, { once: true });
@@ -52,9 +52,9 @@ export function createViewHolder(): ViewHolder {
   return {
     view: () => view,
     beginStream: (next) => {
-      const isOther = epoch !== undefined && next !== undefined && next !== epoch;
-      view = isOther ? rebaseView(view) : beginStream(view);
-      epoch = next ?? epoch;
+      const before = streamEpochOf(view);
+      const isOther = before !== undefined && next !== undefined && next !== before;
+      view = isOther ? rebaseView(view, next) : beginStream(view, next ?? before);
     },
     applyMessages: (messages) => advance(applyBatch(view, messages)),
     applyReply: (reply) => advance(applyEndpointReply(view, reply)),

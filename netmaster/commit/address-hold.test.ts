@@ -1,0 +1,57 @@
+import { describe, expect, it } from "vitest";
+import { NodeRecord } from "../../state/kinds/node.ts";
+import { manualClock } from "../../state/store/clock.ts";
+import { Heartbeats } from "../node-api/heartbeats.ts";
+import { worldView } from "../view/testing.ts";
+import { AddressHold } from "./address-hold.ts";
+
+const VIEW = worldView("tenant t1\nnetwork t1:blue\nnode n1\nnode n2");
+
+function begun({ isOpen = true, view = VIEW } = {}) {
+  const clock = manualClock();
+  const heartbeats = new Heartbeats({ nodeTimeoutMs: 15_000, clock, storeEpoch: () => view.epoch });
+  const hold = new AddressHold({ heartbeats, nowMs: () => clock.nowMs() });
+  const pen = {
+    isOpen,
+    settle: () => {
+      pen.isOpen = false;
+    },
+  };
+  hold.begin(pen, view);
+  const settle = (name: string, settledEpoch: string) => {
+    const node = NodeRecord.parse(view.records("node").get(name));
+    heartbeats.note(node, { bootId: "b", conditions: [], settledEpoch });
+  };
+  return { clock, pen, settle, reason: () => hold.reason(view) };
+}
+
+describe("new addresses in a new epoch of the store", () => {
+  it("wait until every node has offered what it has, and then for nodes that the store may not know", () => {
+    const { clock, pen, settle, reason } = begun();
+    settle("n1", VIEW.epoch);
+    settle("n2", "another epoch");
+    clock.advance(5_000);
+    expect(reason()).toContain("waiting for 1 nodes, first n2");
+    settle("n2", VIEW.epoch);
+    expect([reason(), pen.isOpen]).toEqual([undefined, false]);
+    const early = begun();
+    for (const name of ["n1", "n2"]) early.settle(name, VIEW.epoch);
+    expect(early.reason()).toContain("nodes that it may not know");
+  });
+
+  it("do not wait for nodes that are silent for as long as makes them unreachable", () => {
+    const { clock, settle, reason } = begun();
+    settle("n1", VIEW.epoch);
+    clock.advance(14_000);
+    settle("n1", VIEW.epoch);
+    expect(reason()).toContain("n2");
+    clock.advance(1_000);
+    expect(reason()).toBeUndefined();
+  });
+
+  it("do not wait where the epoch is proven, nor where there is nothing to lease from", () => {
+    expect(begun({ isOpen: false }).reason()).toBeUndefined();
+    const empty = begun({ view: worldView("node n1") });
+    expect([empty.reason(), empty.pen.isOpen]).toEqual([undefined, false]);
+  });
+});

@@ -1,0 +1,24 @@
+import { z } from "zod";
+import { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import type { EndpointReply } from "../../state/node-api.ts";
+
+/** A lease as this node has seen it in the store, and the store's epoch at that time. */
+const KnownLease = z.object({ storeEpoch: z.string(), endpoint: EndpointRecord });
+export type KnownLease = Readonly<z.infer<typeof KnownLease>>;
+
+const LEASE_KEY = "contiv-lease";
+
+/** What a port says of its lease, beside the marks that make it an attachment: enough to offer it to a store that has lost it. */
+export function leaseMark({ endpoint, storeEpoch }: EndpointReply): Record<string, string> {
+  if (storeEpoch === undefined) return {};
+  return { [LEASE_KEY]: JSON.stringify({ storeEpoch, endpoint } satisfies KnownLease) };
+}
+
+/** Reads a port's mark; undefined when there is none, or none of this release. */
+export function markedLease(externalIds: Readonly<Record<string, string>>): KnownLease | undefined {
+  try {
+    return KnownLease.parse(JSON.parse(externalIds[LEASE_KEY] ?? ""));
+  } catch {
+    return undefined;
+  }
+}
