@@ -133,6 +133,26 @@ describe("a store that is not the one that netmaster knows", () => {
     await expectSound();
   }, 120_000);
 
+  it("replaced by another cluster's, whose revisions are higher", async () => {
+    await makeMany("mine", 3);
+    await using other = await startEtcd();
+    const owner = await startNetmasterProcess({ name: "other", etcdEndpoints: other.endpoints });
+    for (let index = 0; index < 40; index += 1) {
+      const name = `theirs-${index}`;
+      const request = { method: "POST", headers: JSON_TYPE, body: JSON.stringify({ tenantName: name }) };
+      expect((await fetch(`${owner.restUrl}/api/v1/tenants/${name}/`, request)).status).toBe(200);
+    }
+    await owner.kill("SIGTERM");
+    const file = join(etcd.dataDir, "other.db");
+    await etcdctl(other, "snapshot", "save", file);
+    await restore(file);
+    await makeMany("here", 3);
+    await expectSound();
+    const told = await tenantsOf(0);
+    expect(told).toContain("theirs-39");
+    expect(told.filter((name) => name.startsWith("mine"))).toEqual([]);
+  }, 120_000);
+
   it("restored while every netmaster is stopped", async () => {
     const file = await save("third.db");
     await makeMany("lost3", 5);
