@@ -15,7 +15,7 @@ import { echoedLink } from "./link-row.ts";
 import { addNeighbour, deleteNeighbour, dumpNeighbours } from "./neighbour.ts";
 import { type NetnsHandle, openNetns } from "./netns.ts";
 import { getNetnsId } from "./netns-id.ts";
-import { addRoute, deleteRoute, dumpRoutes, RT_TABLE_MAIN } from "./route.ts";
+import { addRoute, deleteRoute, dumpRoutes, findRoute, RT_TABLE_MAIN } from "./route.ts";
 import { createScratchNetns, type ScratchNetns } from "./scratch-netns.ts";
 import { type NetlinkSocket, openNetlink } from "./socket.ts";
 
@@ -177,6 +177,12 @@ describe("addresses, routes and neighbours", () => {
     expect(await outside.dump(dumpAddresses({ ifindex, family: "ipv4" }))).toMatchObject([
       { address: "10.7.0.1", broadcast: "10.7.0.255", permanent: true },
     ]);
+
+    expect(await outside.get(findRoute("10.7.0.0"))).toMatchObject({ destination: "10.7.0.0/24", ifindex });
+    expect(await outside.get(findRoute("10.9.8.7"))).toMatchObject({ destination: "10.9.0.0/16", protocol: 99 });
+    for (const unrouted of ["10.10.0.1", "2001:db9::1"]) {
+      await expect(outside.get(findRoute(unrouted))).rejects.toMatchObject({ reason: "ENETUNREACH" });
+    }
 
     await outside.execute([
       deleteRoute({ destination: "10.8.0.0/16", table: 100 }),
