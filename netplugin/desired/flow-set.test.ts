@@ -164,6 +164,17 @@ function texts(flows: ReadonlyMap<string, Flow>): string[] {
   return [...flows.values()].map(formatFlow).sort();
 }
 
+function countByTable(set: FlowSet): ReadonlyMap<number, number> {
+  const counts = new Map<number, number>();
+  for (const { table } of flowsOfSet(set).values()) counts.set(table, (counts.get(table) ?? 0) + 1);
+  return counts;
+}
+
+/** Tables that have flows. */
+function countsOf(counts: ReadonlyMap<number, number>) {
+  return [...counts].filter(([, count]) => count > 0).sort(([left], [right]) => left - right);
+}
+
 /** The set carried on, and what a switch would hold that is told each delta. */
 function updateAndCompare(state: State, onSwitch: Map<string, Flow>): void {
   const { set, delta } = updateFlowSet(state.set, state);
@@ -172,6 +183,7 @@ function updateAndCompare(state: State, onSwitch: Map<string, Flow>): void {
   const fresh = updateFlowSet(newFlowSet(), { ...state, changes: NO_CHANGES }).set;
   expect(texts(flowsOfSet(set))).toEqual(texts(flowsOfSet(fresh)));
   expect(texts(onSwitch)).toEqual(texts(flowsOfSet(fresh)));
+  expect(countsOf(set.tableCounts)).toEqual(countsOf(countByTable(set)));
   expect(set.failures.toArray()).toEqual(fresh.failures.toArray());
   expect(set.ownersById.toArray()).toEqual(fresh.ownersById.toArray());
   state.set = set;

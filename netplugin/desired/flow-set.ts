@@ -1,4 +1,4 @@
-import { type FlowDeed, type PackedFlow, packFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
+import { type FlowDeed, type PackedFlow, packFlow, tableOf } from "../../drivers/ovs/openflow/packed-flow.ts";
 import type { Delta } from "../../state/delta.ts";
 import { compareText, type SortedMap, sortedMap } from "../../state/sorted-map.ts";
 import type { ObjectId } from "../view/messages.ts";
@@ -30,6 +30,8 @@ export interface FlowSet {
   readonly failures: SortedMap<ObjectId, string>;
   /** By the keys of packed flows. */
   readonly claims: SortedMap<string, Claim>;
+  /** How many claims each table has. */
+  readonly tableCounts: ReadonlyMap<number, number>;
   readonly keysByOwner: SortedMap<ObjectId, readonly string[]>;
   /** Cookie's owner number → owner: names drift. */
   readonly ownersById: SortedMap<number, ObjectId>;
@@ -66,6 +68,7 @@ export function newFlowSet(generation: number = PIPELINE_GENERATION): FlowSet {
     generation,
     failures: sortedMap(compareText),
     claims: sortedMap(compareText),
+    tableCounts: new Map(),
     keysByOwner: sortedMap(compareText),
     ownersById: sortedMap((left, right) => left - right),
     source: undefined,
@@ -124,13 +127,17 @@ function ownersToCompute(
 }
 
 /** A set being changed, and each flow touched as it was before (undefined = there was none). */
-type Draft = Omit<FlowSet, "source"> & { readonly before: Map<string, FlowDeed | undefined> | undefined };
+type Draft = Omit<FlowSet, "source" | "tableCounts"> & {
+  readonly tableCounts: Map<number, number>;
+  readonly before: Map<string, FlowDeed | undefined> | undefined;
+};
 
-function beginDraft({ generation, failures, claims, keysByOwner, ownersById, source }: FlowSet): Draft {
+function beginDraft({ generation, failures, claims, tableCounts, keysByOwner, ownersById, source }: FlowSet): Draft {
   return {
     generation,
     failures: failures.clone(),
     claims: claims.clone(),
+    tableCounts: new Map(tableCounts),
     keysByOwner: keysByOwner.clone(),
     ownersById: ownersById.clone(),
     before: source === undefined ? undefined : new Map(),
@@ -171,13 +178,15 @@ const NOBODY: readonly Wish[] = [];
 
 /** Sets or (without a deed) withdraws an owner's wish. */
 function changeClaim(
-  { before, claims }: Draft,
+  draft: Draft,
   key: string,
   { owner, deed }: { readonly owner: ObjectId; readonly deed?: FlowDeed },
 ) {
+  const { before, claims } = draft;
   const present = claims.get(key);
   if (before?.has(key) === false) before.set(key, present?.deed);
   if (present === undefined || (present.owner === owner && present.others === NOBODY)) {
+    countChange(draft, key, { from: present, to: deed });
     if (deed === undefined) claims.delete(key);
     else if (deed !== present?.deed) claims.set(key, { owner, deed, others: NOBODY });
     return;
@@ -185,8 +194,19 @@ function changeClaim(
   const wishes = wishesOf(present).filter((wish) => wish.owner !== owner);
   if (deed !== undefined) insertWish(wishes, { owner, deed });
   const claim = claimOf(wishes);
+  countChange(draft, key, { from: present, to: claim });
   if (claim === undefined) claims.delete(key);
   else claims.set(key, claim);
+}
+
+function countChange(
+  { tableCounts }: Draft,
+  key: string,
+  { from, to }: { readonly from: unknown; readonly to: unknown },
+) {
+  if ((from === undefined) === (to === undefined)) return;
+  const table = tableOf(key);
+  tableCounts.set(table, (tableCounts.get(table) ?? 0) + (to === undefined ? -1 : 1));
 }
 
 function wishesOf({ owner, deed, others }: Claim): Wish[] {

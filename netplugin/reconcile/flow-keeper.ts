@@ -12,6 +12,7 @@ import { objectId } from "../view/messages.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
 import { createAnnouncer } from "./announce.ts";
 import { type ConnectionKeeper, startConnectionKeeper } from "./connection-keeper.ts";
+import { watchFlowCounts } from "./flow-count-watch.ts";
 import { createFlowReconciler, type FlowReconciler } from "./flow-reconciler.ts";
 import { forgetAnswers } from "./learned-answers.ts";
 import { createRetryTimer } from "./retry-timer.ts";
@@ -87,11 +88,27 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
     }
     loop.kick({ full: resync });
   });
+  const counting = watchCounts(options, { reconciler, loop });
   return {
     ...{ reconciler, loop, connections },
     ...waitsOf(options, { reconciler, loop, connections }),
-    ended: Promise.all([loop.ended, connections.ended]).then(() => {}),
+    ended: Promise.all([loop.ended, connections.ended, counting]).then(() => {}),
   };
+}
+
+/** The comparison of all flows says in the log which are missing. */
+function watchCounts(
+  { driver, log, signal }: FlowKeeperOptions,
+  { reconciler, loop }: Pick<FlowKeeper, "reconciler" | "loop">,
+): Promise<void> {
+  const { flowConnection } = driver;
+  return watchFlowCounts({
+    connection: () => (flowConnection.connected ? flowConnection.connection() : undefined),
+    installed: () => reconciler.tableCounts(),
+    onLoss: () => loop.kick({ full: true }),
+    signal,
+    report: (error) => log.debug({ error: error.message }, "flows were not counted this time"),
+  });
 }
 
 /** What pods wait for. */

@@ -36,6 +36,8 @@ export interface FlowReconciler {
   /** How many objects go without flows because the switch refuses them. */
   readonly refusedCount: number;
   readonly flowCount: number;
+  /** How many flows of ours each table of the switch has; undefined while that is not known. Another object once it may have changed. */
+  tableCounts(): ReadonlyMap<number, number> | undefined;
   /** What could not be turned into flows: object → reason. */
   failures(): ReadonlyMap<string, string>;
   /** Is every flow of this owner (`kind/key`) in the switch, as of the last successful round? */
@@ -110,6 +112,10 @@ class Reconciler implements FlowReconciler {
 
   get flowCount(): number {
     return this.#isInstalled ? flowCount(this.#set) : 0;
+  }
+
+  tableCounts(): ReadonlyMap<number, number> | undefined {
+    return this.#isInstalled ? this.#set.tableCounts : undefined;
   }
 
   get enforcedRevision(): bigint {

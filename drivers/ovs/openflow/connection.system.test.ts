@@ -263,6 +263,22 @@ describe("meters", () => {
   });
 });
 
+describe("counts of tables", () => {
+  it("are those of the flows that are there, of whoever they are", async () => {
+    const counted = async () => {
+      const rows = await connection.tableCounts();
+      return Object.fromEntries(rows.map(({ table, flowCount }) => [table, flowCount]));
+    };
+    const before = await counted();
+    await connection.bundle([add({ table: 61 }), add({ table: 61, priority: 7 }), add({ table: 62, cookie: 5n })]);
+    const after = await counted();
+    expect([before[61], before[62]]).toEqual([0, 0]);
+    expect([after[61], after[62]]).toEqual([2, 1]);
+    await scratch.ofctl("del-flows", `unix:${scratch.socketOf("br0")}`, "table=61");
+    expect((await counted())[61]).toBe(0);
+  });
+});
+
 describe("ports", () => {
   it("are described and counted", async () => {
     const ports = await connection.portDesc();

@@ -27,9 +27,11 @@ import {
   packedFlowsPart,
   portStatsPart,
   portsPart,
+  tableCountsPart,
 } from "./parts.ts";
 import type { PortDescription, PortStats } from "./port.ts";
 import { type FragmentHandling, setFragmentHandling } from "./switch-config.ts";
+import type { TableCount } from "./table-count.ts";
 
 export interface ConnectOptions extends CallOptions {
   /** Silence after which the switch is asked whether it lives; when it leaves three such questions open the connection ends. */
@@ -59,6 +61,8 @@ export interface SwitchConnection extends AsyncDisposable {
   dumpFlowStats(filter?: FlowFilter, options?: CallOptions): Promise<FlowStats[]>;
   /** Counters of the flows that packets have met. */
   dumpFlowCounts(filter?: FlowFilter, options?: CallOptions): Promise<FlowCount[]>;
+  /** How many flows each table has, others' included: one small answer, however many there are. */
+  tableCounts(options?: CallOptions): Promise<TableCount[]>;
   dumpGroups(options?: CallOptions): Promise<Group[]>;
   groupStats(group?: number, options?: CallOptions): Promise<GroupStats[]>;
   dumpMeters(options?: CallOptions): Promise<Meter[]>;
@@ -151,6 +155,7 @@ function connectionOf(channel: Channel): SwitchConnection {
       const counts = await multipart(channel, flowCountsPart(filter), limit);
       return counts.filter((count) => count !== undefined);
     },
+    tableCounts: (options) => multipart(channel, tableCountsPart(), within(`count the flows of ${name}`, options)),
     dumpGroups: (options) => multipart(channel, groupsPart(), within(`list groups of ${name}`, options)),
     groupStats: (group, options) =>
       multipart(channel, groupStatsPart(group), within(`read group counters of ${name}`, options)),

@@ -9,10 +9,12 @@ import { getMeter, getMeterFeatures, getMeterStats, putMeterRequest } from "./me
 import { type PackedFlow, packFlow } from "./packed-flow.ts";
 import type { PortDescription, PortStats } from "./port.ts";
 import { getPortDescription, getPortStats, putPortRequest } from "./port-codec.ts";
+import { getTableCount, type TableCount } from "./table-count.ts";
 
 /** openflow-1.5.1 specification, 7.3.5 (enum ofp_multipart_type). */
 const OFPMP = {
   flowDesc: 1,
+  table: 3,
   portStats: 4,
   groupStats: 6,
   groupDesc: 7,
@@ -41,6 +43,10 @@ export function flowStatsPart(filter: FlowFilter): Part<FlowStats> {
 
 export function flowCountsPart(filter: FlowFilter): Part<FlowCount | undefined> {
   return { type: OFPMP.flowDesc, putBody: (writer) => putFlowFilter(writer, filter), getEntry: getFlowCount };
+}
+
+export function tableCountsPart(): Part<TableCount> {
+  return { type: OFPMP.table, getEntry: getTableCount };
 }
 
 export function groupsPart(): Part<Group> {

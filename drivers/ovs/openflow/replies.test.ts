@@ -5,6 +5,7 @@ import { getGroup, getGroupStats, groupsEqual } from "./group-codec.ts";
 import { getMeter, getMeterFeatures, getMeterStats, metersEqual } from "./meter-codec.ts";
 import { getPacketIn } from "./packet-codec.ts";
 import { getPortDescription, getPortStats } from "./port-codec.ts";
+import { getTableCount } from "./table-count.ts";
 import { hex } from "./testing/hex.ts";
 
 /** Recorded from Open vSwitch 3.1. */
@@ -62,6 +63,12 @@ describe("replies of a switch", () => {
       hasBurst: true,
       hasStats: true,
     });
+  });
+
+  it("count the flows of a table", () => {
+    const reader = readerOf(hex("3d 000000 00000002 0000000000000007 0000000000000005 fe"));
+    expect(getTableCount(reader)).toEqual({ table: 61, flowCount: 2 });
+    expect(reader.offset).toBe(24);
   });
 
   it("describe and count a port", () => {
