@@ -23,9 +23,13 @@ import { openTransport, type Transport } from "./node-client/transport.ts";
 import { followWatch } from "./node-client/watch.ts";
 import { type OpenNodeRuntime, openNodeRuntime } from "./node-runtime.ts";
 import { keepPresent } from "./presence.ts";
-import { startTicketLoop, type TicketLoop } from "./reconcile/ticket-loop.ts";
+import { startTicketLoop } from "./reconcile/ticket-loop.ts";
 import { startNodeReport } from "./report/node-report.ts";
+import { UplinkLog } from "./report/uplink-log.ts";
 import { type NodeSettings, parseInvocation } from "./settings.ts";
+
+/** Nobody tells of a route, a flow of an uplink bridge or a setting of a NIC that somebody has taken away. */
+const BASE_LOOK_MS = 5_000;
 
 const invocation = parseInvocation(process.argv);
 const log = pino({ level: invocation.settings.logLevel, base: { component: "netplugin" } });
@@ -100,7 +104,11 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   });
   runtime = opened;
   handler = createCniHandler(opened);
-  await serve({ runtime: opened, settings, metrics, signal, transport });
+  await serve({ runtime: opened, settings, metrics, signal, transport }).catch((error: unknown) => {
+    if (signal.aborted) throw error;
+    log.fatal({ error: asNetError(error, "serve").message }, "netplugin ends");
+    process.exit(1); // the loops of its parts end with the signal only: nobody must wait for them
+  });
 }
 
 function openDriver(settings: NodeSettings, log: Logger, signal: AbortSignal): Promise<OpenOvsDriver> {
@@ -115,7 +123,8 @@ function openDriver(settings: NodeSettings, log: Logger, signal: AbortSignal): P
     verifyUplink: (attempt) => reachNetmaster(settings.netmasterUrls, attempt),
     signal,
     report: (error) => log.warn({ code: error.code, error: error.message }, "switch"),
-    onRepair: (found) => log.warn({ found }, "bridges or their ports were not as they should be; repaired"),
+    onRepair: (found) => log.warn({ found }, "bridges, their ports or addresses were not as they should be; repaired"),
+    onFollowed: (changes) => log.warn({ changes }, "addresses, routes or NICs of uplinks have changed; followed"),
   });
 }
 
@@ -130,7 +139,7 @@ interface Service {
 /** The loops of a node whose parts are up: presence, watch, bridges, regular comparison. Ends with the signal. */
 async function serve(service: Service): Promise<void> {
   const { runtime, settings, metrics, signal } = service;
-  const base = keepBase(service);
+  keepBase(service);
   const capabilities = await probeCapabilities(await connected(runtime, signal), runtime.panel.netns);
   runtime.limits.setCapabilities(capabilities);
   runtime.log.info({ capabilities, vtepIp: runtime.vtepIp() }, "this node's means");
@@ -138,28 +147,34 @@ async function serve(service: Service): Promise<void> {
   const onFirstRegistration = (reply: RegisterReply) => void follow(service, reply);
   await Promise.all([
     keepPresent({ runtime, settings, capabilities, metrics, report, signal, onFirstRegistration }),
-    compareRegularly(service, base),
+    compareRegularly(service),
   ]);
 }
 
-/** Bridges, tunnel port and uplinks are looked at when the switch has restarted or an uplink has changed. */
-function keepBase({ runtime, signal }: Service): TicketLoop {
+/** Bridges, tunnel port and uplinks are looked at when the switch has restarted or an uplink has changed, and now and then. */
+function keepBase({ runtime, settings, signal }: Service): void {
   const { driver, flows, log } = runtime;
+  const uplinkLog = new UplinkLog(driver, log);
   let isChanged = false;
   const base = startTicketLoop({
     work: async () => {
       await driver.ensureBase();
+      uplinkLog.look();
+      if (await runtime.panel.ensureName())
+        log.warn(`network namespace "${settings.panelNetns}" had lost its name; it has it again`);
+      await runtime.tunnel.look();
       flows.loop.kick({ full: isChanged }); // a bridge whose fail mode or datapath changes loses its flows
       isChanged = false;
     },
     signal,
     report: (error) => log.error({ error: error.message }, "cannot set up bridges and uplinks; trying again"),
   });
+  const timer = setInterval(() => (driver.connected ? base.kick() : undefined), BASE_LOOK_MS);
+  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   driver.onChange((change) => {
     isChanged ||= change.base;
     if (change.resync || change.uplinks || change.base) base.kick();
   });
-  return base;
 }
 
 function follow({ runtime, settings, transport, signal }: Service, reply: RegisterReply): Promise<void> {
@@ -192,13 +207,12 @@ async function connected(runtime: OpenNodeRuntime, signal: AbortSignal) {
   return runtime.driver.flowConnection.connection();
 }
 
-/** All flows, bridges and addresses are compared now and then, whatever the events say. */
-async function compareRegularly({ runtime, settings, signal }: Service, base: TicketLoop): Promise<void> {
+/** All flows, ports and links are compared now and then, whatever the events say. */
+async function compareRegularly({ runtime, settings, signal }: Service): Promise<void> {
   while (!signal.aborted) {
     const pauseMs = settings.resyncIntervalMs * (0.9 + 0.2 * Math.random());
     await sleep(pauseMs, undefined, { signal }).catch(() => {}); // ends with the signal
     if (signal.aborted) return;
-    base.kick();
     runtime.flows.loop.kick({ full: true });
     runtime.infra.kick();
     runtime.attached.loop.kick();

@@ -30,6 +30,7 @@ import { PodEndKeeper } from "./reconcile/pod-end-keeper.ts";
 import { createPortCloser } from "./reconcile/port-closer.ts";
 import { createPortRecycler, deletePodEnd, type PodEnd } from "./reconcile/port-recycler.ts";
 import { type StackKeeper, startStackKeeper } from "./reconcile/stack-keeper.ts";
+import { TunnelAddress } from "./reconcile/tunnel-address.ts";
 import { watchPodLinks } from "./reconcile/watch-pod-links.ts";
 import type { NodeRuntime } from "./runtime.ts";
 import type { NodeSettings } from "./settings.ts";
@@ -60,6 +61,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly connections: ConnectionLog;
   readonly stack: StackKeeper;
   readonly foreignFlows: ForeignFlows;
+  readonly tunnel: TunnelAddress;
   /** Netmaster has accepted this node (or not any more). */
   setRegistered(registered: boolean): void;
   /** Why no netmaster was reached; undefined when one was. */
@@ -124,12 +126,13 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     connection: () => (driver.flowConnection.connected ? driver.flowConnection.connection() : undefined),
   });
   driver.onChange(({ resync }) => (resync ? foreignFlows.compare() : undefined));
+  const tunnel = new TunnelAddress({ netlink: driver.netlink, vtepIp, log });
   let registered = false;
   let away: string | undefined;
   let registrationFault: string | undefined;
   return {
     ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows },
-    ...{ offers, pool, panel, log },
+    ...{ tunnel, offers, pool, panel, log },
     ...{ nodeName, vtepIp },
     client: options.client,
     netlink: driver.netlink,

@@ -17,7 +17,7 @@ import { removePanel } from "./panel.ts";
 import { HOST_PREFIX, isOurAlias, LINK_ALIAS } from "./port-pool.ts";
 import { createPortDriver } from "./ports.ts";
 import { type DriverChange, type OvsDriver, OWNER_MARK, type PortDriver, type Uplink } from "./types.ts";
-import { ensureUplink, type UplinkSpec, undoUplink } from "./uplink.ts";
+import { ensureUplink, nothingSeen, type UplinkOptions, type UplinkSpec, undoUplink } from "./uplink.ts";
 import { uplinkRepairs } from "./uplink-bridge.ts";
 import { closedLinks, NO_TUNNELS } from "./uplink-closing.ts";
 
@@ -41,6 +41,8 @@ export interface OvsDriverOptions {
   readonly report: (error: NetError) => void;
   /** Bridges or ports were not as they should be, and have been repaired: what was found. */
   readonly onRepair?: (found: readonly string[]) => void;
+  /** Addresses, routes or NICs have been changed by somebody; the node goes along. */
+  readonly onFollowed?: (changes: readonly string[]) => void;
 }
 
 /** The driver with what only the node agent's own parts use. */
@@ -74,6 +76,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   const guard = openGuard({ database, netlink, netns: options.netns, vxlanUdpPort: options.vxlanUdpPort });
   const uplinks = new Map<string, Uplink>();
   const uplinkFailures = new Map<string, NetError>();
+  const seen = nothingSeen();
   const listeners = new Set<(change: DriverChange) => void>();
   const tell: Tell = (change) => {
     for (const listener of listeners) listener({ resync: false, uplinks: false, base: false, ...change });
@@ -81,27 +84,35 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
 
   const parts = { database, netlink, guard, datapathType };
   async function ensureBase(): Promise<void> {
-    await guard.repairTables();
-    const found = baseFaults();
-    await ensureBridge(database, bridge, { signal });
-    await ensureTunnelPort({ database, ports }, options);
-    for (const spec of options.uplinks) {
-      try {
-        uplinks.set(spec.alias, await ensureUplink(spec, { ...parts, ...uplinkOptions(options) }));
-        uplinkFailures.delete(spec.alias);
-      } catch (error) {
-        uplinks.delete(spec.alias);
-        uplinkFailures.set(spec.alias, asNetError(error, `set up physical network "${spec.alias}"`));
-      }
+    const found = [...baseFaults()];
+    const changes: string[] = [];
+    try {
+      await guard.keepTables();
+      await ensureBridge(database, bridge, { signal });
+      await ensureTunnelPort({ database, ports }, options);
+      const notes = { note: (what: string) => found.push(what), follow: (what: string) => changes.push(what) };
+      for (const spec of options.uplinks) await bringUplink(spec, notes);
+    } finally {
+      if (isOpen && found.length > 0) options.onRepair?.(found);
+      if (isOpen && changes.length > 0) options.onFollowed?.(changes);
     }
-    if (isOpen && found.length > 0) options.onRepair?.(found);
+  }
+
+  async function bringUplink(spec: UplinkSpec, notes: Pick<UplinkOptions, "note" | "follow">): Promise<void> {
+    try {
+      uplinks.set(spec.alias, await ensureUplink(spec, { ...parts, ...notes, seen, ...uplinkOptions(options) }));
+      uplinkFailures.delete(spec.alias);
+    } catch (error) {
+      uplinks.delete(spec.alias);
+      uplinkFailures.set(spec.alias, asNetError(error, `set up physical network "${spec.alias}"`));
+    }
   }
 
   /** What is not as it should be of bridges and ports that were made; uplinks that failed are looked at with their devices. */
   function baseFaults(): readonly string[] {
     return [
       ...integrationFaults(database, bridge, options),
-      ...[...uplinks.values()].flatMap(({ nic }) => uplinkRepairs(nic, database).found),
+      ...[...uplinks.values()].flatMap(({ nic }) => uplinkRepairs({ name: nic }, database).found),
     ];
   }
 
@@ -205,6 +216,8 @@ function uplinkOptions(options: OvsDriverOptions) {
   return {
     allowDefaultRoute: options.allowDefaultRouteUplink,
     verify: options.verifyUplink,
+    runDirectory: options.runDirectory,
+    netns: options.netns,
     signal: options.signal,
   };
 }

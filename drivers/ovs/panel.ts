@@ -1,4 +1,6 @@
 import { execFile } from "node:child_process";
+import { statSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { isErrno } from "../netlink/errno.ts";
@@ -18,6 +20,8 @@ export interface Panel extends Disposable {
   readonly netlink: SocketPool;
   /** Without macvlan in the kernel the waiting end itself moves into the pod. */
   readonly podEnd: "macvlan" | "veth";
+  /** Gives the namespace its name again when somebody has removed or replaced it; true when that was so. */
+  ensureName(): Promise<boolean>;
 }
 
 const NETNS_DIRECTORY = "/run/netns";
@@ -37,6 +41,7 @@ export async function openPanel(name: string): Promise<Panel> {
       netns,
       netlink,
       podEnd,
+      ensureName: () => ensureName(name, netns),
       [Symbol.dispose]: () => {
         netlink[Symbol.dispose]();
         netns[Symbol.dispose]();
@@ -46,6 +51,27 @@ export async function openPanel(name: string): Promise<Panel> {
     netns[Symbol.dispose]();
     throw asNetError(error, `open the patch panel "${name}"`);
   }
+}
+
+async function ensureName(name: string, netns: NetnsHandle): Promise<boolean> {
+  if (isNameOf(name, netns)) return false;
+  const path = `${NETNS_DIRECTORY}/${name}`;
+  const execute = promisify(execFile);
+  try {
+    await execute("umount", ["--lazy", path], { timeout: COMMAND_TIMEOUT_MS }).catch(() => {}); // another one, or none
+    await writeFile(path, "", { mode: 0o444 });
+    const fd = `/proc/${process.pid}/fd/${netns.fd}`;
+    await execute("mount", ["--bind", fd, path], { timeout: COMMAND_TIMEOUT_MS });
+    return true;
+  } catch (error) {
+    throw asNetError(error, `give the patch panel its name "${name}" again`, "REJECTED");
+  }
+}
+
+/** A look at the file alone: its number is the namespace's. */
+function isNameOf(name: string, { inode, device }: NetnsHandle): boolean {
+  const found = statSync(`${NETNS_DIRECTORY}/${name}`, { throwIfNoEntry: false });
+  return found?.ino === inode && found.dev === device;
 }
 
 function openExisting(name: string): NetnsHandle | undefined {

@@ -1,6 +1,14 @@
 import type { Delta, Failures } from "../../state/delta.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
-import { bumpConfiguration, configure, findBridge, type PortRow, portsOf, type SwitchDatabase } from "./database.ts";
+import {
+  bumpConfiguration,
+  configure,
+  findBridge,
+  type PortRow,
+  portsOf,
+  rootRow,
+  type SwitchDatabase,
+} from "./database.ts";
 import { INTEGRATION_BRIDGE, ROLE_KEY } from "./names.ts";
 import { byUuid, insert, mutate, type Operation, update } from "./ovsdb-client/operations.ts";
 import { type NamedUuid, named, type Uuid } from "./ovsdb-client/values.ts";
@@ -78,7 +86,8 @@ async function applyPorts(
     const failure = asNetError(error, "change ports of the integration bridge");
     return new Map(keys.map((key) => [key, failure]));
   }
-  return pluggedIn(ports, delta, options);
+  const wanted = rootRow(database).next_cfg;
+  return pluggedIn(ports, delta, { ...options, hasActed: () => rootRow(database).cur_cfg >= wanted });
 }
 
 /** All of it as one transaction: new ports, changed marks, ports to remove. */
@@ -147,13 +156,13 @@ function interfaceRow(name: string, spec: PortSpec) {
 async function pluggedIn(
   { database, all }: IntegrationPorts,
   delta: Delta<PortSpec>,
-  options: { readonly signal?: AbortSignal },
+  { hasActed, ...options }: { readonly signal?: AbortSignal; readonly hasActed: () => boolean },
 ): Promise<Failures> {
   const settled = () => {
     const ports = all();
     return [...delta.put.keys()].every((name) => {
       const port = ports.get(name);
-      return port?.ofport !== undefined || port?.error !== undefined;
+      return port?.ofport !== undefined || (port?.error !== undefined && hasActed()); // before, it may be an earlier error
     });
   };
   const deed = `plug in ${delta.put.size} ports`;

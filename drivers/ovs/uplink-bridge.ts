@@ -19,12 +19,16 @@ interface WantedPort {
 }
 
 /** Compares an uplink bridge that exists, its NIC's port and both patch ports with what they should be. */
-export function uplinkRepairs(nic: string, database: SwitchDatabase): Repairs {
+export function uplinkRepairs(
+  { name: nic, mac }: { readonly name: string; readonly mac?: string | undefined },
+  database: SwitchDatabase,
+): Repairs {
   const { onIntegration, onUplink } = patchNames(nic);
   const name = uplinkBridgeName(nic);
   const bridge = findBridge(database, name);
   if (bridge === undefined) return { found: [`bridge ${name} is gone`], operations: [] };
-  const spec = uplinkBridgeSpec(nic, bridge.datapath_type === "system" ? "system" : "netdev");
+  const plain = uplinkBridgeSpec(nic, bridge.datapath_type === "system" ? "system" : "netdev");
+  const spec = mac === undefined ? plain : { ...plain, mac };
   const parts: readonly Repairs[] = [
     { found: bridgeFaults(bridge, spec), operations: bridgeRepairs(bridge, spec) },
     portRepairs({ name: nic, role: "nic" }, name, database),

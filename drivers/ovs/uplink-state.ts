@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type AddressRow, addAddress, deleteAddress, dumpAddresses } from "../netlink/address.ts";
-import { dumpLinks, setLink } from "../netlink/link.ts";
+import { isErrno } from "../netlink/errno.ts";
+import { getLink, setLink } from "../netlink/link.ts";
 import type { LinkRow } from "../netlink/link-row.ts";
 import type { Message } from "../netlink/message.ts";
 import type { SocketPool } from "../netlink/pool.ts";
@@ -31,8 +32,12 @@ export type DeviceState = z.infer<typeof DeviceState>;
 export const NO_STATE: DeviceState = { addresses: [], routes: [] };
 
 export async function findLink(netlink: SocketPool, name: string): Promise<LinkRow | undefined> {
-  const links = await netlink.dump(dumpLinks());
-  return links.find((link) => link.name === name);
+  try {
+    return await netlink.get(getLink({ name }));
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return undefined;
+    throw error;
+  }
 }
 
 /** Addresses and routes of a device that do not come by themselves. */

@@ -3,17 +3,31 @@ import { asNetError, NetError } from "../../state/errors.ts";
 import { isErrno } from "../netlink/errno.ts";
 import type { LinkRow } from "../netlink/link-row.ts";
 import type { Message } from "../netlink/message.ts";
+import type { NetnsHandle } from "../netlink/netns.ts";
 import type { SocketPool } from "../netlink/pool.ts";
+import { writeSysctl } from "../netlink/sysctl.ts";
 import type { StackGuard } from "../stack-guard/guard.ts";
 import { creation, removeBridge } from "./bridge.ts";
-import { configure, findBridge, portsOf, rootRow, type SwitchDatabase } from "./database.ts";
+import { configure, findBridge, portsOf, type SwitchDatabase } from "./database.ts";
 import { INTEGRATION_BRIDGE, patchNames, uplinkBridgeName } from "./names.ts";
-import { byUuid, mutate, type Operation } from "./ovsdb-client/operations.ts";
+import { byUuid, mutate, type Operation, update } from "./ovsdb-client/operations.ts";
 import type { Uplink } from "./types.ts";
 import { addition, uplinkBridgeSpec, uplinkRepairs } from "./uplink-bridge.ts";
+import { compareDevice } from "./uplink-changes.ts";
 import { closeUplinkNic, openUplinkNic } from "./uplink-closing.ts";
+import { ensureForwarding } from "./uplink-forwarding.ts";
 import {
-  DeviceState,
+  completeMemory,
+  forgetNic,
+  memoryOfNewBridge,
+  rememberState,
+  savedSettings,
+  savedState,
+  savedStateOrNone,
+} from "./uplink-memory.ts";
+import { missingNic, type SeenNics } from "./uplink-nic.ts";
+import {
+  type DeviceState,
   findLink,
   hasDefaultRoute,
   lacking,
@@ -39,7 +53,27 @@ export interface UplinkOptions {
   readonly allowDefaultRoute: boolean;
   /** Called after the addresses have moved; when it rejects the move is undone. */
   readonly verify?: ((signal: AbortSignal) => Promise<void>) | undefined;
+  /** The switch's network namespace; this process's own when absent. */
+  readonly netns?: NetnsHandle | undefined;
+  /** The switch's run directory, where the bridges' management sockets are. */
+  readonly runDirectory: string;
+  /** Something was not as it should be, and is being repaired. */
+  readonly note: (found: string) => void;
+  /** Something has been changed on purpose, and is followed. */
+  readonly follow: (change: string) => void;
+  /** What this process has seen of uplinks and their NICs; kept by the caller. */
+  readonly seen: SeenUplinks;
   readonly signal: AbortSignal;
+}
+
+export interface SeenUplinks {
+  readonly nics: SeenNics;
+  /** NIC → what was put back last, and when. */
+  readonly putBack: Map<string, { readonly what: string; readonly atMs: number }>;
+}
+
+export function nothingSeen(): SeenUplinks {
+  return { nics: new Map(), putBack: new Map() };
 }
 
 const CONFIGURE_TIMEOUT_MS = 15_000;
@@ -48,8 +82,8 @@ const DEVICE_POLL_MS = 20;
 const VERIFY_TIMEOUT_MS = 15_000;
 /** linux/if.h */
 const IFF_LOOPBACK = 0x8;
-/** The NIC's addresses and routes, written down before anything moves, so that a crash in the middle can be repaired. */
-const SAVED_STATE_KEY = "contiv-nic-state";
+/** For so long it is told that something was put back that somebody had taken away. */
+const PUT_BACK_TOLD_MS = 300_000;
 
 /**
  * Plugs a NIC into its uplink bridge and joins that to the integration bridge; the NIC's addresses and routes move to the
@@ -57,16 +91,11 @@ const SAVED_STATE_KEY = "contiv-nic-state";
  */
 export async function ensureUplink(spec: UplinkSpec, options: UplinkOptions): Promise<Uplink> {
   const nic = await findLink(options.netlink, spec.nic);
-  if (nic === undefined) {
-    throw new NetError(
-      "NOT_FOUND",
-      `NIC "${spec.nic}" of physical network "${spec.alias}" does not exist on this node`,
-    );
-  }
+  if (nic === undefined) throw await missingNic(spec, options);
   const fresh = findBridge(options.database, uplinkBridgeName(spec.nic)) === undefined;
   try {
     if (fresh) await takeOver(nic, options);
-    else await repairBridge(nic.name, options);
+    else await repairBridge(nic, options);
     await settleAddresses(nic, options);
     await closeUplinkNic(nic, options);
     if (fresh) await verified(options);
@@ -74,20 +103,39 @@ export async function ensureUplink(spec: UplinkSpec, options: UplinkOptions): Pr
     if (fresh) await undoUplink(spec.nic, options);
     throw asNetError(error, `take over NIC "${spec.nic}"`);
   }
+  await noteFacts(nic, options);
   return describe(spec, nic, options);
 }
 
-/** Puts right what somebody changed in the bridge; the copy of what is remembered is kept up, for bridges made by earlier releases. */
-async function repairBridge(nic: string, options: UplinkOptions): Promise<void> {
-  const { database, signal } = options;
-  const { operations } = uplinkRepairs(nic, database);
-  const all = [...operations, ...remember(nic, savedState(nic, database), database)];
-  if (all.length === 0) return;
-  await configure(database, all, {
-    signal,
-    timeoutMs: CONFIGURE_TIMEOUT_MS,
-    deed: `repair the bridge of NIC "${nic}"`,
-  });
+/** Puts right what somebody changed in the bridge, and writes again what is remembered where a copy of it is lost. */
+async function repairBridge(nic: LinkRow, options: UplinkOptions): Promise<void> {
+  const { database, signal, runDirectory, note } = options;
+  const { operations } = uplinkRepairs(nic, database); // what they repair has been told by who asked for this
+  const bridge = uplinkBridgeName(nic.name);
+  const all = [...operations, ...(await mtuRepairs(nic, options)), ...completeMemory(nic.name, database)];
+  const deed = `repair the bridge of NIC "${nic.name}"`;
+  if (all.length > 0) await configure(database, all, { signal, timeoutMs: CONFIGURE_TIMEOUT_MS, deed });
+  if (await isForwardingMade(`${runDirectory}/${bridge}.mgmt`, signal))
+    note(`the flow of bridge ${bridge} that forwards`);
+}
+
+/** A switch that is away has lost its flows anyway, and makes this one itself when it is back. */
+async function isForwardingMade(socketPath: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    return await ensureForwarding({ socketPath, signal });
+  } catch (error) {
+    if (error instanceof NetError && error.code === "UNAVAILABLE") return false;
+    throw error;
+  }
+}
+
+/** The bridge's own port carries what the NIC does. A switch that cannot do that is asked once for each size. */
+async function mtuRepairs(nic: LinkRow, { netlink, seen }: UplinkOptions): Promise<readonly Operation[]> {
+  const bridge = uplinkBridgeName(nic.name);
+  if (seen.nics.get(nic.name)?.mtuBytes === nic.mtuBytes) return [];
+  const device = await findLink(netlink, bridge);
+  if (device === undefined || device.mtuBytes === nic.mtuBytes) return [];
+  return [update("Interface", [["name", "==", bridge]], { mtu_request: nic.mtuBytes })];
 }
 
 async function takeOver(nic: LinkRow, options: UplinkOptions): Promise<void> {
@@ -100,7 +148,8 @@ async function takeOver(nic: LinkRow, options: UplinkOptions): Promise<void> {
       `NIC "${nic.name}" already belongs to a ${nic.masterKind ?? "bridge"}; take it out first`,
     );
   }
-  const state = onNic.addresses.length > 0 ? onNic : (remembered(nic.name, options.database) ?? onNic);
+  const before = savedState(nic.name, options.database);
+  const state = before === undefined ? onNic : compareDevice(before, onNic).state;
   await configure(options.database, uplinkBridge(nic, state, options), {
     signal: options.signal,
     timeoutMs: CONFIGURE_TIMEOUT_MS,
@@ -130,7 +179,7 @@ function uplinkBridge(nic: LinkRow, state: DeviceState, options: UplinkOptions):
     throw new NetError("UNAVAILABLE", `Bridge "${INTEGRATION_BRIDGE}" is missing`);
   }
   const spec = uplinkBridgeSpec(nic.name, datapathType);
-  const externalIds = { ...spec.externalIds, [SAVED_STATE_KEY]: JSON.stringify(state) };
+  const externalIds = { ...spec.externalIds, ...memoryOfNewBridge(nic.name, state, database) };
   const { onIntegration, onUplink } = patchNames(nic.name);
   const present = portsOf(database, findBridge(database, INTEGRATION_BRIDGE)).has(onIntegration);
   return [
@@ -138,23 +187,82 @@ function uplinkBridge(nic: LinkRow, state: DeviceState, options: UplinkOptions):
     ...addition({ name: nic.name, role: "nic" }, spec.name),
     ...addition({ name: onUplink, role: "patch", peer: onIntegration }, spec.name),
     ...(present ? [] : addition({ name: onIntegration, role: "patch", peer: onUplink }, INTEGRATION_BRIDGE)),
-    ...remember(nic.name, state, database),
+    ...rememberState(nic.name, state, database),
   ];
 }
 
 /**
- * Gives the bridge's own port what was written down and what the NIC still has, and takes it off the NIC. A userspace switch that
- * restarts makes that port anew and bare, so this runs after each of its restarts.
+ * Gives the bridge's own port what is remembered and what the NIC still has, and takes it off the NIC. A userspace switch that restarts
+ * makes that port anew and bare, so this runs after each of its restarts. What somebody has changed on purpose is followed.
  */
 async function settleAddresses(nic: LinkRow, options: UplinkOptions): Promise<void> {
-  const name = uplinkBridgeName(nic.name);
-  const device = await deviceOf(name, options);
-  const wanted = savedState(nic.name, options.database);
-  const onNic = await readDeviceState(options.netlink, nic.ifindex);
-  await options.netlink.execute([raise(nic.ifindex), raise(device.ifindex)], options);
+  const { netlink, database, signal } = options;
+  const device = await deviceOf(uplinkBridgeName(nic.name), options);
+  if (options.seen.nics.get(nic.name)?.deviceIfindex !== device.ifindex) await keepSecondaries(device, options);
+  await raiseLinks([nic, device], options);
+  const onNic = await readDeviceState(netlink, nic.ifindex);
+  const onDevice = await readDeviceState(netlink, device.ifindex);
+  const both = {
+    addresses: [...new Set([...onDevice.addresses, ...onNic.addresses])],
+    routes: [...onDevice.routes, ...onNic.routes],
+  };
+  const saved = savedStateOrNone(nic.name, database);
+  const { state, followed, missing } = compareDevice(saved, both);
+  if (followed.length > 0) {
+    await database.transact([...rememberState(nic.name, state, database)], { signal });
+    for (const change of followed) options.follow(`NIC ${nic.name}: ${change}`);
+  }
   await tolerant(options, takeState(nic.ifindex, onNic), ["ESRCH", "EADDRNOTAVAIL"]);
-  const missing = lacking(wanted, await readDeviceState(options.netlink, device.ifindex));
-  await options.netlink.execute(putState(device.ifindex, missing), options);
+  const wanted = { addresses: [...new Set([...state.addresses, ...onNic.addresses])], routes: state.routes };
+  const lost = lacking(wanted, await readDeviceState(netlink, device.ifindex));
+  noteLost({ nic, device, missing }, options);
+  await tolerant(options, putState(device.ifindex, lost), ["EEXIST"]);
+}
+
+/** Whoever changes an address adds the new one and deletes the old one: with that the kernel would delete both (ip-sysctl.rst). */
+async function keepSecondaries({ name }: LinkRow, { netns }: UplinkOptions): Promise<void> {
+  await writeSysctl(`ipv4/conf/${name}/promote_secondaries`, "1", netns);
+}
+
+interface Lost {
+  readonly nic: LinkRow;
+  readonly device: LinkRow;
+  readonly missing: readonly string[];
+}
+
+/** A device that a restarted switch has made anew is bare, and nobody has taken anything from it. */
+function noteLost({ nic, device, missing }: Lost, { note, seen }: UplinkOptions): void {
+  const isSameDevice = seen.nics.get(nic.name)?.deviceIfindex === device.ifindex;
+  if (missing.length === 0 || !isSameDevice) return;
+  const what = `${missing.join(", ")} of ${device.name}`;
+  note(what);
+  seen.putBack.set(nic.name, { what, atMs: performance.now() });
+}
+
+async function raiseLinks(links: readonly LinkRow[], { netlink, note, signal, seen }: UplinkOptions): Promise<void> {
+  const down = links.filter(({ up }) => !up);
+  if (down.length === 0) return;
+  for (const { name, ifindex } of down) {
+    const isKnown = [...seen.nics.values()].some((each) => each.ifindex === ifindex || each.deviceIfindex === ifindex);
+    if (isKnown) note(`link ${name} was down`);
+  }
+  await netlink.execute(
+    down.map(({ ifindex }) => raise(ifindex)),
+    { signal },
+  );
+}
+
+/** Facts of the NIC that have changed since the last look. */
+async function noteFacts(nic: LinkRow, { seen, follow, netlink }: UplinkOptions): Promise<void> {
+  const before = seen.nics.get(nic.name);
+  const { ifindex, mac, mtuBytes } = nic;
+  if (before !== undefined && before.mac !== mac) follow(`NIC ${nic.name}: MAC ${before.mac} is ${mac} now`);
+  if (before !== undefined && before.mtuBytes !== mtuBytes) {
+    const effect = "pods that are attached from now on follow it, others keep theirs";
+    follow(`NIC ${nic.name}: MTU ${before.mtuBytes} is ${mtuBytes} now; ${effect}`);
+  }
+  const device = await findLink(netlink, uplinkBridgeName(nic.name));
+  seen.nics.set(nic.name, { ifindex, mac, mtuBytes, deviceIfindex: device?.ifindex });
 }
 
 /** Removing an address removes its routes with it; that the kernel was faster is no failure. */
@@ -182,29 +290,6 @@ async function deviceOf(bridge: string, options: UplinkOptions): Promise<LinkRow
   }
 }
 
-/** What was written down of a NIC: in its bridge, and in the root row for the case that somebody deletes the bridge. */
-function savedState(nic: string, database: SwitchDatabase): DeviceState {
-  const bridge = findBridge(database, uplinkBridgeName(nic));
-  const text = bridge?.external_ids.get(SAVED_STATE_KEY);
-  return text === undefined ? (remembered(nic, database) ?? NO_STATE) : DeviceState.parse(JSON.parse(text));
-}
-
-function remembered(nic: string, database: SwitchDatabase): DeviceState | undefined {
-  const text = rootRow(database).external_ids.get(`${SAVED_STATE_KEY}:${nic}`);
-  return text === undefined ? undefined : DeviceState.parse(JSON.parse(text));
-}
-
-/** Operations that write down a NIC's state where deleting its bridge does not reach; undefined forgets it. */
-function remember(nic: string, state: DeviceState | undefined, database: SwitchDatabase): readonly Operation[] {
-  const key = `${SAVED_STATE_KEY}:${nic}`;
-  const ids = new Map(rootRow(database).external_ids);
-  const text = state === undefined ? undefined : JSON.stringify(state);
-  if (ids.get(key) === text) return [];
-  const removal = ids.has(key) ? [["external_ids", "delete", { [key]: ids.get(key) ?? "" }] as const] : [];
-  const addition = text === undefined ? [] : [["external_ids", "insert", { [key]: text }] as const];
-  return [mutate("Open_vSwitch", [], [...removal, ...addition])];
-}
-
 async function verified(options: UplinkOptions): Promise<void> {
   if (options.verify === undefined) return;
   using limit = deadline(VERIFY_TIMEOUT_MS, options.signal);
@@ -221,21 +306,21 @@ export async function undoUplink(
   options: Pick<UplinkOptions, "database" | "netlink" | "guard">,
 ): Promise<void> {
   const name = uplinkBridgeName(nicName);
-  const bridge = findBridge(options.database, name);
   const device = await findLink(options.netlink, name);
   const onDevice = device === undefined ? NO_STATE : await readDeviceState(options.netlink, device.ifindex);
-  const saved = savedState(nicName, options.database);
+  const saved = savedStateOrNone(nicName, options.database);
+  const settings = savedSettings(nicName, options.database);
   await removePatch(nicName, options.database);
   await removeBridge(options.database, name);
   const nic = await findLink(options.netlink, nicName);
   if (nic === undefined) return;
-  await openUplinkNic(nic, bridge, options);
+  await openUplinkNic(nic, settings, options);
   const missing = lacking(
     saved.addresses.length > 0 ? saved : onDevice,
     await readDeviceState(options.netlink, nic.ifindex),
   );
   await options.netlink.execute([raise(nic.ifindex), ...putState(nic.ifindex, missing)]);
-  const forgetting = remember(nicName, undefined, options.database);
+  const forgetting = forgetNic(nicName, options.database);
   if (forgetting.length > 0) await options.database.transact(forgetting);
 }
 
@@ -247,8 +332,12 @@ async function removePatch(nic: string, database: SwitchDatabase): Promise<void>
 }
 
 /** Without carrier a NIC loses what is sent; the switch does not say so. */
-function warningOf({ name, operState }: LinkRow): string | undefined {
-  if (operState !== "down" && operState !== "lowerlayerdown") return undefined;
+function warningOf({ name, operState }: LinkRow, { putBack }: SeenUplinks): string | undefined {
+  if (operState !== "down" && operState !== "lowerlayerdown") {
+    const last = putBack.get(name);
+    if (last === undefined || performance.now() - last.atMs > PUT_BACK_TOLD_MS) return undefined;
+    return `somebody has taken away ${last.what}; it was put back; to change it, add the new one to ${uplinkBridgeName(name)} before you delete the old one`;
+  }
   return `NIC "${name}" has no carrier (state ${operState}): nothing leaves this node there; see cable and switch port`;
 }
 
@@ -264,7 +353,7 @@ async function describe(spec: UplinkSpec, nic: LinkRow, options: UplinkOptions):
     bridge: uplinkBridgeName(spec.nic),
     patchOfport,
     mtuBytes: nic.mtuBytes,
-    addresses: savedState(spec.nic, database).addresses,
-    warning: warningOf(nic),
+    addresses: savedStateOrNone(spec.nic, database).addresses,
+    warning: warningOf(nic, options.seen),
   };
 }

@@ -36,23 +36,35 @@ export class StackGuard {
   readonly #options: StackGuardOptions;
   readonly #outcomes = new Map<TableFamily, TableOutcome | NetError>();
   #linkFault: NetError | undefined;
+  /** What the tables were made from last. */
+  #wanted: string | undefined;
+  readonly #repaired = new Set<string>();
 
   constructor(options: StackGuardOptions) {
     this.#options = options;
   }
 
-  /** Compares the tables with what they should be, and repairs them; tells what was not so. Never rejects: see `fault`. */
-  async repairTables(): Promise<readonly string[]> {
+  /** Brings the tables to what they should be now. Never rejects: see `fault`. */
+  async keepTables(): Promise<void> {
     const { closed, nearEnds, netns } = this.#options;
     const links = { ...closed(), nearEndPrefix: nearEnds.prefix };
-    const repaired: string[] = [];
+    const wanted = JSON.stringify(links);
+    const isDrift = this.#wanted === undefined || this.#wanted === wanted; // what we want anew was not open before
+    this.#wanted = wanted;
     for (const family of FAMILIES) {
       const outcome = await ensureTable(closingTable(family, links), netns).catch((error: unknown) =>
         asNetError(error, `set up table ${family} of nftables`),
       );
       this.#outcomes.set(family, outcome);
-      if (outcome === "repaired") repaired.push(`nftables table ${family}`);
+      if (outcome === "repaired" && isDrift) this.#repaired.add(`nftables table ${family}`);
     }
+  }
+
+  /** The same; tells what somebody had changed, whoever has repaired it since this was called last. */
+  async repairTables(): Promise<readonly string[]> {
+    await this.keepTables();
+    const repaired = [...this.#repaired];
+    this.#repaired.clear();
     return repaired;
   }
 

@@ -176,7 +176,8 @@ class Keeper implements AttachmentKeeper {
 
   /** Writes down in the kernel whose the ports are. */
   async #label(unlabelled: readonly Attachment[], pairs: ReadonlyMap<string, LinkPair>, signal: AbortSignal) {
-    const { netlink, panel, machine } = this.#options;
+    const { netlink, panel, machine, log } = this.#options;
+    const ports: string[] = [];
     for (const attachment of unlabelled) {
       const { near, far } = pairs.get(attachment.portName) ?? {};
       const aliases = aliasesOf(attachment);
@@ -188,7 +189,11 @@ class Keeper implements AttachmentKeeper {
       if (far !== undefined) {
         await panel.netlink.execute([setLink({ ifindex: far.ifindex }, { alias: aliases.far })], { signal });
       }
+      ports.push(attachment.portName);
     }
+    if (ports.length === 0) return;
+    const text = "aliases of pods' links did not say whose they are; written down again";
+    log.info({ count: ports.length, ports: ports.slice(0, NAMED_MAX) }, text);
   }
 
   /** Free for the switch, a pod's for the kernel: those on which a pod's interface hangs. The others go. */

@@ -12,6 +12,7 @@ const SOURCES: Readonly<Record<string, Source>> = {
   registration: ({ registrationFault }) => some("registration", "failed", registrationFault()),
   cni: ({ cniFault }) => some("cni", "failed", cniFault()),
   uplinks: uplinkConditions,
+  tunnel: ({ tunnel }) => some("tunnel", "failed", tunnel.fault()),
   enforcement: enforcementCondition,
   connections: connectionConditions,
   leases: ({ offers }) => offers.conditions(),
