@@ -1,28 +1,39 @@
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ovsRunDirectory, startOvs } from "../../deploy/cluster/components.ts";
+import { cniSocketPath, startOvs } from "../../deploy/cluster/components.ts";
 import { stopDaemon } from "../../deploy/cluster/daemon.ts";
-import { inNetns, run } from "../../deploy/cluster/exec.ts";
+import { run } from "../../deploy/cluster/exec.ts";
 import { panelNetns, podNetns } from "../../deploy/cluster/underlay.ts";
+import { DEEDS, type Deed, NEEDS_SWITCH, PAIRS, WHILE_AWAY } from "./deletion-deeds.ts";
+import { type DeletionSite, deletionSite } from "./deletion-site.ts";
 import { askNetplugin } from "./node-dump.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
-/** What we make on a node is deleted by hand under living pods: they ping again, no lease is lost, and one line of the log says why. */
-const PODS = ["a1", "a2", "a3"] as const;
+/**
+ * What we make on a node is deleted by hand under living pods: they ping again, no lease is lost, and a line of the log says what was
+ * found. On n1 `a1` is a plain pod, `a2` and `a3` are limited by shapers and by meters, `v1` is in a VLAN network.
+ */
+const PARTNERS = { a1: "b1", a2: "b1", a3: "b1", v1: "w1" } as const;
 const AGAIN_MS = 15_000;
+const NODE_LOG = "netplugin-n1";
 
 let world: TestCluster;
-let target: string;
+let site: DeletionSite;
+let targets: ReadonlyMap<string, string>;
 let leases: string;
 
 beforeAll(async () => {
   world = await startTestCluster({ nodes: 2 });
-  const subnets = { subnet: "10.1.1.0/24", ipv6Subnet: "fd01::/64", gateway: "10.1.1.254" };
-  await world.rest.post("/api/v1/tenants/t1/", { tenantName: "t1" });
-  await world.rest.post("/api/v1/networks/t1:vx/", { tenantName: "t1", networkName: "vx", encap: "vxlan", ...subnets });
-  for (const pod of PODS) await world.addPod(pod, 1, { tenant: "t1", network: "vx" });
+  site = deletionSite(world);
+  await makeObjects();
+  await world.addPod("a1", 1, { tenant: "t1", network: "vx" });
+  await world.addPod("a2", 1, { tenant: "t1", network: "vx", group: "shaped" });
+  await world.addPod("a3", 1, { tenant: "t1", network: "vx", group: "policed" });
+  await world.addPod("v1", 1, { tenant: "t1", network: "vl" });
   await world.addPod("b1", 2, { tenant: "t1", network: "vx" });
-  target = (await world.addresses("b1"))[0] ?? "";
+  await world.addPod("w1", 2, { tenant: "t1", network: "vl" });
+  const pairs = Object.entries(PARTNERS).map(async ([pod, to]) => [pod, (await world.addresses(to))[0] ?? ""] as const);
+  targets = new Map(await Promise.all(pairs));
   await eventually("first packets", pinging, (all) => all);
   leases = await leasesNow();
 });
@@ -31,40 +42,67 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
 });
 
+async function makeObjects(): Promise<void> {
+  const { rest } = world;
+  await rest.post("/api/v1/tenants/t1/", { tenantName: "t1" });
+  for (const [networkName, encap, number] of [
+    ["vx", "vxlan", 1],
+    ["vl", "vlan", 2],
+  ] as const) {
+    const subnets = { subnet: `10.1.${number}.0/24`, ipv6Subnet: `fd0${number}::/64`, gateway: `10.1.${number}.254` };
+    await rest.post(`/api/v1/networks/t1:${networkName}/`, { tenantName: "t1", networkName, encap, ...subnets });
+  }
+  for (const [groupName, egressMode] of [
+    ["shaped", "shape"],
+    ["policed", "police"],
+  ] as const) {
+    const profile = { tenantName: "t1", profileName: groupName, bandwidth: "20 Mbps", egressMode };
+    await rest.post(`/api/v1/netprofiles/t1:${groupName}/`, profile);
+    const group = { tenantName: "t1", groupName, networkName: "vx", netProfile: groupName };
+    await rest.post(`/api/v1/endpointGroups/t1:${groupName}/`, group);
+  }
+}
+
 async function leasesNow(): Promise<string> {
   const endpoints = await world.rest.get<{ key: string; epoch: string; ipAddress: unknown }[]>("/api/v1/endpoints/");
   return JSON.stringify(endpoints.map(({ key, epoch, ipAddress }) => [key, epoch, ipAddress]).sort());
 }
 
 async function pinging(): Promise<boolean> {
-  const answers = await Promise.all(PODS.map((pod) => world.ping(pod, target, 1)));
+  const answers = await Promise.all([...targets].map(([pod, target]) => world.ping(pod, target, 1)));
   return answers.every((count) => count === 1);
 }
 
-function vsctl(...args: readonly string[]) {
-  const database = join(ovsRunDirectory(world.cluster.layout, 1), "db.sock");
-  return world.onNode(1, ["ovs-vsctl", `--db=unix:${database}`, "--timeout=10", ...args]);
+/** Lines of netplugin's log since a time. */
+function linesSince(sinceMs: number): readonly string[] {
+  const lines = world.log(NODE_LOG, 2_000).split("\n");
+  return lines.filter((line) => line.startsWith("{") && Number((JSON.parse(line) as { time: number }).time) >= sinceMs);
 }
 
-async function onNode(script: string): Promise<void> {
-  const { exitCode, stderr } = await world.onNode(1, ["sh", "-c", script]);
-  if (exitCode !== 0) throw new Error(`${script}: ${stderr}`);
+async function expectTold(line: RegExp, sinceMs: number): Promise<void> {
+  const told = async () => linesSince(sinceMs);
+  await eventually(`told: ${line}`, told, (lines) => lines.some((each) => line.test(each)), AGAIN_MS);
 }
 
-async function inPanel(script: string): Promise<void> {
-  await run(inNetns(panelNetns(world.cluster.layout.underlay, 1), ["sh", "-c", script]));
+async function expectRepaired(deeds: readonly Deed[], sinceMs: number): Promise<void> {
+  for (const { line } of deeds) await expectTold(line, sinceMs);
+  await expectWell(deeds);
 }
 
-/** The port of the first pod; repairs may have given it another. */
-async function port(): Promise<string> {
-  const endpoints = JSON.parse((await askNetplugin(world.cluster.layout, 1, "/inspect/endpoints")) ?? "[]") as {
-    portName: string;
-  }[];
-  return endpoints.map(({ portName }) => portName).sort()[0] ?? "";
-}
-
-async function farEnd(): Promise<string> {
-  return (await port()).replace("cvh", "cvp");
+async function expectWell(deeds: readonly Deed[]): Promise<void> {
+  await eventually("all pods ping again", pinging, (all) => all, AGAIN_MS);
+  for (const { what, isBack } of deeds) {
+    if (isBack !== undefined)
+      await eventually(
+        `${what} is back`,
+        () => isBack(site),
+        (back) => back,
+        AGAIN_MS,
+      );
+  }
+  expect(await leasesNow()).toBe(leases);
+  const ready = async () => (await askNetplugin(world.cluster.layout, 1, "/readyz")) ?? "";
+  await eventually("node ready", ready, (text) => text.includes('"ready"'), AGAIN_MS);
 }
 
 async function switchRestarts(deed: () => Promise<unknown>): Promise<void> {
@@ -75,68 +113,72 @@ async function switchRestarts(deed: () => Promise<unknown>): Promise<void> {
 }
 
 async function netpluginRestarts(deed: () => Promise<unknown>): Promise<void> {
-  await world.kill("netplugin-n1", "SIGKILL");
+  await world.kill(NODE_LOG, "SIGKILL");
   await deed();
   await world.restartNetplugin(1);
 }
 
-const PLUGGED = /plugged in again/;
-const RENEWED = /have new interfaces/;
-const LINKS = /links of pods' ports/;
-
-/** What is deleted, and how the log names it where pods' ports are concerned. */
-const DEEDS: readonly (readonly [what: string, deed: () => Promise<unknown>, line?: RegExp])[] = [
-  ["a pod's port", async () => vsctl("del-port", "contiv-int", await port()), PLUGGED],
-  ["a port's marks", async () => vsctl("clear", "Port", await port(), "external_ids"), PLUGGED],
-  ["one mark", async () => vsctl("remove", "Port", await port(), "external_ids", "contiv-endpoint"), PLUGGED],
-  ["the integration bridge", () => vsctl("del-br", "contiv-int"), PLUGGED],
-  ["the bridge's marks", () => vsctl("clear", "Bridge", "contiv-int", "external_ids")],
-  ["the fail mode", () => vsctl("del-fail-mode", "contiv-int")],
-  ["the tunnel port", () => vsctl("del-port", "contiv-int", "contiv-vxlan")],
-  ["the tunnel port's options", () => vsctl("clear", "Interface", "contiv-vxlan", "options")],
-  ["a near end's state", async () => onNode(`ip link set ${await port()} down`), LINKS],
-  ["a near end's name", async () => onNode(`ip link set ${await port()} down name lost0 up`), LINKS],
-  ["a near end's size", async () => onNode(`ip link set ${await port()} mtu 600`), LINKS],
-  ["a near end", async () => onNode(`ip link delete ${await port()}`), RENEWED],
-  ["a far end", async () => inPanel(`ip link delete ${await farEnd()}`), RENEWED],
-  ["a far end's state", async () => inPanel(`ip link set ${await farEnd()} down`), LINKS],
-  ["a far end's alias", async () => inPanel(`ip link set ${await farEnd()} alias ''`)],
-];
-
-async function expectRepaired(line: RegExp | undefined, sinceMs: number): Promise<void> {
-  await eventually("all pods ping again", pinging, (all) => all, AGAIN_MS);
-  expect(await leasesNow()).toBe(leases);
-  await eventually(
-    "node ready",
-    async () => (await askNetplugin(world.cluster.layout, 1, "/readyz")) ?? "",
-    (text) => text.includes("ready"),
-  );
-  if (line === undefined) return;
-  const messages = world
-    .log("netplugin-n1", 400)
-    .split("\n")
-    .filter((text) => text.startsWith("{"))
-    .map((text) => JSON.parse(text) as { time: number; msg: string })
-    .filter(({ time, msg }) => Number(time) >= sinceMs && line.test(msg));
-  expect(messages.length).toBeGreaterThan(0);
-}
-
 describe("deleted by hand under living pods", () => {
-  for (const [what, deed, line] of DEEDS) {
-    it(what, async () => {
-      const sinceMs = Date.now();
-      await deed();
-      await expectRepaired(line, sinceMs);
-    });
-  }
+  it.each(DEEDS.map((deed) => [deed.what, deed] as const))("%s", async (_what, deed) => {
+    const sinceMs = Date.now();
+    await deed.delete(site);
+    await expectRepaired([deed], sinceMs);
+  });
+
+  it.each(PAIRS.map(([one, other]) => [one.what, other.what, one, other] as const))(
+    "%s, and %s",
+    async (_one, _other, one, other) => {
+      await one.delete(site);
+      await other.delete(site);
+      await expectWell([one, other]);
+    },
+  );
+
+  it.each(WHILE_AWAY.map((deed) => [deed.what, deed] as const))("%s, while netplugin is away", async (_what, deed) => {
+    await netpluginRestarts(() => deed.delete(site));
+    await expectWell([deed]);
+  });
+
+  it.each(WHILE_AWAY.filter(({ what }) => !NEEDS_SWITCH.has(what)).map((deed) => [deed.what, deed] as const))(
+    "%s, while the switch is away",
+    async (_what, deed) => {
+      await switchRestarts(() => deed.delete(site.withoutSwitch));
+      await expectWell([deed]);
+    },
+  );
+});
+
+describe("what netplugin listens at and works in", () => {
+  it("the socket of the CNI plugin", async () => {
+    const sinceMs = Date.now();
+    await rm(cniSocketPath(world.cluster.layout, 1));
+    await eventually(
+      "told",
+      async () => linesSince(sinceMs).join("\n"),
+      (text) => /CNI socket/.test(text),
+      5_000,
+    );
+    await world.addPod("new", 1, { tenant: "t1", network: "vx" });
+    await world.removePod("new");
+    await expectWell([]);
+  });
 
   it.each([
-    ["netplugin", netpluginRestarts],
-    ["the switch", switchRestarts],
-  ] as const)("a near end, while %s restarts", async (_, restart) => {
-    const name = await port();
-    await restart(() => onNode(`ip link delete ${name}`));
-    await expectRepaired(undefined, 0);
+    ["while netplugin runs", async (deed: () => Promise<unknown>) => deed()],
+    ["while netplugin is away", netpluginRestarts],
+  ] as const)("the name of the panel's namespace, %s", async (_when, around) => {
+    const name = panelNetns(world.cluster.layout.underlay, 1);
+    await around(() => run(["ip", "netns", "delete", name]));
+    await expectWell([]);
+    await eventually(
+      "the name",
+      async () => (await run(["ip", "netns", "list"])).stdout,
+      (text) => text.includes(name),
+      AGAIN_MS,
+    );
+    await expectWell([]);
+    await world.addPod("new", 1, { tenant: "t1", network: "vx" });
+    await world.removePod("new");
   });
 });
 
@@ -145,7 +187,7 @@ describe("a pod that went without DEL", () => {
     await world.addPod("gone", 1, { tenant: "t1", network: "vx" });
     await run(["ip", "netns", "delete", podNetns(world.cluster.layout.underlay, "gone")]);
     await eventually("its lease is released", leasesNow, (now) => now === leases, 40_000);
-    expect(world.log("netplugin-n1", 100)).toContain("pods are gone without DEL");
+    expect(world.log(NODE_LOG, 100)).toContain("pods are gone without DEL");
   });
 
   it("lives while only its interface was deleted: the lease stays, a condition tells", async () => {

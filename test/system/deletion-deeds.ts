@@ -1,0 +1,221 @@
+import type { DeletionSite as Site } from "./deletion-site.ts";
+
+type DeletionSite = Omit<Site, "withoutSwitch">;
+
+/** Something that we have made, how it is taken away or changed by hand, and how the log names it. */
+export interface Deed {
+  readonly what: string;
+  readonly delete: (site: DeletionSite) => Promise<unknown>;
+  /** The line of the log, with its members, that says what was found. */
+  readonly line: RegExp;
+  /** Is it back? Where pings would not show it. */
+  readonly isBack?: (site: DeletionSite) => Promise<boolean>;
+}
+
+const PLUGGED = /plugged in again/;
+const RENEWED = /have new interfaces/;
+const LINKS = /links of pods' ports/;
+const BASE = /not as they should be; repaired/;
+const FLOWS = /flows were not as they should be; repaired/;
+const LIMITS = /limits were not as they should be/;
+const CLOSED = /was open to this node's kernel/;
+const NIC = "eth0";
+
+const isBackIn = (show: (site: DeletionSite) => Promise<string>, pattern: RegExp) => async (site: DeletionSite) =>
+  pattern.test(await show(site));
+
+const PORTS: readonly Deed[] = [
+  {
+    what: "a pod's port",
+    delete: async (site) => site.vsctl("del-port", "contiv-int", await site.port("a1")),
+    line: PLUGGED,
+  },
+  {
+    what: "a port's marks",
+    delete: async (site) => site.vsctl("clear", "Port", await site.port("a1"), "external_ids"),
+    line: PLUGGED,
+  },
+  {
+    what: "one mark",
+    delete: async (site) => site.vsctl("remove", "Port", await site.port("a1"), "external_ids", "contiv-endpoint"),
+    line: PLUGGED,
+  },
+  {
+    what: "a limited pod's port",
+    delete: async (site) => site.vsctl("del-port", "contiv-int", await site.port("a3")),
+    line: PLUGGED,
+    isBack: isBackIn((site) => site.ofctl("dump-meters", "contiv-int"), /rate=20000/),
+  },
+  {
+    what: "a VLAN pod's port",
+    delete: async (site) => site.vsctl("del-port", "contiv-int", await site.port("v1")),
+    line: PLUGGED,
+  },
+];
+
+const BRIDGES: readonly Deed[] = [
+  { what: "the integration bridge", delete: ({ vsctl }) => vsctl("del-br", "contiv-int"), line: PLUGGED },
+  {
+    what: "the bridge's marks",
+    delete: ({ vsctl }) => vsctl("clear", "Bridge", "contiv-int", "external_ids"),
+    line: BASE,
+  },
+  { what: "the fail mode", delete: ({ vsctl }) => vsctl("del-fail-mode", "contiv-int"), line: BASE },
+  { what: "the tunnel port", delete: ({ vsctl }) => vsctl("del-port", "contiv-int", "contiv-vxlan"), line: BASE },
+  {
+    what: "the tunnel port's options",
+    delete: ({ vsctl }) => vsctl("clear", "Interface", "contiv-vxlan", "options"),
+    line: BASE,
+  },
+  { what: "the patch port", delete: ({ vsctl }) => vsctl("del-port", "contiv-int", `cpi-${NIC}`), line: BASE },
+  {
+    what: "the uplink bridge's patch port",
+    delete: ({ vsctl }) => vsctl("del-port", `cu-${NIC}`, `cpu-${NIC}`),
+    line: BASE,
+  },
+  { what: "the NIC's port", delete: ({ vsctl }) => vsctl("del-port", `cu-${NIC}`, NIC), line: BASE },
+  {
+    what: "the uplink bridge",
+    delete: ({ vsctl }) => vsctl("del-br", `cu-${NIC}`),
+    line: BASE,
+    isBack: async ({ vsctl }) =>
+      /contiv-nic-settings.*disable_ipv6.*0/.test(await vsctl("br-get-external-id", `cu-${NIC}`)),
+  },
+  {
+    what: "the uplink bridge's flows",
+    delete: ({ ofctl }) => ofctl("del-flows", `cu-${NIC}`),
+    line: BASE,
+  },
+  {
+    what: "the addresses of the uplink",
+    delete: ({ onNode }) => onNode(`ip address flush dev cu-${NIC}`),
+    line: BASE,
+  },
+  { what: "the uplink's state", delete: ({ onNode }) => onNode(`ip link set cu-${NIC} down`), line: BASE },
+  { what: "the NIC's state", delete: ({ onNode }) => onNode(`ip link set ${NIC} down`), line: BASE },
+];
+
+const LINKS_OF_PODS: readonly Deed[] = [
+  {
+    what: "a near end's state",
+    delete: async (site) => site.onNode(`ip link set ${await site.port("a1")} down`),
+    line: LINKS,
+  },
+  {
+    what: "a near end's name",
+    delete: async (site) => site.onNode(`ip link set ${await site.port("a1")} down name lost0 up`),
+    line: LINKS,
+  },
+  {
+    what: "a near end's size",
+    delete: async (site) => site.onNode(`ip link set ${await site.port("a1")} mtu 600`),
+    line: LINKS,
+  },
+  { what: "a near end", delete: async (site) => site.onNode(`ip link delete ${await site.port("a1")}`), line: RENEWED },
+  {
+    what: "a far end",
+    delete: async (site) => site.inPanel(`ip link delete ${await site.farEnd("a1")}`),
+    line: RENEWED,
+  },
+  {
+    what: "a far end's state",
+    delete: async (site) => site.inPanel(`ip link set ${await site.farEnd("a1")} down`),
+    line: LINKS,
+  },
+  {
+    what: "a far end's alias",
+    delete: async (site) => site.inPanel(`ip link set ${await site.farEnd("a1")} alias ''`),
+    line: /written down again/,
+    isBack: async (site) => /alias contiv/.test(await site.inPanel(`ip link show ${await site.farEnd("a1")}`)),
+  },
+];
+
+const LIMITS_AND_FLOWS: readonly Deed[] = [
+  {
+    what: "what limits a pod's receiving",
+    delete: async (site) => site.onNode(`tc qdisc delete dev ${await site.port("a2")} root`),
+    line: LIMITS,
+    isBack: async (site) => /tbf/.test(await site.onNode(`tc qdisc show dev ${await site.port("a2")}`)),
+  },
+  {
+    what: "what limits a pod's sending",
+    delete: async (site) => site.inPanel(`tc qdisc delete dev ${await site.farEnd("a2")} root`),
+    line: LIMITS,
+    isBack: async (site) => /tbf/.test(await site.inPanel(`tc qdisc show dev ${await site.farEnd("a2")}`)),
+  },
+  {
+    what: "the meters",
+    delete: ({ ofctl }) => ofctl("del-meters", "contiv-int"),
+    line: FLOWS,
+    isBack: isBackIn((site) => site.ofctl("dump-meters", "contiv-int"), /rate=20000/),
+  },
+  { what: "all flows", delete: ({ ofctl }) => ofctl("del-flows", "contiv-int"), line: FLOWS },
+  { what: "the flows of a table", delete: ({ ofctl }) => ofctl("del-flows", "contiv-int", "table=90"), line: FLOWS },
+];
+
+const KERNEL: readonly Deed[] = [
+  {
+    what: "the tables of nftables",
+    delete: ({ onNode }) => onNode("nft flush ruleset"),
+    line: CLOSED,
+    isBack: isBackIn((site) => site.onNode("nft list tables"), /(inet|arp) contiv-ts\ntable (inet|arp) contiv-ts/),
+  },
+  {
+    what: "settings of a near end",
+    delete: async (site) => {
+      const port = await site.port("a1");
+      await site.onNode(`sysctl -qw net.ipv4.conf.${port}.arp_ignore=0 net.ipv6.conf.${port}.disable_ipv6=0`);
+    },
+    line: CLOSED,
+    isBack: async (site) => {
+      const port = await site.port("a1");
+      return /^8\s1\s$/.test(
+        await site.onNode(`sysctl -n net.ipv4.conf.${port}.arp_ignore net.ipv6.conf.${port}.disable_ipv6`),
+      );
+    },
+  },
+  {
+    what: "settings of the NIC",
+    delete: ({ onNode }) => onNode(`sysctl -qw net.ipv4.conf.${NIC}.arp_ignore=0`),
+    line: /settings of NIC eth0 .*arp_ignore 0/,
+    isBack: isBackIn((site) => site.onNode(`sysctl -n net.ipv4.conf.${NIC}.arp_ignore`), /^8$/m),
+  },
+];
+
+/** Each thing alone. */
+export const DEEDS: readonly Deed[] = [...PORTS, ...BRIDGES, ...LINKS_OF_PODS, ...LIMITS_AND_FLOWS, ...KERNEL];
+
+function named(what: string): Deed {
+  const found = DEEDS.find((each) => each.what === what);
+  if (found === undefined) throw new Error(`no deed is called "${what}"`);
+  return found;
+}
+
+/** Things that repair each other or say of each other what they are, both gone at once. */
+export const PAIRS: readonly (readonly [Deed, Deed])[] = [
+  ["a pod's port", "a near end"],
+  ["a port's marks", "a far end's alias"],
+  ["a far end", "a port's marks"],
+  ["the integration bridge", "a near end"],
+  ["the tunnel port's options", "the integration bridge"],
+  ["the integration bridge", "the uplink bridge"],
+  ["the addresses of the uplink", "the uplink bridge"],
+  ["the patch port", "the uplink bridge's patch port"],
+  ["the tunnel port", "all flows"],
+  ["the meters", "what limits a pod's receiving"],
+  ["the tables of nftables", "settings of a near end"],
+].map(([one = "", other = ""]) => [named(one), named(other)] as const);
+
+/** Gone while netplugin, or the switch, is away: one of each kind. */
+export const WHILE_AWAY: readonly Deed[] = [
+  "a near end",
+  "the integration bridge",
+  "the uplink bridge",
+  "all flows",
+  "the meters",
+  "what limits a pod's sending",
+  "the tables of nftables",
+].map(named);
+
+/** What the switch itself must be there for. */
+export const NEEDS_SWITCH: ReadonlySet<string> = new Set(["all flows", "the meters", "the uplink bridge's flows"]);
