@@ -162,7 +162,8 @@ async function pluggedIn(
     const ports = all();
     return [...delta.put.keys()].every((name) => {
       const port = ports.get(name);
-      return port?.ofport !== undefined || (port?.error !== undefined && hasActed()); // before, it may be an earlier error
+      if (port?.ofport !== undefined) return true;
+      return (port === undefined || port.error !== undefined) && hasActed(); // before, it may be an earlier error
     });
   };
   const deed = `plug in ${delta.put.size} ports`;
