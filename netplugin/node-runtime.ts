@@ -36,6 +36,7 @@ import type { NodeRuntime } from "./runtime.ts";
 import type { NodeSettings } from "./settings.ts";
 import type { NodeView } from "./view/node-view.ts";
 import { createViewHolder, type ViewHolder } from "./view/view-holder.ts";
+import { VtepAddress } from "./vtep-address.ts";
 
 export interface NodeRuntimeOptions {
   readonly driver: OpenOvsDriver;
@@ -62,6 +63,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly stack: StackKeeper;
   readonly foreignFlows: ForeignFlows;
   readonly tunnel: TunnelAddress;
+  readonly vtep: VtepAddress;
   /** Netmaster has accepted this node (or not any more). */
   setRegistered(registered: boolean): void;
   /** Why no netmaster was reached; undefined when one was. */
@@ -90,7 +92,8 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "patch panel");
   const pool = await openPool(options, panel, report);
   const holder = createViewHolder();
-  const vtepIp = tunnelAddress(driver, settings.vtepIp);
+  const vtep = new VtepAddress({ driver, given: settings.vtepIp, netmasterUrls: settings.netmasterUrls });
+  const vtepIp = () => vtep.current();
   const { nodeName, newConnectionsPerSecond } = settings;
   const limitMeans = () => limits.means();
   const machine = createMachineView({ driver, nodeName, newConnectionsPerSecond, vtepIp, limitMeans });
@@ -126,13 +129,13 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     connection: () => (driver.flowConnection.connected ? driver.flowConnection.connection() : undefined),
   });
   driver.onChange(({ resync }) => (resync ? foreignFlows.compare() : undefined));
-  const tunnel = new TunnelAddress({ netlink: driver.netlink, vtepIp, log });
+  const tunnel = new TunnelAddress({ netlink: driver.netlink, vtepIp, missing: () => vtep.missing(), log });
   let registered = false;
   let away: string | undefined;
   let registrationFault: string | undefined;
   return {
     ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows },
-    ...{ tunnel, offers, pool, panel, log },
+    ...{ tunnel, vtep, offers, pool, panel, log },
     ...{ nodeName, vtepIp },
     client: options.client,
     netlink: driver.netlink,
@@ -352,22 +355,6 @@ function openInfra({ driver, client, settings, log, signal }: NodeRuntimeOptions
   holder.onStep(infra.onView);
   driver.onChange(({ resync, uplinks }) => (resync || uplinks ? infra.kick() : infra.onPorts()));
   return infra;
-}
-
-/** While an uplink has failed its address stays this node's: peers must not forget it, and it comes back with the uplink. */
-function tunnelAddress(driver: OpenOvsDriver, given: string | undefined): () => string {
-  let last = "";
-  return () => {
-    last = given ?? addressOfUplink(driver) ?? last;
-    return last;
-  };
-}
-
-/** The first address of the default uplink, without its prefix length. */
-function addressOfUplink(driver: OpenOvsDriver): string | undefined {
-  const uplinks = driver.uplinks();
-  const uplink = uplinks.get("default") ?? [...uplinks.values()][0];
-  return uplink?.addresses[0]?.split("/")[0];
 }
 
 interface Readiness {

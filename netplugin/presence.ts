@@ -1,6 +1,6 @@
 import { release as kernelRelease } from "node:os";
 import type { Capabilities } from "../drivers/capabilities.ts";
-import { asNetError, NetError } from "../state/errors.ts";
+import { asNetError, type NetError } from "../state/errors.ts";
 import { soundHeartbeat } from "../state/heartbeat-parts.ts";
 import type { NodeRegistration } from "../state/kinds/node.ts";
 import type { Heartbeat, RegisterReply } from "../state/node-api.ts";
@@ -86,7 +86,7 @@ class Presence {
     const { runtime, signal, onFirstRegistration } = this.#options;
     const isKnown = this.#accepted !== undefined;
     try {
-      const registration = registrationOf(this.#options);
+      const registration = registrationOf(this.#options, await runtime.vtep.registrable());
       const text = JSON.stringify(registration);
       if (this.#accepted !== text) {
         const reply = await runtime.client.register(registration, signal);
@@ -175,12 +175,12 @@ async function beat({ runtime, report, signal }: PresenceOptions, settledEpoch: 
   return reply;
 }
 
-function registrationOf({ runtime, settings, capabilities }: PresenceOptions): NodeRegistration {
+function registrationOf({ runtime, settings, capabilities }: PresenceOptions, vtepIp: string): NodeRegistration {
   const uplinks = [...runtime.driver.uplinks().values()];
   const mtus = uplinks.map((uplink) => uplink.mtuBytes);
   return {
     name: settings.nodeName,
-    vtepIp: usable(runtime.vtepIp(), runtime.driver),
+    vtepIp,
     underlayMtuBytes: mtus.length === 0 ? DEFAULT_UNDERLAY_MTU_BYTES : Math.min(...mtus),
     physicalNetworks: Object.fromEntries(uplinks.map((uplink) => [uplink.alias, uplink.nic])),
     routerMac: routerMacOf(settings.nodeName),
@@ -193,14 +193,4 @@ function registrationOf({ runtime, settings, capabilities }: PresenceOptions): N
       kernelRelease: kernelRelease(),
     },
   };
-}
-
-/** Nobody is asked to register a node that tunnels cannot reach. */
-function usable(vtepIp: string, driver: OpenNodeRuntime["driver"]): string {
-  if (vtepIp !== "") return vtepIp;
-  const reasons = [...driver.uplinkFailures()].map(([alias, { message }]) => `uplink "${alias}": ${message}`);
-  const bare = [...driver.uplinks().values()].map(({ alias, nic }) => `uplink "${alias}": NIC "${nic}" has no address`);
-  const cause = [...reasons, ...bare].join("; ") || "no uplink is given";
-  const text = `This node has no tunnel address (${cause}). Give --uplink default=<NIC with an address>, or name the address with --vtep-ip`;
-  throw new NetError("INVALID", text, { field: "vtepIp", reason: "no-tunnel-address" });
 }

@@ -32,7 +32,7 @@ describe("the address that peers send tunnels to", () => {
     const lines: string[] = [];
     const write = (fields: { reason?: string }, text: string) => lines.push(`${text}: ${fields.reason ?? ""}`);
     const log = { warn: write, info: write } as never;
-    const tunnel = new TunnelAddress({ netlink, vtepIp: () => vtepIp, log });
+    const tunnel = new TunnelAddress({ netlink, vtepIp: () => vtepIp, missing: () => undefined, log });
     await ip("address", "add", "198.51.100.7/24", "dev", "nic0");
     await tunnel.look();
     await tunnel.look();
@@ -44,9 +44,13 @@ describe("the address that peers send tunnels to", () => {
     await ip("address", "flush", "dev", "nic0", "scope", "global");
   });
 
-  it("says nothing while the node has none", async () => {
-    const tunnel = new TunnelAddress({ netlink, vtepIp: () => "", log: {} as never });
+  it("says why there is none, whatever stands in for it", async () => {
+    const lines: string[] = [];
+    const log = { warn: ({ reason }: { reason: string }) => lines.push(reason) } as never;
+    const missing = () => "this node has no tunnel address (no uplink is given)";
+    const tunnel = new TunnelAddress({ netlink, vtepIp: () => "198.51.100.7", missing, log });
     await tunnel.look();
-    expect(tunnel.fault()).toBeUndefined();
+    expect(tunnel.fault()).toBe(missing());
+    expect(lines).toEqual([missing()]);
   });
 });

@@ -7,6 +7,8 @@ export interface TunnelAddressOptions {
   readonly netlink: SocketPool;
   /** Empty while there is none. */
   readonly vtepIp: () => string;
+  /** Why there is none of this node's own; undefined when there is one. */
+  readonly missing: () => string | undefined;
   readonly log: Logger;
 }
 
@@ -23,19 +25,26 @@ export class TunnelAddress {
 
   /** Compares with the machine; one line in the log when it is lost, one when it is back. */
   async look(): Promise<void> {
-    const { netlink, vtepIp, log } = this.#options;
+    const { vtepIp, missing, log } = this.#options;
     const wanted = vtepIp();
-    const present = wanted === "" ? [] : (await netlink.dump(dumpAddresses())).map(({ address }) => address);
-    const fault = wanted === "" || present.some((each) => isSame(each, wanted)) ? undefined : faultOf(wanted, present);
-    if (fault !== undefined && fault !== this.#fault) log.warn({ reason: fault }, "this node's tunnels do not work");
+    const absence = missing();
+    const fault = absence ?? (await this.#faultOf(wanted));
+    // Why there is none is told by the uplinks, each time that it changes.
+    const isNew = this.#fault === undefined || (absence === undefined && fault !== this.#fault);
+    if (fault !== undefined && isNew) log.warn({ reason: fault }, "this node's tunnels do not work");
     if (fault === undefined && this.#fault !== undefined)
       log.info({ vtepIp: wanted }, "the tunnel address is there again");
     this.#fault = fault;
   }
 
+  async #faultOf(wanted: string): Promise<string | undefined> {
+    const present = (await this.#options.netlink.dump(dumpAddresses())).map(({ address }) => address);
+    return present.some((each) => isSame(each, wanted)) ? undefined : faultOf(wanted, present);
+  }
+
   /** Why tunnels cannot end here; undefined when they can. */
   fault(): string | undefined {
-    return this.#fault;
+    return this.#options.missing() ?? this.#fault;
   }
 }
 

@@ -1,0 +1,109 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  cniSocketPath,
+  netpluginName,
+  ovsRunDirectory,
+  projectRoot,
+  startNetplugin,
+} from "../../deploy/cluster/components.ts";
+import { stopDaemon } from "../../deploy/cluster/daemon.ts";
+import { NODE_NIC, nodeAddress, panelNetns } from "../../deploy/cluster/underlay.ts";
+import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
+
+/** A node whose uplink names a NIC that is not there: it is registered all the same, and says what is missing. */
+let world: TestCluster;
+const NODE_TIMEOUT_S = 5;
+const TOLD_MS = 20_000;
+
+interface NodeObject {
+  readonly conditions?: readonly Condition[];
+}
+
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly message: string;
+}
+
+beforeAll(async () => {
+  const extraArguments = { netmaster: ["--node-timeout", `${NODE_TIMEOUT_S}s`, "--heartbeat-interval", "1s"] };
+  world = await startTestCluster({ nodes: 2, extraArguments });
+  await world.rest.post("/api/v1/tenants/t1/", { tenantName: "t1" });
+  const network = { tenantName: "t1", networkName: "net", encap: "vxlan", subnet: "10.1.0.0/24" };
+  await world.rest.post("/api/v1/networks/t1:net/", network);
+});
+
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]();
+});
+
+async function conditions(): Promise<readonly Condition[]> {
+  const nodes = await world.rest.get<readonly (NodeObject & { readonly name: string })[]>("/api/v1/nodes/");
+  return nodes.find(({ name }) => name === "n1")?.conditions ?? [];
+}
+
+/** It is refused while netmaster believes that the node lives. */
+async function forgetNode(): Promise<boolean> {
+  return world.rest.delete("/api/v1/nodes/n1/").then(
+    () => true,
+    () => false,
+  );
+}
+
+/** As root of the node would, with netplugin out of service. */
+async function ip(...argv: string[]): Promise<void> {
+  await world.onNode(1, ["ip", ...argv]);
+}
+
+async function renameNic(from: string, to: string): Promise<void> {
+  await ip("link", "set", from, "down");
+  await ip("link", "set", from, "name", to);
+  await ip("link", "set", to, "up");
+}
+
+describe("an uplink's NIC that is not there", () => {
+  it("the node is registered with the address by which it reaches netmaster, and says what is missing", async () => {
+    const { layout } = world.cluster;
+    await stopDaemon(layout.home, netpluginName(1));
+    const program = [process.execPath, join(projectRoot(), "dist/netplugin/main.js"), "cleanup"];
+    const places = ["--ovs-run-dir", ovsRunDirectory(layout, 1), "--panel-netns", panelNetns(layout.underlay, 1)];
+    await world.onNode(1, [...program, ...places, "--cni-socket", cniSocketPath(layout, 1)]);
+    await eventually("n1 is gone", forgetNode, (isGone) => isGone, TOLD_MS);
+    await renameNic(NODE_NIC, "eth9");
+    await startNetplugin(layout, 1);
+    const told = await eventually("told", conditions, (all) => all.some(({ type }) => type === "tunnel"), TOLD_MS);
+    const [tunnel, uplink] = ["tunnel", "uplink/default"].map((type) => told.find((each) => each.type === type));
+    expect(uplink).toMatchObject({ status: "failed", message: expect.stringContaining(NODE_NIC) });
+    expect(tunnel?.status).toBe("failed");
+    expect(tunnel?.message).toContain(`it is registered with ${nodeAddress(layout.underlay, 1)}`);
+    expect(tunnel?.message).toMatch(/--uplink default=.*--vtep-ip/);
+    expect(world.log(netpluginName(1), 200)).toContain("this node's tunnels do not work");
+  });
+
+  it("pods of the node are attached and reach each other", async () => {
+    await world.addPod("a", 1, { tenant: "t1", network: "net" });
+    await world.addPod("b", 1, { tenant: "t1", network: "net" });
+    const [address = ""] = await world.addresses("b");
+    expect(await world.ping("a", address, 3)).toBe(3);
+  });
+
+  it("and once the NIC is there, other nodes too", async () => {
+    await world.addPod("c", 2, { tenant: "t1", network: "net" });
+    await renameNic("eth9", NODE_NIC);
+    const [address = ""] = await world.addresses("c");
+    await eventually(
+      "c answers",
+      () => world.ping("a", address, 1),
+      (count) => count === 1,
+      TOLD_MS,
+    );
+    const left = await eventually(
+      "no condition is left",
+      conditions,
+      (all) => all.every(({ type }) => type !== "tunnel"),
+      TOLD_MS,
+    );
+    expect(left.find(({ type }) => type === "uplink/default")).toMatchObject({ status: "ok" });
+  });
+});
