@@ -18,7 +18,7 @@ export class VtepAddress {
   /** While an uplink has failed its address stays this node's: peers must not forget it, and it comes back with the uplink. */
   #last = "";
   #standIn: string | undefined;
-  #looking: Promise<string | undefined> | undefined;
+  #looking: Promise<void> | undefined;
 
   constructor(options: VtepAddressOptions) {
     this.#options = options;
@@ -47,13 +47,19 @@ export class VtepAddress {
   async registrable(): Promise<string> {
     const missing = this.missing();
     if (missing === undefined) return this.#own();
-    this.#looking ??= addressTowards(this.#options.netmasterUrls).finally(() => {
-      this.#looking = undefined;
-    });
-    this.#standIn = (await this.#looking) ?? this.#standIn;
+    this.#looking ??= this.#look();
+    // Names may take long to resolve: what is known already is not held up by that, and no heartbeat either.
+    if (this.#standIn === undefined) await this.#looking;
     if (this.#own() === "" && this.#standIn === undefined)
       throw new NetError("INVALID", missing, { field: "vtepIp", reason: "no-tunnel-address" });
     return this.current();
+  }
+
+  async #look(): Promise<void> {
+    // What cannot be looked up now is looked up with the next heartbeat.
+    const found = await addressTowards(this.#options.netmasterUrls).catch(() => undefined);
+    this.#standIn = found ?? this.#standIn;
+    this.#looking = undefined;
   }
 
   #own(): string {

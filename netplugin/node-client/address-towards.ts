@@ -26,7 +26,8 @@ function localAddress(host: string, family: 4 | 6): Promise<string | undefined> 
   const socket = createSocket(family === 6 ? "udp6" : "udp4");
   return new Promise<string | undefined>((resolve) => {
     socket.once("error", () => resolve(undefined)); // no such name, or no route
-    socket.connect(ANY_PORT, host, () => resolve(socket.address().address));
+    socket.once("connect", () => resolve(socket.address().address));
+    socket.connect(ANY_PORT, host);
   }).finally(() => socket.close());
 }
 
