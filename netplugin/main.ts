@@ -97,7 +97,7 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
     signal,
     report: (error) => log.warn({ error: error.message }, "cannot hold the lock that keeps cleanup away; trying again"),
   });
-  await using driver = await openDriver(settings, log, signal);
+  await using driver = await openDriver({ settings, log, signal, onFollowed: transport.dropStale });
   await using opened = await openNodeRuntime({
     ...{ driver, client, settings, metrics: () => metrics, log, signal },
     cniFault: cni.fault,
@@ -111,7 +111,15 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   });
 }
 
-function openDriver(settings: NodeSettings, log: Logger, signal: AbortSignal): Promise<OpenOvsDriver> {
+interface DriverOptions {
+  readonly settings: NodeSettings;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Addresses, routes or NICs of uplinks are others now. */
+  readonly onFollowed: () => void;
+}
+
+function openDriver({ settings, log, signal, onFollowed }: DriverOptions): Promise<OpenOvsDriver> {
   return openOvsDriver({
     runDirectory: settings.ovsRunDirectory,
     datapath: settings.datapath,
@@ -124,7 +132,10 @@ function openDriver(settings: NodeSettings, log: Logger, signal: AbortSignal): P
     signal,
     report: (error) => log.warn({ code: error.code, error: error.message }, "switch"),
     onRepair: (found) => log.warn({ found }, "bridges, their ports or addresses were not as they should be; repaired"),
-    onFollowed: (changes) => log.warn({ changes }, "addresses, routes or NICs of uplinks have changed; followed"),
+    onFollowed: (changes) => {
+      log.warn({ changes }, "addresses, routes or NICs of uplinks have changed; followed");
+      onFollowed();
+    },
   });
 }
 

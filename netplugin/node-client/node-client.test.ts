@@ -30,6 +30,7 @@ function scripted(answers: readonly unknown[]): Transport & { readonly calls: st
       return answer;
     },
     stream: () => Promise.reject(new Error("no stream is scripted")),
+    dropStale: () => {},
     [Symbol.dispose]: () => {},
   };
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { networkInterfaces } from "node:os";
 import { asNetError, type ErrorCode, NetError, STORE_FULL } from "../../state/errors.ts";
 import { NodeApiError } from "../../state/node-api.ts";
 
@@ -14,6 +15,8 @@ export interface TransportOptions {
   /** Base URLs of the netmasters; tried in turn, the last one that answered first. */
   readonly urls: readonly string[];
   readonly tls?: TlsFiles | undefined;
+  /** The addresses that this machine has now. */
+  readonly ownAddresses?: () => ReadonlySet<string>;
 }
 
 export interface CallOptions {
@@ -27,6 +30,8 @@ export interface Transport extends Disposable {
   call(path: string, body: unknown, options: CallOptions): Promise<unknown>;
   /** Opens a response that does not end; the caller destroys it. */
   stream(path: string, options: CallOptions): Promise<IncomingMessage>;
+  /** Ends the connections from addresses that this machine has lost: no answer would ever come over them, and nobody would say so. */
+  dropStale(): void;
 }
 
 const MAX_REPLY_BYTES = 16 * 1024 * 1024;
@@ -107,11 +112,24 @@ export function openTransport(options: TransportOptions): Transport {
         if (incoming.statusCode !== 200) await readReply(incoming, call.timeoutMs);
         return incoming;
       }),
+    dropStale: () => {
+      const own = (options.ownAddresses ?? ownAddresses)();
+      const pools = [agents.http, agents.https].flatMap(({ sockets, freeSockets }) => [sockets, freeSockets]);
+      for (const socket of pools.flatMap((pool) => Object.values(pool).flatMap((each) => each ?? []))) {
+        const localAddress = socket.localAddress?.split("%")[0]; // absent while it is being connected
+        if (localAddress !== undefined && !own.has(localAddress))
+          socket.destroy(new NetError("UNAVAILABLE", `this machine no longer has the address ${localAddress}`));
+      }
+    },
     [Symbol.dispose]: () => {
       agents.http.destroy();
       agents.https.destroy();
     },
   };
+}
+
+function ownAddresses(): ReadonlySet<string> {
+  return new Set(Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map(({ address }) => address)));
 }
 
 /** Another netmaster would answer the same. */

@@ -178,6 +178,8 @@ describe("three netmasters", () => {
     using client = jsonClient(running[0]?.nodeApiUrl ?? "");
     const ips = new Set<string>();
     const failed: JsonReply[] = [];
+    // The only netmaster cannot know whether the store was restored while none ran: it waits for what the nodes may have to offer.
+    await until("new addresses", async () => (await createEndpoint(running[0])).status === 200, 20_000);
     async function lease(index: number): Promise<void> {
       const names = { containerId: `load${index}`, ifName: "eth0", tenantName: "default", networkName: "net1" };
       const reply = await client.call("POST", `${NODE}/endpoints`, names);

@@ -49,6 +49,22 @@ export async function measure(world: Pods, options: FlowOptions): Promise<Flow> 
   };
 }
 
+/** A machine that stands still for a moment measures too little or too much, so what was measured may be measured again. */
+const MEASUREMENTS_MAX = 3;
+
+/** Measures and compares; what fails is told, and counts when it fails each time. */
+export async function steadily<Result>(measureAndCompare: () => Promise<Result>): Promise<Result> {
+  for (let count = 1; ; count++) {
+    try {
+      return await measureAndCompare();
+    } catch (error) {
+      if (count === MEASUREMENTS_MAX) throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      process.stdout.write(`measured again, since measurement ${count} of ${MEASUREMENTS_MAX} failed: ${reason}\n`);
+    }
+  }
+}
+
 interface IperfReport {
   readonly error?: string;
   readonly end: {
