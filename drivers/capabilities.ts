@@ -27,17 +27,26 @@ const PROBE_BURST_BYTES = 65_536;
 /** What the kernel answers when it lacks a qdisc, classifier or action, or a device kind. */
 const ABSENT = ["ENOENT", "EOPNOTSUPP", "EINVAL", "ENODEV"];
 
+export interface ProbeOptions {
+  readonly connection: SwitchConnection;
+  /** Where the scratch links come and go; this process's own by default. */
+  readonly netns?: NetnsHandle;
+  /** Marks the flow that is tried, so that nobody takes it for a stranger's. */
+  readonly cookie: bigint;
+}
+
 /**
  * Probes kernel and switch. A probe that fails for another reason than absence is an error. The scratch links come and go in `netns`,
  * which should not be the switch's: with every link that changes there Open vSwitch looks up anew which ways tunnels take, and a packet
  * for a tunnel can be lost meanwhile (seen in 3.1 with the userspace datapath).
  */
-export async function probeCapabilities(connection: SwitchConnection, netns?: NetnsHandle): Promise<Capabilities> {
+export async function probeCapabilities(options: ProbeOptions): Promise<Capabilities> {
+  const { netns } = options;
   using socket = openNetlink(netns === undefined ? {} : { netns });
   await removeScratch(socket);
   try {
     await socket.execute([createVeth({ name: SCRATCH, up: true }, { name: SCRATCH_PEER })]);
-    return { ...(await probeKernel(socket)), ...(await probeSwitch(connection)) };
+    return { ...(await probeKernel(socket)), ...(await probeSwitch(options)) };
   } finally {
     await removeScratch(socket);
   }
@@ -78,12 +87,12 @@ async function removeScratch(socket: NetlinkSocket): Promise<void> {
 }
 
 /** Conntrack is probed by a flow in a table that nothing leads to; a datapath without zones refuses it. */
-async function probeSwitch(connection: SwitchConnection) {
+async function probeSwitch({ connection, cookie }: ProbeOptions) {
   const features = await connection.meterFeatures();
   const probe = {
     table: 253,
     priority: 1,
-    cookie: 0n,
+    cookie,
     match: { ethType: 0x0800, inPort: "local" },
     actions: [{ kind: "ct", commit: true, zone: 1 }],
   } as const;

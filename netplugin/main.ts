@@ -151,7 +151,11 @@ interface Service {
 async function serve(service: Service): Promise<void> {
   const { runtime, settings, metrics, signal } = service;
   keepBase(service);
-  const capabilities = await probeCapabilities(await connected(runtime, signal), runtime.panel.netns);
+  const capabilities = await probeCapabilities({
+    connection: await connected(runtime, signal),
+    netns: runtime.panel.netns,
+    cookie: COOKIE_OURS.cookie,
+  });
   runtime.limits.setCapabilities(capabilities);
   runtime.log.info({ capabilities, vtepIp: runtime.vtepIp() }, "this node's means");
   const report = startNodeReport({ runtime, nodeName: settings.nodeName, registry: metrics.registry, signal });

@@ -117,7 +117,7 @@ async function openLimits(world: World, sender: Attachment) {
     onRepair: () => repairCount++,
     onFlowsLost: () => void forwarded().catch(() => {}), // the next sample asks again
   });
-  const probed = await probeCapabilities(driver.flowConnection.connection());
+  const probed = await probeCapabilities({ connection: driver.flowConnection.connection(), cookie: COOKIE });
   limits.setCapabilities({ ...probed, ...(world.withoutMeters ? { meters: false } : {}) });
   await forwarded();
   const means = limits.means();

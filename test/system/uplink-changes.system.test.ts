@@ -88,6 +88,10 @@ async function shown(): Promise<string> {
   return site.onNode(`ip -o address show dev ${DEVICE}; ip -o link show dev ${DEVICE}; ip route show dev ${DEVICE}`);
 }
 
+it("a node that starts takes none of its own flows for a stranger's", () => {
+  for (const node of ["n1", "n2"]) expect(world.log(`netplugin-${node}`, 500)).not.toContain("not contiv's");
+});
+
 describe("the NIC of an uplink", () => {
   it("renamed: told under which name it is there; with its name back all is well", async () => {
     await site.onNode(`ip link set ${NODE_NIC} down name eth7 up`);
