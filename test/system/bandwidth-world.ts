@@ -100,6 +100,7 @@ export function bandwidthTraffic(world: () => TestCluster) {
     measure(world(), { from, address: await addressOf(to), seconds: 3, omitSeconds: 1, ...more });
   return {
     ...{ addressOf, flow },
+    /** One after the other: the acknowledgements of one way would wait in the other's full queue. */
     bothWays: async (from: string, to: string, more: Partial<FlowOptions> = {}): Promise<readonly [Flow, Flow]> => [
       await flow(from, to, more),
       await flow(from, to, { ...more, reverse: true }),

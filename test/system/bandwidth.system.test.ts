@@ -318,12 +318,10 @@ describe("several groups and tenants", () => {
       await world.addPod(`${tenantName}-b`, 2, { tenant: tenantName, network: "net" });
       await serveIperf(world, `${tenantName}-b`);
     }
-    await expectBoth("t1-a", "t1-b", 4);
-    await expectBoth("t2-a", "t2-b", 9);
+    await Promise.all([expectBoth("t1-a", "t1-b", 4), expectBoth("t2-a", "t2-b", 9)]);
     await profile("gold", { bandwidth: "7mbps", ...SHAPE }, "t2");
     await rates("t2-a", 7);
-    await expectBoth("t1-a", "t1-b", 4);
-    await expectBoth("t2-a", "t2-b", 7);
+    await Promise.all([expectBoth("t1-a", "t1-b", 4), expectBoth("t2-a", "t2-b", 7)]);
   });
 
   it("hold per endpoint, for what it sends and receives, across groups (22)", async () => {
