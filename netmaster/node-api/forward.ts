@@ -4,6 +4,7 @@ import type { LeaderDirectory } from "../commit/leader-info.ts";
 import { FORWARDED_HEADER, type ForwardTls, forwardToLeader, type LeaderAnswer } from "../rest/forward.ts";
 import { REVISION_HEADER } from "../rest/read.ts";
 import type { ViewCache } from "../view/cache.ts";
+import { readRevision } from "../view/store-revision.ts";
 
 export interface CallForwarderOptions {
   readonly directory: LeaderDirectory;
@@ -38,9 +39,10 @@ export async function forwardCall(options: CallForwarderOptions, request: Incomi
     },
     options.tls,
   );
-  const revision = answer.headers[REVISION_HEADER];
-  if (typeof revision === "string" && /^\d{1,19}$/.test(revision)) {
-    await options.cache.waitForRevision(BigInt(revision), { timeoutMs: VIEW_TIMEOUT_MS });
+  const text = answer.headers[REVISION_HEADER];
+  const told = typeof text === "string" ? readRevision(text) : undefined;
+  if (told !== undefined) {
+    await options.cache.waitForRevision(told.revision, { timeoutMs: VIEW_TIMEOUT_MS, epoch: told.epoch });
   }
   return answer;
 }

@@ -20,6 +20,7 @@ import type { LeaderAnswer } from "../rest/forward.ts";
 import { errorReply } from "../rest/problem.ts";
 import { REVISION_HEADER } from "../rest/read.ts";
 import type { ViewCache } from "../view/cache.ts";
+import { revisionText } from "../view/store-revision.ts";
 import type { NodeCalls } from "./calls.ts";
 import { authorize } from "./identity.ts";
 import { responseSink } from "./line-sink.ts";
@@ -60,7 +61,8 @@ export function createNodeApi(options: NodeApiOptions): FastifyInstance {
   app.addHook("onRequest", (request, reply) => admit(options, request, reply));
   app.addHook("onSend", async (_request, reply) => {
     // A revision that shows what was done, for the replica that forwarded the call.
-    if (!reply.hasHeader(REVISION_HEADER)) reply.header(REVISION_HEADER, String(options.cache.view().revision));
+    const view = options.cache.view();
+    if (!reply.hasHeader(REVISION_HEADER)) reply.header(REVISION_HEADER, revisionText(view, view.revision));
   });
   app.addHook("onResponse", async (request, reply) => {
     const name = request.routeOptions.url?.split("/").slice(5).join("/") ?? "unknown";

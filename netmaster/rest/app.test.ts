@@ -2,7 +2,7 @@ import type { InjectOptions } from "fastify";
 import { beforeEach, describe, expect, it } from "vitest";
 import { createRestApp } from "./app.ts";
 import { type ContractWorld, contractWorld, grp, net } from "./testing/contract-world.ts";
-import { fakeCluster } from "./testing/fake-cluster.ts";
+import { FIRST_EPOCH, fakeCluster } from "./testing/fake-cluster.ts";
 
 let { cluster, app, must }: ContractWorld = await contractWorld();
 
@@ -169,7 +169,7 @@ describe("transport (§1)", () => {
   it("answers HEAD with headers only", async () => {
     const reply = await app.inject({ method: "HEAD", url: "/api/v1/tenants/t1/" });
     expect([reply.statusCode, reply.body]).toEqual([200, ""]);
-    expect(reply.headers.etag).toBe('"2"');
+    expect(reply.headers.etag).toBe(`"2@${FIRST_EPOCH}"`);
     expect((await app.inject({ method: "HEAD", url: "/api/v1/tenants/?watch=true" })).body).toBe("");
   });
 
@@ -204,9 +204,27 @@ describe("ETag, If-Match and If-None-Match", () => {
   });
 
   it("needs an object for If-Match, and the ETag's own form", async () => {
-    expect((await put(body(1), { "if-match": '"1"' })).statusCode).toBe(412);
-    expect((await put(body(1), { "if-match": "1" })).json().field).toBe("If-Match");
+    expect((await put(body(1), { "if-match": `"1@${FIRST_EPOCH}"` })).statusCode).toBe(412);
+    for (const malformed of ["1", "1@x", '"x"', '"@x"', '"1@"x"', '"1@x y"', 'W/"1@x"', `"1@${"x".repeat(65)}"`])
+      expect((await put(body(1), { "if-match": malformed })).json().field).toBe("If-Match");
     expect((await put(body(1), { "if-none-match": '"1"' })).json().field).toBe("If-None-Match");
+  });
+
+  it("lets nothing through that was read in another epoch of the store, whatever its revision", async () => {
+    const before = String((await put(body(1), {})).headers.etag);
+    cluster.restore("2-00000002");
+    const now = String((await app.inject({ url })).headers.etag);
+    expect([before, now]).toEqual([`"3@${FIRST_EPOCH}"`, '"3@2-00000002"']);
+    const refused = await put(body(2), { "if-match": before });
+    expect([refused.statusCode, refused.json().code]).toEqual([412, "precondition-failed"]);
+    expect(refused.json().detail).toMatch(/^t1:np may be another object .* the store was restored or replaced/);
+    const plain = '"3"'; // as earlier releases had it
+    for (const method of ["PUT", "PATCH", "DELETE"] as const) {
+      const request = { method, url, payload: body(2), headers: { ...ANY, "if-match": `${before}, ${plain}, "3@"` } };
+      expect([method, (await app.inject(request)).statusCode]).toEqual([method, 412]);
+    }
+    expect((await put(body(2), { "if-match": `${before}, ${now}` })).statusCode).toBe(200);
+    expect((await put(body(3), { "if-match": `${before}, ${now}` })).json().detail).toMatch(/changed by someone else/);
   });
 });
 

@@ -3,6 +3,7 @@ import type { ServerOptions } from "node:https";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { deadline } from "../../state/deadline.ts";
 import { NetError, STORE_FULL, storeFull } from "../../state/errors.ts";
+import { readRevision } from "../view/store-revision.ts";
 import { BODY_LIMIT_BYTES, parseBody } from "./body.ts";
 import type { Call, Method, Route } from "./call.ts";
 import { auditedClient, clientName } from "./client.ts";
@@ -199,9 +200,10 @@ function forwardedOf({ services }: App, request: FastifyRequest): Forwarded {
 }
 
 /** Waits a moment until this netmaster shows what its client wrote; if it does not, the answer is still right. */
-async function showOwnWrite(services: RestServices, revision: string | string[] | undefined): Promise<void> {
-  if (typeof revision !== "string" || !/^[0-9]+$/.test(revision)) return;
-  const shown = services.waitForRevision(BigInt(revision), { timeoutMs: OWN_WRITE_TIMEOUT_MS });
+async function showOwnWrite(services: RestServices, text: string | string[] | undefined): Promise<void> {
+  const told = typeof text === "string" ? readRevision(text) : undefined;
+  if (told === undefined) return;
+  const shown = services.waitForRevision(told.revision, { timeoutMs: OWN_WRITE_TIMEOUT_MS, epoch: told.epoch });
   await shown.catch(() => undefined);
 }
 

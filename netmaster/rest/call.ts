@@ -28,7 +28,8 @@ export type Answer =
   | {
       readonly is: "lines";
       readonly lines: (signal: AbortSignal) => AsyncGenerator<string>;
-      readonly revision: bigint;
+      /** Where the lines begin, as text. */
+      readonly revision: string;
     };
 
 export type Handler = (call: Call) => Answer | Promise<Answer>;

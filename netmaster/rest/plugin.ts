@@ -18,7 +18,7 @@ import { audit } from "./audit.ts";
 import { type Answer, type Call, type Handler, json, type Route } from "./call.ts";
 import type { Operation } from "./openapi/operation.ts";
 import { PLUGIN_OPERATIONS } from "./openapi/plugin-operations.ts";
-import { REVISION_HEADER } from "./read.ts";
+import { revisionHeaders } from "./read.ts";
 import { untilShown } from "./write.ts";
 
 interface PluginSpec<S extends z.ZodObject, Reply> {
@@ -35,8 +35,7 @@ function pluginRoute<S extends z.ZodObject, Reply>(spec: PluginSpec<S, Reply>): 
     const request = parseRequest(schema, call.body());
     const object = `${path}#${auditName(request)}`;
     const { reply, revision } = await audit(call, object, () => call.services.submit(intent, request, call));
-    await untilShown(call, revision);
-    return json(render(reply), { [REVISION_HEADER]: `${revision}` });
+    return json(render(reply), revisionHeaders(await untilShown(call, revision), revision));
   };
   return { method: "POST", path, handle, operation, isWrite: true, needsJson: true };
 }

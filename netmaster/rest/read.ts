@@ -3,6 +3,7 @@ import { findEndpoint } from "../inspect/endpoint.ts";
 import { inspectedEndpoint } from "../inspect/inspected.ts";
 import { type Rendered, StreamedList, StreamedObject } from "../inspect/streamed.ts";
 import { invalid, notFound, printable } from "../intents/errors.ts";
+import { revisionText } from "../view/store-revision.ts";
 import type { ClusterView } from "../view/types.ts";
 import { type Answer, type Call, type Handler, json } from "./call.ts";
 import type { Collection } from "./collection.ts";
@@ -10,7 +11,7 @@ import { refuseContradiction } from "./query.ts";
 import { runInSlices } from "./slices.ts";
 import { watchCollection } from "./watch.ts";
 
-/** Names the store revision that a reply shows; a watch may begin there. */
+/** Names the store revision that a reply shows, with its epoch; a watch may begin there. */
 export const REVISION_HEADER = "contiv-revision";
 /** On a page of a list that is not the last one: what `?continue=` must say to get the next. */
 export const CONTINUE_HEADER = "contiv-continue";
@@ -100,18 +101,18 @@ export function getHandler(collection: Collection): Handler {
   };
 }
 
-export function revisionHeaders(view: ClusterView): Record<string, string> {
-  return { [REVISION_HEADER]: view.revision.toString() };
+export function revisionHeaders(view: ClusterView, revision = view.revision): Record<string, string> {
+  return { [REVISION_HEADER]: revisionText(view, revision) };
 }
 
 /** The revision of the object's own fields; its links and `Oper` are other objects' business. */
 function etagHeader(view: ClusterView, { kind }: Collection, key: string): Record<string, string> {
   const revision = view.modRevision(kind, key);
-  return revision === undefined ? {} : { etag: etagOf(revision) };
+  return revision === undefined ? {} : { etag: etagOf(view, revision) };
 }
 
-export function etagOf(modRevision: bigint): string {
-  return `"${modRevision}"`;
+export function etagOf(view: ClusterView, modRevision: bigint): string {
+  return `"${revisionText(view, modRevision)}"`;
 }
 
 export function inspectHandler(collection: Collection): Handler {

@@ -40,7 +40,7 @@ export class Sender {
         void reply.headers({ ...answer.headers, "content-type": "application/json" });
         return this.#sendJson(answer.value, request, reply);
       case "lines":
-        void reply.headers({ [REVISION_HEADER]: `${answer.revision}`, "content-type": "application/x-ndjson" });
+        void reply.headers({ [REVISION_HEADER]: answer.revision, "content-type": "application/x-ndjson" });
         return request.method === "HEAD" ? reply.send(Buffer.alloc(0)) : this.#sendLines(answer, reply);
       default:
         return answer satisfies never;

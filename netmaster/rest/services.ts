@@ -49,9 +49,10 @@ export interface RestServices {
   onChange(listener: (change: ViewChange) => void): () => void;
   /** Changes after a revision, oldest first; undefined when they are not all remembered. */
   changesSince(revision: bigint): readonly ObjectChange[] | undefined;
+  /** Resolves with the first view, of that epoch where one is given, that shows the revision. */
   waitForRevision(
     revision: bigint,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly epoch?: string | undefined },
   ): Promise<ClusterView>;
   /** Plans and commits as the leader; rejects with UNAVAILABLE when this is not the leader. */
   submit<Request, Reply>(

@@ -1,6 +1,7 @@
 import { NetError } from "../../state/errors.ts";
 import { jsonChunks, type Rendered, StreamedObject } from "../inspect/streamed.ts";
 import { invalid } from "../intents/errors.ts";
+import { isOfHistory, readRevision, revisionText, type StoreRevision } from "../view/store-revision.ts";
 import type { ClusterView, ObjectChange } from "../view/types.ts";
 import type { Answer, Call } from "./call.ts";
 import type { Collection } from "./collection.ts";
@@ -19,40 +20,54 @@ const FUTURE_REVISION_TIMEOUT_MS = 5_000;
  */
 export async function watchCollection(call: Call, collection: Collection, onlyKey?: string): Promise<Answer> {
   const { services } = call;
-  const from = revisionOf(call.query.revision);
-  if (from !== undefined) {
-    await services.waitForRevision(from, { timeoutMs: FUTURE_REVISION_TIMEOUT_MS, signal: call.signal });
-    changesAfter(services, from);
-  }
+  const from = await beginningOf(call);
   const view = services.view();
-  const scope = { services, collection, onlyKey };
+  const scope = { services, collection, onlyKey, epoch: view.epoch };
   const revision = from ?? view.revision;
-  const start = from === undefined ? initialLines(scope, view) : bookmarkOf(revision);
-  return { is: "lines", revision, lines: (signal) => watchLines(scope, { revision, start, signal }) };
+  const start = from === undefined ? initialLines(scope, view) : bookmarkOf(scope, revision);
+  const lines = (signal: AbortSignal) => watchLines(scope, { revision, start, signal });
+  return { is: "lines", revision: revisionText(scope, revision), lines };
 }
 
 interface Scope {
   readonly services: RestServices;
   readonly collection: Collection;
   readonly onlyKey: string | undefined;
+  /** A stream stays within one history of the store. */
+  readonly epoch: string;
 }
 
-function revisionOf(text: string | undefined): bigint | undefined {
-  if (text === undefined) return undefined;
-  if (!/^[0-9]{1,19}$/.test(text)) throw invalid("revision", `must be a store revision, not "${text.slice(0, 20)}"`);
-  return BigInt(text);
+/** Where the client wants to go on; what this netmaster cannot tell it completely is refused. */
+async function beginningOf({ services, query, signal }: Call): Promise<bigint | undefined> {
+  if (query.revision === undefined) return undefined;
+  const from = readRevision(query.revision);
+  if (from === undefined)
+    throw invalid("revision", `must be a contiv-revision like 42@1-3f9c2a7d, not "${query.revision.slice(0, 20)}"`);
+  const { revision, epoch } = from;
+  refuseOtherHistory(services, from);
+  await services.waitForRevision(revision, { timeoutMs: FUTURE_REVISION_TIMEOUT_MS, signal, epoch });
+  refuseOtherHistory(services, from);
+  if (services.changesSince(revision) === undefined) throw tooOld(`Revision ${revision} is too old to watch from`);
+  return revision;
 }
 
-function changesAfter(services: RestServices, revision: bigint): readonly ObjectChange[] {
-  const changes = services.changesSince(revision);
-  if (changes !== undefined) return changes;
-  const message = `Revision ${revision} is too old to watch from; list the collection again and watch from the list's contiv-revision`;
-  throw new NetError("CONFLICT", message, { reason: "revision-too-old", field: "revision" });
+function refuseOtherHistory(services: RestServices, from: StoreRevision): void {
+  if (isOfHistory(from, services.view())) return;
+  const what =
+    from.epoch === undefined
+      ? `Revision ${from.revision} does not say in which epoch of the store it was read`
+      : `Since revision ${from.revision} was read, the store was restored or replaced, or all netmasters were restarted (then it was epoch ${from.epoch})`;
+  throw tooOld(what);
+}
+
+function tooOld(what: string): NetError {
+  const message = `${what}; list the collection again and watch from the list's contiv-revision`;
+  return new NetError("CONFLICT", message, { reason: "revision-too-old", field: "revision" });
 }
 
 /** Tells the client at once that the watch has begun. */
-async function* bookmarkOf(revision: bigint): AsyncGenerator<string> {
-  yield line({ type: "bookmark", revision: `${revision}` });
+async function* bookmarkOf(scope: Scope, revision: bigint): AsyncGenerator<string> {
+  yield line({ type: "bookmark", revision: revisionText(scope, revision) });
 }
 
 function initialLines(scope: Scope, view: ClusterView): AsyncGenerator<string> {
@@ -63,9 +78,9 @@ function* allLines({ collection, onlyKey }: Scope, view: ClusterView): Generator
   for (const [key] of view.records(collection.kind).entries(onlyKey)) {
     if (onlyKey !== undefined && key !== onlyKey) break;
     const revision = view.modRevision(collection.kind, key) ?? view.revision;
-    yield line({ type: "put", key, modRevision: `${revision}`, object: collection.render(view, key) });
+    yield line({ type: "put", key, modRevision: revisionText(view, revision), object: collection.render(view, key) });
   }
-  yield line({ type: "synced", revision: `${view.revision}` });
+  yield line({ type: "synced", revision: revisionText(view, view.revision) });
 }
 
 function line(members: Readonly<Record<string, Rendered>>): string {
@@ -81,11 +96,10 @@ interface Start {
 async function* watchLines(scope: Scope, { revision, start, signal }: Start): AsyncGenerator<string> {
   using bell = new Bell(scope.services, signal);
   yield* start;
-  const { epoch } = scope.services.view();
   let seen = revision;
   while (!signal.aborted) {
     const view = scope.services.view();
-    const changes = view.epoch === epoch ? scope.services.changesSince(seen) : undefined;
+    const changes = view.epoch === scope.epoch ? scope.services.changesSince(seen) : undefined;
     if (changes === undefined) {
       yield line({
         type: "error",
@@ -99,7 +113,7 @@ async function* watchLines(scope: Scope, { revision, start, signal }: Start): As
     seen = isLater ? view.revision : seen;
     if (changes.length > 0) continue;
     const rang = await bell.wait(BOOKMARK_INTERVAL_MS);
-    if (!rang && !signal.aborted) yield* bookmarkOf(seen);
+    if (!rang && !signal.aborted) yield* bookmarkOf(scope, seen);
   }
 }
 
@@ -111,8 +125,9 @@ function* changeLines(
   for (const { kind, key, record, modRevision } of changes) {
     if (kind !== collection.kind || (onlyKey !== undefined && key !== onlyKey)) continue;
     const object = record === undefined ? undefined : collection.render(view, key);
-    if (object === undefined) yield line({ type: "delete", key, modRevision: `${modRevision}` });
-    else yield line({ type: "put", key, modRevision: `${view.modRevision(kind, key) ?? modRevision}`, object });
+    const latest = object === undefined ? modRevision : (view.modRevision(kind, key) ?? modRevision);
+    const head = { key, modRevision: revisionText(view, latest) };
+    yield line(object === undefined ? { type: "delete", ...head } : { type: "put", ...head, object });
   }
 }
 

@@ -3,8 +3,11 @@ import { type AddressInfo, connect } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { afterEach, describe, expect, it } from "vitest";
 import { createRestApp } from "./app.ts";
+import type { Call } from "./call.ts";
+import { COLLECTIONS } from "./collections.ts";
 import { type ContractWorld, contractWorld } from "./testing/contract-world.ts";
-import { type FakeCluster, fakeCluster } from "./testing/fake-cluster.ts";
+import { type FakeCluster, FIRST_EPOCH, fakeCluster } from "./testing/fake-cluster.ts";
+import { watchCollection } from "./watch.ts";
 
 const opened: FastifyInstance[] = [];
 
@@ -63,8 +66,8 @@ describe("watch", () => {
     const stop = new AbortController();
     const lines = linesOf(`${base}/netprofiles/?watch=true`, stop.signal);
     expect(await take(lines, 2)).toMatchObject([
-      { type: "put", key: "t1:np", modRevision: "3", object: { key: "t1:np", DSCP: 1 } },
-      { type: "synced", revision: "3" },
+      { type: "put", key: "t1:np", modRevision: `3@${FIRST_EPOCH}`, object: { key: "t1:np", DSCP: 1 } },
+      { type: "synced", revision: `3@${FIRST_EPOCH}` },
     ]);
     await must("POST", ...policy("p1"));
     await must("POST", ...profile(2));
@@ -78,7 +81,7 @@ describe("watch", () => {
 
   it("goes on from a revision, with a bookmark at once", async () => {
     const { must, base, cluster } = await world();
-    const { revision } = cluster.view();
+    const revision = `${cluster.view().revision}@${FIRST_EPOCH}`;
     await must("POST", ...policy("p1"));
     await must("POST", ...policy("p2"));
     const stop = new AbortController();
@@ -109,9 +112,46 @@ describe("watch", () => {
       const reply = await fetch(`${base}/policys/?watch=true&revision=${revision}`);
       return [reply.status, ((await reply.json()) as { code: string }).code];
     };
-    expect(await status("0")).toEqual([410, "revision-too-old"]);
-    expect(await status("99")).toEqual([503, "timeout"]);
-    expect(await status("x")).toEqual([400, "invalid-field"]);
+    expect(await status(`0@${FIRST_EPOCH}`)).toEqual([410, "revision-too-old"]);
+    expect(await status(`99@${FIRST_EPOCH}`)).toEqual([503, "timeout"]);
+    for (const malformed of ["x", "2@x%20y", "2@x@y", "@x", "-2@x"])
+      expect(await status(malformed)).toEqual([400, "invalid-field"]);
+  });
+
+  it("refuses at once a revision of another epoch, or of none that is told, also one that is still to come", async () => {
+    const { cluster, base } = await world();
+    cluster.restore("2-00000002");
+    const { revision } = cluster.view();
+    const refused = async (from: string) => {
+      const reply = await fetch(`${base}/policys/?watch=true&revision=${from}`, { headers: { accept: "*/*" } });
+      const { code, detail } = (await reply.json()) as { readonly code: string; readonly detail: string };
+      expect([reply.status, code]).toEqual([410, "revision-too-old"]);
+      return detail;
+    };
+    expect(await refused(`${revision}@${FIRST_EPOCH}`)).toMatch(/the store was restored or replaced.*list the coll/);
+    expect(await refused(`${revision + 99n}@${FIRST_EPOCH}`)).toMatch(/the store was restored or replaced/);
+    expect(await refused(`${revision}`)).toMatch(/does not say in which epoch/);
+    expect(await refused(`${revision}@`)).toMatch(/does not say in which epoch/);
+    const stop = new AbortController();
+    const lines = linesOf(`${base}/policys/?watch=true&revision=${revision}@2-00000002`, stop.signal);
+    expect(await take(lines, 1)).toMatchObject([{ type: "bookmark", revision: `${revision}@2-00000002` }]);
+    stop.abort();
+  });
+
+  it("ends with an error line when the store is restored, also while the first lines are being read", async () => {
+    const { cluster } = await world();
+    const signal = AbortSignal.timeout(20_000);
+    const call = { services: cluster, query: {}, signal } as unknown as Call;
+    const [collection] = COLLECTIONS.filter(({ name }) => name === "tenants");
+    if (collection === undefined) throw new Error("no collection");
+    const answer = await watchCollection(call, collection);
+    if (answer.is !== "lines") throw new Error(`an answer of ${answer.is}`);
+    const lines = answer.lines(signal);
+    expect((await lines.next()).value).toContain('"put"');
+    cluster.restore("2-00000002");
+    const rest = [];
+    for await (const text of lines) rest.push(...text.trim().split("\n"));
+    expect(JSON.parse(rest.at(-1) ?? "")).toMatchObject({ type: "error", code: "revision-too-old" });
   });
 
   it("ends with an error line when the changes are forgotten before they were read", async () => {
@@ -163,7 +203,8 @@ describe("forwarding to the leader", () => {
     const url = `${base}/api/v1/tenants/t2/`;
     const created = await fetch(url, { method: "POST", body: '{"tenantName":"t2"}' });
     expect([created.status, await created.text()]).toEqual([200, '{"key":"t2","tenantName":"t2","link-sets":{}}\n']);
-    expect(created.headers.get("etag")).toBe('"2"');
+    expect(created.headers.get("etag")).toBe(`"2@${FIRST_EPOCH}"`);
+    expect(created.headers.get("contiv-revision")).toBe(`2@${FIRST_EPOCH}`);
     expect(await (await fetch(url)).json()).toMatchObject({ key: "t2" });
     const again = await fetch(url, { method: "POST", body: '{"tenantName":"t2"}' });
     expect([again.status, again.headers.get("content-type")]).toEqual([409, "application/problem+json"]);

@@ -4,11 +4,12 @@ import type { Epoch } from "../../state/ids.ts";
 import { invalid } from "../intents/errors.ts";
 import { guarded, type Precondition } from "../intents/guard.ts";
 import type { Changed, Removed } from "../intents/plan.ts";
+import { readRevision, type StoreRevision } from "../view/store-revision.ts";
 import type { ClusterView, Intent, IntentContext } from "../view/types.ts";
 import { audit } from "./audit.ts";
 import { type Answer, type Call, type Handler, json } from "./call.ts";
 import type { Collection, Upsert } from "./collection.ts";
-import { etagOf, isAsked, REVISION_HEADER } from "./read.ts";
+import { etagOf, isAsked, revisionHeaders } from "./read.ts";
 import type { Submitted } from "./services.ts";
 
 /** How long a write waits until this netmaster's own view shows it. */
@@ -38,8 +39,8 @@ async function write(call: Call, collection: Collection, isPatch: boolean): Prom
   const object = collection.render(view, key);
   if (object === undefined)
     throw new NetError("CONFLICT", `${key} was stored and deleted by someone else at once`, { reason: "conflict" });
-  const etag = etagOf(view.modRevision(collection.kind, key) ?? revision);
-  return json(object, { etag, [REVISION_HEADER]: `${revision}` });
+  const etag = etagOf(view, view.modRevision(collection.kind, key) ?? revision);
+  return json(object, { etag, ...revisionHeaders(view, revision) });
 }
 
 /** The first view that shows a write: who wrote it reads it. */
@@ -56,7 +57,7 @@ function dryRun(call: Call, collection: Collection, intent: Intent<Upsert, Chang
   const view = call.services.view();
   const planned = intent(view, request, dryContext());
   const value = collection.preview(view, planned.reply.record);
-  return json(value, { [REVISION_HEADER]: `${view.revision}` });
+  return json(value, revisionHeaders(view));
 }
 
 function dryContext(): IntentContext {
@@ -73,8 +74,7 @@ export function deleteHandler(collection: Collection): Handler {
       return json(key);
     }
     const { revision } = await audited(call, collection, key, () => removeInSteps(call, intent, remove, key));
-    await untilShown(call, revision);
-    return json(key, { [REVISION_HEADER]: `${revision}` });
+    return json(key, revisionHeaders(await untilShown(call, revision), revision));
   };
 }
 
@@ -111,10 +111,12 @@ function preconditionOf(call: Call): Precondition {
   return ifMatch === undefined ? guard : { ...guard, ifMatch: ifMatch.trim() === "*" ? "any" : revisionsOf(ifMatch) };
 }
 
-function revisionsOf(header: string): readonly bigint[] {
+function revisionsOf(header: string): readonly StoreRevision[] {
   return header.split(",").map((tag) => {
-    const match = /^"([0-9]{1,19})"$/.exec(tag.trim());
-    if (match === null) throw invalid("If-Match", `must be the ETag of a reply, like "42" with its quotes`);
-    return BigInt(match[1] ?? "");
+    const revision = readRevision(/^"(.*)"$/.exec(tag.trim())?.[1] ?? "");
+    if (revision === undefined) {
+      throw invalid("If-Match", `must be the ETag of a reply, like "42@1-3f9c2a7d" with its quotes`);
+    }
+    return revision;
   });
 }

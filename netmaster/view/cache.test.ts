@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { NetError } from "../../state/errors.ts";
-import { OBJECTS, objectKey } from "../../state/keys.ts";
+import { MARK_KEY, OBJECTS, objectKey } from "../../state/keys.ts";
 import { openMemoryStore } from "../../state/store/memory.ts";
 import type { Store, Watch, WatchConsumer } from "../../state/store/store.ts";
 import { startViewCache } from "./cache.ts";
 import { ChangeRing } from "./journal.ts";
+import { newMark } from "./mark.ts";
 import { storedObject, worldObjects } from "./testing.ts";
 import type { ViewChange } from "./types.ts";
 
@@ -83,6 +84,22 @@ describe("view cache", () => {
     });
     const waiting = cache.waitForRevision(99n, { timeoutMs: 9_000 });
     await Promise.all([expect(waiting).rejects.toMatchObject({ code: "CLOSED" }), cache[Symbol.asyncDispose]()]);
+  });
+
+  it("waits for a revision of an epoch until a view of that epoch shows it", async () => {
+    await using store = openMemoryStore();
+    await using cache = startViewCache(store);
+    const mark = (epoch: string) =>
+      commit(store, { puts: [{ key: MARK_KEY, value: newMark(epoch, false).value }], deletes: [] });
+    await cache.waitForRevision(await mark("1-a"), LIMITS);
+    const revision = await write(store, "tenant t");
+    expect((await cache.waitForRevision(revision, { ...LIMITS, epoch: "1-a" })).epoch).toBe("1-a");
+    await expect(cache.waitForRevision(revision, { timeoutMs: 20, epoch: "2-b" })).rejects.toMatchObject({
+      code: "TIMEOUT",
+    });
+    const waiting = cache.waitForRevision(revision, { timeoutMs: 9_000, epoch: "2-b" });
+    await mark("2-b");
+    expect((await waiting).epoch).toBe("2-b");
   });
 
   it("goes on when a listener throws", async () => {

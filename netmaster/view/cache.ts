@@ -35,7 +35,7 @@ export interface ViewCache extends AsyncDisposable {
   onChange(listener: (change: ViewChange) => void): () => void;
   /**
    * Resolves with the first view that shows `revision`. Rejects with TIMEOUT when it does not come in time, CLOSED on abort.
-   * Only revisions at which an object was written come for sure.
+   * Only revisions at which an object was written come for sure. A view of another epoch than the given one does not show it.
    */
   waitForRevision(revision: bigint, options: RevisionWait): Promise<FrozenView>;
   /** Resolves with the first view that shows the mark with this value; rejects as `waitForRevision`. */
@@ -57,6 +57,7 @@ export interface ViewCache extends AsyncDisposable {
 export interface RevisionWait {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  readonly epoch?: string | undefined;
 }
 
 const MAX_QUARANTINED = 1_000;
@@ -130,8 +131,9 @@ class WatchedView implements ViewCache {
     return () => this.#listeners.delete(listener);
   }
 
-  waitForRevision(revision: bigint, { timeoutMs, signal }: RevisionWait): Promise<FrozenView> {
-    const isShown = () => this.#isSynced && this.#view.revision >= revision;
+  waitForRevision(revision: bigint, { timeoutMs, signal, epoch }: RevisionWait): Promise<FrozenView> {
+    const isShown = () =>
+      this.#isSynced && this.#view.revision >= revision && (epoch ?? this.#view.epoch) === this.#view.epoch;
     if (isShown()) return Promise.resolve(this.#view);
     return this.#waits.add({ doing: `see revision ${revision}`, isShown }, timeoutMs, signal);
   }

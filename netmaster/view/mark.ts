@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { StoredValue } from "../../state/store/store.ts";
+import { EPOCH_PATTERN } from "./store-revision.ts";
 
 /** What a leader's commit leaves in the store (`MARK_KEY`). */
 const Mark = z.object({
-  epoch: z.string().min(1).max(64),
+  epoch: z.string().regex(EPOCH_PATTERN),
   commit: z.string(),
   /** The nodes have not been heard yet in this epoch. */
   isOpen: z.boolean().default(false),

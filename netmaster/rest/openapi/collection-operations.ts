@@ -72,7 +72,7 @@ function watchSchema(object: Schema): Schema {
       key: text("Key of the object, with put and delete."),
       modRevision: text("ETag of the object without its quotes, with put and delete."),
       object,
-      revision: text("Store revision, with synced and bookmark."),
+      revision: text("Store revision in the form of contiv-revision, with synced and bookmark."),
       code: text("Name of the error, with error."),
       detail: text("What is wrong, with error."),
     },

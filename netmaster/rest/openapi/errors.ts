@@ -6,7 +6,11 @@ const ERRORS: Readonly<Record<number, { readonly name: string; readonly descript
   400: { name: "Invalid", description: "The request is wrong; field says where." },
   404: { name: "NotFound", description: "The object does not exist." },
   409: { name: "Conflict", description: "It does not fit to what is there; blockers names objects in the way." },
-  410: { name: "Gone", description: "The watch begins too far in the past: list again and watch from there." },
+  410: {
+    name: "Gone",
+    description:
+      "The watch begins too far in the past, or in another epoch of the store: list again and watch from there.",
+  },
   412: { name: "PreconditionFailed", description: "If-Match or If-None-Match does not hold." },
   413: { name: "BodyTooLarge", description: "The body is larger than 1 MiB." },
   501: { name: "Unsupported", description: "This release cannot do it." },
@@ -57,8 +61,11 @@ export function headerNamed(name: string): Schema {
 
 /** `components.headers`. */
 export const HEADERS: Schema = {
-  ETag: { description: "Revision of the object's own members.", schema: { type: "string" } },
-  "contiv-revision": { description: "Store revision that the reply shows.", schema: { type: "string" } },
+  ETag: { description: "Revision and epoch of the object's own members; opaque.", schema: { type: "string" } },
+  "contiv-revision": {
+    description: "Store revision that the reply shows, with the epoch of the store; opaque.",
+    schema: { type: "string" },
+  },
   "contiv-continue": { description: "There are more: what continue must say next.", schema: { type: "string" } },
   "Retry-After": { description: "Seconds after which to try again.", schema: { type: "integer" } },
 };

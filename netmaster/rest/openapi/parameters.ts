@@ -30,13 +30,15 @@ const QUERY_SCHEMAS: Readonly<Record<QueryParameter, Schema>> = {
   limit: { ...count("Most objects of one page; absent: all objects."), minimum: 1, maximum: 10_000 },
   continue: text("The header contiv-continue of the page before."),
   watch: flag("true: the reply is a stream of lines, one per change."),
-  revision: text("With watch: begin after this store revision; absent: begin with all objects."),
+  revision: text(
+    "With watch: begin after this store revision, a contiv-revision like 42@1-3f9c2a7d; absent: begin with all objects.",
+  ),
   dryRun: flag("true: make all checks and answer as the write would, but write nothing."),
 };
 
 /** Preconditions (RFC 9110 §13.1). */
 const HEADERS: readonly Parameter[] = [
-  header("If-Match", text('ETag of the object as it must be, like "42" with its quotes; *: it must exist.')),
+  header("If-Match", text('ETag of the object as it must be, like "42@1-3f9c2a7d" with its quotes; *: it must exist.')),
   header("If-None-Match", choice(["*"], "*: the object must not exist yet.")),
 ];
 

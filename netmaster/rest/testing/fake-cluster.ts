@@ -10,7 +10,7 @@ import { type Kind, RECORDS } from "../../../state/records.ts";
 import { PolicyRevisions } from "../../inspect/policy-revisions.ts";
 import { bootstrap } from "../../intents/global.ts";
 import { HitCounters } from "../../node-api/hit-counters.ts";
-import { applyChanges, emptyView, type FrozenView } from "../../view/cluster-view.ts";
+import { applyChanges, emptyView, type FrozenView, ViewDraft } from "../../view/cluster-view.ts";
 import {
   type Intent,
   type IntentContext,
@@ -37,6 +37,8 @@ export interface FakeCluster extends RestServices {
   readonly ceilings: Map<string, CeilingReport>;
   /** Forgets the changes that watches could begin from. */
   forgetChanges(): void;
+  /** The store is another one from now on, with the same objects at the same revisions. */
+  restore(epoch: string): void;
 }
 
 const LEADER: LeaderInfo = {
@@ -46,9 +48,12 @@ const LEADER: LeaderInfo = {
   netmasters: ["127.0.0.1:9999"],
 };
 
+/** Of the store at first. */
+export const FIRST_EPOCH = "1-00000001";
+
 /** Objects, claims and the changes that led to them. */
 class FakeStore {
-  view: FrozenView = emptyView();
+  view: FrozenView = inEpoch(emptyView(), FIRST_EPOCH);
   readonly claimed = new Map<string, string>();
   readonly listeners = new Set<(change: ViewChange) => void>();
   #journal: ObjectChange[] = [];
@@ -79,6 +84,12 @@ class FakeStore {
     this.#journal = [];
     this.#forgottenTo = this.view.revision;
   }
+}
+
+function inEpoch(view: FrozenView, epoch: string): FrozenView {
+  const draft = new ViewDraft(view);
+  draft.epoch = epoch;
+  return draft.freeze(view.revision);
 }
 
 /** Time stands still, epochs are counted. */
@@ -122,6 +133,10 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
     claims: () => [...store.claimed.keys()].sort(),
     leaderInfo: LEADER,
     forgetChanges: () => store.forget(),
+    restore: (epoch) => {
+      store.view = inEpoch(store.view, epoch);
+      store.forget();
+    },
     view: () => store.view,
     unreadable: () => [],
     onChange(listener) {
