@@ -49,7 +49,10 @@ export async function attempt<T>(
 export function refuseForeign({ endpoints }: EtcdLink, endpoint: Endpoint, answer: unknown): void {
   const { header } = answer as { readonly header?: { readonly cluster_id?: string } };
   if (header?.cluster_id === undefined || endpoints.isOurs(endpoint, header.cluster_id)) return;
-  const text = `etcd ${endpoint.url} belongs to another cluster (${header.cluster_id}) than the other members; remove it from --etcd-endpoints, or add it to the cluster anew`;
+  const text =
+    endpoints.clusterId === undefined
+      ? `etcd ${endpoint.url} belongs to cluster ${header.cluster_id}, which most of the ${endpoints.all.length} endpoints do not confirm; start their members, or take those that are gone for good out of --etcd-endpoints`
+      : `etcd ${endpoint.url} belongs to another cluster (${header.cluster_id}) than the other members; remove it from --etcd-endpoints, or add it to the cluster anew`;
   throw new NetError("UNAVAILABLE", text, { reason: "foreign-member" });
 }
 

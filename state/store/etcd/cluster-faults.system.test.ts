@@ -16,11 +16,13 @@ beforeAll(async () => {
 afterAll(async () => await server[Symbol.asyncDispose]());
 
 async function leaderMember(): Promise<EtcdMember> {
-  const statuses = JSON.parse(await etcdctl(server, "endpoint", "status", "-w", "json"));
-  const leads = statuses.find(
-    (status: { Status: { leader: number; header: { member_id: number } } }) =>
-      status.Status.leader === status.Status.header.member_id,
-  );
+  let statuses: { readonly Endpoint: string; readonly Status: { leader: number; header: { member_id: number } } }[] =
+    [];
+  await eventually(async () => {
+    statuses = JSON.parse(await etcdctl(server, "endpoint", "status", "-w", "json").catch(() => "[]"));
+    return statuses.length > 0;
+  }, 30_000);
+  const leads = statuses.find(({ Status }) => Status.leader === Status.header.member_id);
   const member = server.members.find((candidate) => candidate.endpoint === leads?.Endpoint);
   if (member === undefined) throw new Error("no member leads");
   return member;
@@ -128,15 +130,18 @@ test("kill -9 of the leader three times under writers: acknowledged writes stay,
     }
   }
   const writers = Promise.all(Array.from({ length: 8 }, (_, name) => writer(name)));
-  for (let round = 0; round < 3; round += 1) {
-    await sleep(500);
-    const leader = await leaderMember();
-    const before = acknowledged.size;
-    await leader.kill();
-    await eventually(() => acknowledged.size > before + 50, 15_000);
-    await leader.restart();
+  try {
+    for (let round = 0; round < 3; round += 1) {
+      await sleep(500);
+      const leader = await leaderMember();
+      const before = acknowledged.size;
+      await leader.kill();
+      await eventually(() => acknowledged.size > before + 50, 15_000);
+      await leader.restart();
+    }
+  } finally {
+    isOver = true; // else the writers would go on at a closed store, without a pause
   }
-  isOver = true;
   await writers;
   const keys = new Set((await store.list("/killed/")).values.map((value) => value.key));
   expect([...acknowledged].filter((key) => !keys.has(key))).toEqual([]);

@@ -1,5 +1,6 @@
 import { noop } from "cockatiel";
 import { Etcd3, type IOptions } from "etcd3";
+import { ClusterBelief } from "./cluster-belief.ts";
 import type { TlsMaterial } from "./tls.ts";
 
 /** gRPC channel options; etcd answers pings more often than every 5 s with `too_many_pings`, hence not below 10 s. */
@@ -19,8 +20,6 @@ export interface ClientOptions {
 /** One etcd member as we reach it, with a client of its own: a client with several hosts picks stopped ones again. */
 export class Endpoint {
   readonly url: string;
-  /** Of its last answer. */
-  clusterId: string | undefined;
   readonly #options: ClientOptions;
   #client: Etcd3;
 
@@ -50,13 +49,14 @@ export class Endpoint {
 export class Endpoints {
   readonly all: readonly Endpoint[];
   readonly hasAuth: boolean;
+  readonly #belief: ClusterBelief;
   #preferred: number;
-  #clusterId: string | undefined;
   #isClosed = false;
 
   constructor(urls: readonly string[], options: ClientOptions) {
     this.all = urls.map((url) => new Endpoint(url, options));
     this.hasAuth = options.auth !== undefined;
+    this.#belief = new ClusterBelief(urls.length);
     this.#preferred = this.randomIndex();
   }
 
@@ -79,35 +79,24 @@ export class Endpoints {
     if (this.preferred === failed) this.#preferred = (this.#preferred + 1) % this.all.length;
   }
 
-  /**
-   * Notes the cluster that a member's answer names; false: another than ours, so that its answers must not be used. Ours is the first one
-   * seen, until more than half of the endpoints name another (the whole cluster was replaced).
-   */
+  /** Notes the cluster that a member's answer names; false: not ours, as far as is known, so that its answers must not be used. */
   isOurs(endpoint: Endpoint, clusterId: string): boolean {
-    endpoint.clusterId = clusterId;
-    this.#clusterId ??= clusterId;
-    if (clusterId === this.#clusterId) return true;
-    const agreeing = this.all.filter((each) => each.clusterId === clusterId).length;
-    if (agreeing * 2 <= this.all.length) return false;
-    this.#clusterId = clusterId;
-    return true;
+    return this.#belief.isOurs(this.all.indexOf(endpoint), clusterId);
+  }
+
+  /** How many members that cluster has, as one of them says. */
+  learnMembers(clusterId: string, memberCount: number): void {
+    this.#belief.learn(clusterId, memberCount);
   }
 
   /** Ours, as last known. */
   get clusterId(): string | undefined {
-    return this.#clusterId;
+    return this.#belief.ours;
   }
 
   /** Takes over from somebody who knows which cluster is ours. */
   adoptCluster(clusterId: string): void {
-    this.#clusterId = clusterId;
-  }
-
-  /** Settles which cluster is ours by what the members that have answered say: the id that most of them name. */
-  settleCluster(): void {
-    const count = (id: string) => this.all.filter(({ clusterId }) => clusterId === id).length;
-    const [most] = this.all.flatMap(({ clusterId }) => clusterId ?? []).sort((a, b) => count(b) - count(a));
-    this.#clusterId = most ?? this.#clusterId;
+    this.#belief.adopt(clusterId);
   }
 
   get isClosed(): boolean {

@@ -84,15 +84,18 @@ async function firstContact(
   }
 }
 
-/** Asks every member which cluster it belongs to, so that one of another cluster is not believed because it answers first. */
+/** Asks every member which cluster it belongs to and who else does, so that one of another cluster is not believed because it answers first. */
 async function learnClusters(link: EtcdLink, signal: AbortSignal | undefined): Promise<void> {
   const options = { doing: "learn the cluster", signal, timeoutMs: FIRST_LOOK_MS };
   await Promise.allSettled(
     link.endpoints.all.map((endpoint) =>
-      attempt(link, endpoint, options, (client, callOptions) => client.cluster.memberList({}, callOptions)),
+      attempt(link, endpoint, options, async (client, callOptions) => {
+        const answer = await client.cluster.memberList({}, callOptions);
+        link.endpoints.learnMembers(answer.header.cluster_id, answer.members.length);
+        return answer;
+      }),
     ),
   );
-  link.endpoints.settleCluster();
 }
 
 async function refuseBadTls(link: EtcdLink, tls: TlsMaterial, cause: NetError): Promise<void> {
