@@ -294,6 +294,7 @@ function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): A
     ports: driver.ports,
     netlink: driver.netlink,
     view: holder.view,
+    leases: parts.leases,
     isConnected: () => driver.connected,
     mtuBytes: portMtuBytes(driver),
   });

@@ -13,7 +13,8 @@ import type { MachineView } from "../machine-view.ts";
 import type { Metrics } from "../metrics.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
-import { type AttachmentPlan, isDamaged, planAttachments } from "./attachment-plan.ts";
+import { type AttachmentPlan, inBoth, isDamaged, isInAgreement, planAttachments } from "./attachment-plan.ts";
+import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { PodEndKeeper } from "./pod-end-keeper.ts";
 import { hasInterface } from "./pod-ends.ts";
 import { startTicketLoop, type TicketLoop } from "./ticket-loop.ts";
@@ -24,6 +25,7 @@ export interface AttachmentKeeperOptions {
   readonly panel: Panel;
   readonly pool: Pick<PortPool, "repair">;
   readonly machine: Pick<MachineView, "attachments" | "remember" | "isClosing">;
+  readonly leases: () => Pick<LeaseKeeper, "isPending">;
   readonly view: () => NodeView;
   readonly isConnected: () => boolean;
   /** What the links of ports carry at least. */
@@ -104,8 +106,7 @@ class Keeper implements AttachmentKeeper {
 
   async #work(signal: AbortSignal): Promise<void> {
     const { machine, ports, closePort, isConnected, pool, podEnds } = this.#options;
-    const pairs = await this.#readMended(signal);
-    const plan = this.#plan(pairs);
+    const { pairs, plan } = await this.#look(signal);
     const known = machine.attachments();
     for (const found of [...plan.unplugged, ...plan.broken]) {
       if (!known.has(found.endpointKey)) machine.remember(found);
@@ -122,14 +123,24 @@ class Keeper implements AttachmentKeeper {
     await podEnds.settle(pairs, signal);
   }
 
+  /** What is found is acted upon when a second look finds it, too. */
+  async #look(signal: AbortSignal) {
+    const pairs = await this.#readMended(signal);
+    const plan = this.#plan(pairs);
+    if (isInAgreement(plan)) return { pairs, plan };
+    const later = await this.#readMended(signal);
+    return { pairs: later, plan: inBoth(plan, this.#plan(later)) };
+  }
+
   #plan(pairs: ReadonlyMap<string, LinkPair>): AttachmentPlan {
-    const { machine, ports, panel, view } = this.#options;
+    const { machine, ports, panel, view, leases } = this.#options;
     return planAttachments({
       pairs,
       ports: ports.read(),
       known: machine.attachments(),
       isFarInPanel: panel.podEnd === "macvlan",
       isClosing: machine.isClosing,
+      isPending: (endpointKey) => leases().isPending(endpointKey),
       isLeased: ({ endpointKey, epoch }) => recordOf(view(), "endpoint", endpointKey)?.epoch === epoch,
     });
   }
@@ -137,8 +148,9 @@ class Keeper implements AttachmentKeeper {
   /** The pairs, with names, states and sizes as we gave them. */
   async #readMended(signal: AbortSignal): Promise<ReadonlyMap<string, LinkPair>> {
     const { netlink, panel, mtuBytes, machine, log, metrics } = this.#options;
-    const pairs = await readPairs(netlink, panel);
+    // Asked before the kernel is: a port that is taken meanwhile may have been on its way up.
     const used = new Set([...machine.attachments().values()].map(({ portName }) => portName));
+    const pairs = await readPairs(netlink, panel);
     const damaged = [...pairs.values()].filter((pair) => used.has(pair.portName) && isDamaged(pair, mtuBytes));
     if (damaged.length === 0) return pairs;
     for (const pair of damaged) await this.#mend(pair, signal);
@@ -181,7 +193,9 @@ class Keeper implements AttachmentKeeper {
     for (const attachment of unlabelled) {
       const { near, far } = pairs.get(attachment.portName) ?? {};
       const aliases = aliasesOf(attachment);
-      if (aliases === undefined || near === undefined || machine.isClosing(attachment.portName)) continue;
+      const known = machine.attachments().get(attachment.endpointKey);
+      const isThere = known?.portName === attachment.portName && known.epoch === attachment.epoch;
+      if (aliases === undefined || near === undefined || !isThere) continue;
       const nearAlias = far === undefined ? aliases.far : aliases.near;
       if (near.alias !== nearAlias) {
         await netlink.execute([setLink({ ifindex: near.ifindex }, { alias: nearAlias })], { signal });

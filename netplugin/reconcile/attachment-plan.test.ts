@@ -5,7 +5,7 @@ import { WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
 import type { SwitchPort } from "../../drivers/ovs/types.ts";
 import { type Attachment, attachmentMarks, attachmentsOf, POD_ROLE } from "../attach/attachment.ts";
 import { type AttachmentFacts, aliasesOf } from "../attach/link-alias.ts";
-import { type AttachmentInput, isDamaged, planAttachments } from "./attachment-plan.ts";
+import { type AttachmentInput, inBoth, isDamaged, isInAgreement, planAttachments } from "./attachment-plan.ts";
 
 const [P1, P2] = ["cvh0000000001", "cvh0000000002"] as const;
 
@@ -55,12 +55,14 @@ function podPort(name: string, of: AttachmentFacts): [string, SwitchPort] {
   return port(name, attachmentMarks(of));
 }
 
-function plan(input: Partial<AttachmentInput>) {
+function look(input: Partial<AttachmentInput>) {
   const { ports = new Map(), pairs = new Map(), known = attachmentsOf(ports) } = input;
-  const isFound = planAttachments({
-    ...{ ports, pairs, known, isFarInPanel: true, isClosing: () => false, isLeased: () => true },
-    ...input,
-  });
+  const never = { isClosing: () => false, isPending: () => false };
+  return planAttachments({ ...{ ports, pairs, known, isFarInPanel: true, ...never, isLeased: () => true }, ...input });
+}
+
+function plan(input: Partial<AttachmentInput>) {
+  const isFound = look(input);
   const names = (attachments: readonly Attachment[]) => attachments.map((each) => `${each.portName} ${each.epoch}`);
   const { unplugged, broken, unlabelled, doubtful, surplus } = isFound;
   const told = { unplugged: names(unplugged), broken: names(broken), unlabelled: names(unlabelled) };
@@ -136,6 +138,72 @@ describe("what switch and kernel show of pods' ports", () => {
   it("is nobody's business while the port is being closed", () => {
     const isClosing = (name: string) => name === P1;
     expect(plan({ isClosing, pairs: pairsOf({ port: P1, of: a }) })).toEqual({});
+  });
+
+  it("is nobody's business while an ADD of the endpoint is under way", () => {
+    const isPending = (key: string) => key === a.endpointKey;
+    expect(plan({ ports: new Map([podPort(P1, a)]), pairs: pairsOf({ port: P1 }) })).toEqual({
+      unlabelled: [`${P1} of-a`],
+    });
+    expect(plan({ isPending, ports: new Map([podPort(P1, a)]), pairs: pairsOf({ port: P1 }) })).toEqual({});
+    expect(plan({ isPending, pairs: pairsOf({ port: P1, of: a }) })).toEqual({});
+  });
+});
+
+describe("two looks", () => {
+  const free = new Map([port(P1, { "contiv-role": WARM_ROLE })]);
+  const b = facts("b");
+
+  it.each<[string, Partial<AttachmentInput>, Partial<AttachmentInput>]>([
+    [
+      "a port that became free after the links had been listed",
+      { ports: free, pairs: pairsOf({ port: P1, of: a }) },
+      { ports: free, pairs: pairsOf({ port: P1 }) },
+    ],
+    [
+      "a port that passed to another pod, whose lease is not known yet",
+      {
+        ports: new Map([podPort(P1, b)]),
+        pairs: pairsOf({ port: P1, of: a }),
+        isLeased: (each) => each.epoch === a.epoch,
+      },
+      {
+        ports: new Map([podPort(P1, b)]),
+        pairs: pairsOf({ port: P1, of: b }),
+        isLeased: (each) => each.epoch === a.epoch,
+      },
+    ],
+    [
+      "a port that was made after the links had been listed",
+      { ports: new Map([podPort(P1, a)]) },
+      { ports: new Map([podPort(P1, a)]), pairs: pairsOf({ port: P1, of: a }) },
+    ],
+    [
+      "one end listed before the pair was made, the other one after",
+      { pairs: pairsOf({ port: P1, of: a, without: "near" }), known },
+      { ports: new Map([podPort(P1, a)]), pairs: pairsOf({ port: P1, of: a }) },
+    ],
+    [
+      "another lease of the same port",
+      { ports: free, pairs: pairsOf({ port: P1, of: a }) },
+      { ports: free, pairs: pairsOf({ port: P1, of: facts("a", "later") }) },
+    ],
+  ])("do not act upon %s", (_, first, second) => {
+    const found = look(first);
+    expect(isInAgreement(found)).toBe(false);
+    expect(isInAgreement(inBoth(found, look(second)))).toBe(true);
+  });
+
+  it.each<[string, Partial<AttachmentInput>]>([
+    ["unplugged", { pairs: pairsOf({ port: P1, of: a }), known }],
+    ["broken", { ports: new Map([podPort(P1, a)]) }],
+    ["unlabelled", { ports: new Map([podPort(P1, a)]), pairs: pairsOf({ port: P1 }) }],
+    ["doubtful", { ports: free, pairs: pairsOf({ port: P1, of: a }) }],
+    ["surplus", { ports: new Map([podPort(P2, a)]), pairs: pairsOf({ port: P1, of: a }, { port: P2, of: a }) }],
+  ])("act upon what both find %s", (kind, input) => {
+    const both = inBoth(look(input), look(input));
+    expect(both[kind as keyof typeof both]).toHaveLength(1);
+    expect(both).toEqual(look(input));
   });
 });
 

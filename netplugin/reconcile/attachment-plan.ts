@@ -14,6 +14,8 @@ export interface AttachmentInput {
   readonly isFarInPanel: boolean;
   /** Ports that are being unplugged or cleaned: not ours to look at. */
   readonly isClosing: (portName: string) => boolean;
+  /** An ADD is under way: it writes down itself whose the port is. */
+  readonly isPending: (endpointKey: string) => boolean;
   /** Does the store know of this lease? */
   readonly isLeased: (facts: AttachmentFacts) => boolean;
 }
@@ -36,15 +38,48 @@ export interface AttachmentPlan {
 export function planAttachments(input: AttachmentInput): AttachmentPlan {
   const plan: Plan = { unplugged: [], broken: [], unlabelled: [], doubtful: [], surplus: [] };
   const pods = [...input.known.values()].filter(({ role }) => role === POD_ROLE);
-  for (const attachment of pods) if (!input.isClosing(attachment.portName)) sortKnown(attachment, input, plan);
+  for (const attachment of pods) if (!isBusy(attachment, input)) sortKnown(attachment, input, plan);
   const knownPorts = new Set(pods.map(({ portName }) => portName));
   for (const pair of input.pairs.values()) {
     const facts = factsOfPair(pair);
-    if (facts === undefined || knownPorts.has(pair.portName) || input.isClosing(pair.portName)) continue;
+    if (facts === undefined || knownPorts.has(pair.portName) || isBusy({ ...facts, ...pair }, input)) continue;
     if (input.known.has(facts.endpointKey)) plan.surplus.push(pair.portName);
     else sortFound(attachmentFrom(facts, pair.portName), pair, { input, plan });
   }
   return plan;
+}
+
+type Busy = Pick<Attachment, "endpointKey" | "portName">;
+
+function isBusy({ endpointKey, portName }: Busy, { isClosing, isPending }: AttachmentInput): boolean {
+  return isClosing(portName) || isPending(endpointKey);
+}
+
+/** Is there nothing to do? */
+export function isInAgreement(plan: AttachmentPlan): boolean {
+  return Object.values(plan).every((found) => found.length === 0);
+}
+
+/**
+ * What two looks have found alike, of which the second began after the first had ended. Ports pass from pod to pod while links are being
+ * listed, and the switch's database is read later than they are: what one look shows may never have been so.
+ */
+export function inBoth(first: AttachmentPlan, second: AttachmentPlan): AttachmentPlan {
+  const same = (kind: Exclude<keyof AttachmentPlan, "surplus">) => {
+    const before = new Set(first[kind].map(leaseAndPort));
+    return second[kind].filter((found) => before.has(leaseAndPort(found)));
+  };
+  return {
+    unplugged: same("unplugged"),
+    broken: same("broken"),
+    unlabelled: same("unlabelled"),
+    doubtful: same("doubtful"),
+    surplus: second.surplus.filter((portName) => first.surplus.includes(portName)),
+  };
+}
+
+function leaseAndPort({ endpointKey, epoch, portName }: Attachment): string {
+  return JSON.stringify([endpointKey, epoch, portName]);
 }
 
 type Plan = { readonly [K in keyof AttachmentPlan]: AttachmentPlan[K][number][] };

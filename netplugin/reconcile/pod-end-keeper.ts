@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { LinkPair } from "../../drivers/ovs/link-pairs.ts";
+import { type LinkPair, readPairs } from "../../drivers/ovs/link-pairs.ts";
 import { asNetError } from "../../state/errors.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import { type Attachment, POD_ROLE } from "../attach/attachment.ts";
@@ -69,11 +69,16 @@ export class PodEndKeeper {
     return [{ type: "pod-interfaces", status: "degraded", message }];
   }
 
-  async #examine(pairs: ReadonlyMap<string, LinkPair>): Promise<ReadonlyMap<string, Suspicion>> {
-    const { panel } = this.#options;
+  async #examine(seen: ReadonlyMap<string, LinkPair>): Promise<ReadonlyMap<string, Suspicion>> {
+    const { panel, netlink } = this.#options;
     const inUse = await farEndsInUse(panel);
     const found = new Map<string, Suspicion>();
-    for (const attachment of this.#options.machine.attachments().values()) {
+    // Infra ports are made by their own keeper.
+    const attachments = [...this.#options.machine.attachments().values()].filter(({ role }) => role === POD_ROLE);
+    // Ports that were made after the pairs had been listed are not missing.
+    const areAllThere = attachments.every(({ portName }) => isPairThere(seen.get(portName), panel));
+    const pairs = areAllThere ? seen : await readPairs(netlink, panel);
+    for (const attachment of attachments) {
       const pair = pairs.get(attachment.portName);
       if (isPairThere(pair, panel) && (panel.podEnd === "veth" || inUse.has(pair?.far?.ifindex ?? 0))) continue;
       if (this.#isBusy(attachment)) continue;
@@ -89,9 +94,9 @@ export class PodEndKeeper {
     return found;
   }
 
-  /** Infra ports are made by their own keeper; a port without path was attached by hand. */
-  #isBusy({ role, netnsPath, portName, endpointKey }: Attachment): boolean {
-    if (role !== POD_ROLE || netnsPath === "") return true;
+  /** A port without path was attached by hand. */
+  #isBusy({ netnsPath, portName, endpointKey }: Attachment): boolean {
+    if (netnsPath === "") return true;
     return this.#options.machine.isClosing(portName) || this.#options.leases().isPending(endpointKey);
   }
 
