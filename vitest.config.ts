@@ -1,8 +1,16 @@
 import { defineConfig } from "vitest/config";
 
-/** System tests of whole clusters and of etcd's faults: they measure times, rates and lost packets, so nothing else runs beside them. */
-const ALONE = ["test/system/**/*.system.test.ts", "test/guests/**/*.system.test.ts", "state/**/*.system.test.ts"];
+/** System tests that measure times, rates or lost packets, or load the machine: nothing else runs beside them. */
+const ALONE = [
+  ...["announce", "bandwidth", "ceilings", "chaos", "connection-log", "connections", "explain", "masters"].map(cluster),
+  ...["netmasters", "policy", "rest-abuse", "restarts", "store-full"].map(cluster),
+  ...["test/guests/**/*.system.test.ts", "state/**/*.system.test.ts"],
+];
 const NEVER = ["**/node_modules/**", "dist/**"];
+
+function cluster(name: string): string {
+  return `test/system/${name}.system.test.ts`;
+}
 
 /** `test/run` runs the others two at a time, then these; by hand all of them run one after the other. */
 function systemFiles() {

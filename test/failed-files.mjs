@@ -1,5 +1,7 @@
-// Prints the files of vitest's JSON report in which something failed, one a line.
+// Prints the files of vitest's JSON reports in which something failed, one a line.
 import { readFileSync } from "node:fs";
 
-const { testResults } = JSON.parse(readFileSync(process.argv[2], "utf8"));
-for (const { name, status } of testResults) if (status === "failed") console.log(name);
+for (const report of process.argv.slice(2)) {
+  const { testResults } = JSON.parse(readFileSync(report, "utf8"));
+  for (const { name, status } of testResults) if (status === "failed") console.log(name);
+}
