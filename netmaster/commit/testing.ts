@@ -50,7 +50,7 @@ export function startTestEngine(options: TestEngineOptions = {}): TestEngine {
   };
   const addressHold = { begin: () => undefined };
   const parts = { store, cache, committer, addressHold, self };
-  const candidate = startCandidate({ ...parts, fwdMode: "bridge", leaderTtlS: 2, onEvent });
+  const candidate = startCandidate({ ...parts, fwdMode: "bridge", leaderTtlS: 30, onEvent });
   return {
     ...{ store, cache, committer, events, anomalies, commits },
     leading: () =>
