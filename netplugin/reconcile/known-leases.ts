@@ -1,6 +1,7 @@
 import type { SwitchPort } from "../../drivers/ovs/types.ts";
 import type { Attachment } from "../attach/attachment.ts";
 import { type KnownLease, markedLease } from "../attach/lease-mark.ts";
+import { streamEpochOf } from "../view/early.ts";
 import type { Changes } from "../view/node-view.ts";
 import { endpointsOfNode, recordOf } from "../view/query.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
@@ -43,9 +44,10 @@ export class KnownLeases {
       for (const endpoint of endpointsOfNode(view, nodeName)) this.#note({ storeEpoch: view.epoch ?? "", endpoint });
       return;
     }
+    const storeEpoch = streamEpochOf(view) ?? ""; // what comes before a new epoch's list is complete is in that epoch's store
     for (const { kind, key } of changes.values()) {
       const endpoint = kind === "endpoint" ? recordOf(view, "endpoint", key) : undefined;
-      if (endpoint?.nodeName === nodeName) this.#note({ storeEpoch: view.epoch ?? "", endpoint });
+      if (endpoint?.nodeName === nodeName) this.#note({ storeEpoch, endpoint });
     }
   }
 

@@ -58,7 +58,7 @@ export class LeaseOffers {
     const { complete, epoch } = holder.view();
     if (!complete || epoch === undefined) return unleased;
     const [ended, refused] = [[] as Attachment[], new Map<string, Refused>()];
-    let isAnswered = underWayCount === 0;
+    let [isAnswered, takenCount] = [underWayCount === 0, 0];
     for (const attachment of unleased) {
       const lease = known.of(attachment);
       if (lease?.storeEpoch === epoch) {
@@ -66,12 +66,13 @@ export class LeaseOffers {
         continue;
       }
       const answer = await this.#offer(lease?.endpoint, signal);
+      if (answer.is === "taken") takenCount += 1;
       if (answer.is === "unanswered") isAnswered = false;
       if (answer.is === "refused") {
         refused.set(attachment.endpointKey, { attachment, endpoint: lease?.endpoint, reason: answer.reason });
       }
     }
-    this.#tell(refused, unleased.length - ended.length - refused.size);
+    this.#tell(refused, takenCount);
     this.#refused = refused;
     if (isAnswered && holder.view().epoch === epoch) this.#settledEpoch = epoch;
     return ended;
@@ -98,7 +99,8 @@ export class LeaseOffers {
 
   #tell(refused: ReadonlyMap<string, Refused>, takenCount: number): void {
     const { log } = this.#options;
-    if (takenCount > 0) log.info({ count: takenCount }, "pods whose leases the store had lost were offered to it");
+    if (takenCount > 0)
+      log.info({ count: takenCount }, "the store had lost leases of living pods, and has taken them back");
     for (const [key, each] of refused) {
       if (this.#refused.get(key)?.reason === each.reason) continue;
       const { port, reason } = { port: each.attachment.portName, reason: each.reason };
