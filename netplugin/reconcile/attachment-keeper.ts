@@ -64,8 +64,8 @@ class Keeper implements AttachmentKeeper {
   readonly loop: TicketLoop;
   hasLooked = false;
   readonly #options: AttachmentKeeperOptions;
-  /** Indexes of the links of pods' ports, in both namespaces. */
-  #ifindexes: ReadonlySet<number> = new Set();
+  /** Whose the links of pods' ports are, by their indexes in both namespaces. */
+  #byIfindex: ReadonlyMap<number, Attachment> = new Map();
   /** Port → why it cannot be plugged in. */
   #failures: ReadonlyMap<string, string> = new Map();
   #retryTimer: NodeJS.Timeout | undefined;
@@ -94,7 +94,15 @@ class Keeper implements AttachmentKeeper {
   }
 
   onLinks(ifindexes: ReadonlySet<number>): void {
-    if ([...ifindexes].some((ifindex) => this.#ifindexes.has(ifindex))) this.loop.kick();
+    if ([...ifindexes].some((ifindex) => this.#isSettled(this.#byIfindex.get(ifindex)))) this.loop.kick();
+  }
+
+  /** Links that an ADD or DEL changes are no reason to look. */
+  #isSettled(attachment: Attachment | undefined): boolean {
+    if (attachment === undefined) return false;
+    const { machine, leases } = this.#options;
+    const { endpointKey, portName } = attachment;
+    return machine.attachments().get(endpointKey)?.portName === portName && !leases().isPending(endpointKey);
   }
 
   conditions(): readonly NodeCondition[] {
@@ -178,12 +186,12 @@ class Keeper implements AttachmentKeeper {
   }
 
   #noteIndexes(pairs: ReadonlyMap<string, LinkPair>): void {
-    const ifindexes = new Set<number>();
-    for (const { portName, role } of this.#options.machine.attachments().values()) {
-      const pair = role === POD_ROLE ? pairs.get(portName) : undefined;
-      for (const link of [pair?.near, pair?.far]) if (link !== undefined) ifindexes.add(link.ifindex);
+    const byIfindex = new Map<number, Attachment>();
+    for (const attachment of this.#options.machine.attachments().values()) {
+      const pair = attachment.role === POD_ROLE ? pairs.get(attachment.portName) : undefined;
+      for (const link of [pair?.near, pair?.far]) if (link !== undefined) byIfindex.set(link.ifindex, attachment);
     }
-    this.#ifindexes = ifindexes;
+    this.#byIfindex = byIfindex;
   }
 
   /** Writes down in the kernel whose the ports are. */
