@@ -186,12 +186,14 @@ export const EndpointRequest = z.object({
 });
 export type EndpointRequest = z.infer<typeof EndpointRequest>;
 
+const Addressing = z.object({ address: z.string().max(64), gateway: z.string().max(64).optional() });
+
 /** The lease, and the objects that the node needs to connect the pod at once, before the watch delivers them. */
 export const EndpointReply = z.object({
   endpoint: EndpointRecord,
   /** Addresses with prefix length, gateways and routes as the CNI result needs them. */
-  ipv4: z.object({ address: z.string(), gateway: z.string().optional() }),
-  ipv6: z.object({ address: z.string(), gateway: z.string().optional() }).optional(),
+  ipv4: Addressing,
+  ipv6: Addressing.optional(),
   routes: z.array(z.object({ destination: z.string(), gateway: z.string().optional() })),
   mtuBytes: z.int().positive(),
   /** The store revision that holds all of this, as decimal text. */
@@ -207,8 +209,12 @@ export type EndpointReply = z.infer<typeof EndpointReply>;
 export const EndpointRelease = z.object({ key: z.string().min(1).max(640), epoch: Epoch });
 export type EndpointRelease = z.infer<typeof EndpointRelease>;
 
+/** What a pod's interface was given of its network at ADD, and keeps whatever becomes of the network. */
+export const GivenInterface = EndpointReply.pick({ ipv4: true, ipv6: true, mtuBytes: true });
+export type GivenInterface = z.infer<typeof GivenInterface>;
+
 /** A pod is attached on this node and the store, of another epoch than the one that leased its addresses, does not know of it. */
-export const EndpointOffer = z.object({ endpoint: EndpointRecord });
+export const EndpointOffer = z.object({ endpoint: EndpointRecord, given: GivenInterface.optional() });
 export type EndpointOffer = z.infer<typeof EndpointOffer>;
 
 /** `released: false` = there was nothing of that epoch to release. */

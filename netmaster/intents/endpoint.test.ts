@@ -7,7 +7,7 @@ import { EndpointGroup } from "../../state/kinds/endpoint-group.ts";
 import { Network } from "../../state/kinds/network.ts";
 import { NodeRegistration } from "../../state/kinds/node.ts";
 import { NodeName } from "../../state/names.ts";
-import { EndpointRequest } from "../../state/node-api.ts";
+import { EndpointOffer, EndpointRequest } from "../../state/node-api.ts";
 import { type FakeCluster, fakeCluster } from "../rest/testing/fake-cluster.ts";
 import { createEndpoint, type EndpointCreation, releaseEndpoint } from "./endpoint.ts";
 import { upsertEndpointGroup } from "./endpoint-group.ts";
@@ -351,6 +351,71 @@ describe("take back into a store that lost it", () => {
     expect(refusal(() => cluster.run(takeBackEndpoint, offered))).toEqual(["CONFLICT", "address-taken"]);
     const strayed = { ...offered, endpoint: { ...endpoint, networkName: "n9" as typeof endpoint.networkName } };
     expect(refusal(() => cluster.run(takeBackEndpoint, strayed))).toEqual(["INVALID", "unknown-reference"]);
+  });
+
+  describe("whose network of that name is another one now", () => {
+    const given = {
+      ipv4: { address: "10.1.1.2/24", gateway: "10.1.1.1" },
+      ipv6: { address: "2001:db8::1/64" },
+      mtuBytes: 1450,
+    };
+    const members = { networkName: "n1", subnet: "10.1.1.0/24", gateway: "10.1.1.1", ipv6Subnet: "2001:db8::/64" };
+
+    /** The network made anew, with these members changed, and the endpoint offered. */
+    function offerTo(changed: object, has: object = given): () => EndpointRecord {
+      const endpoint = lost();
+      expect(endpoint).toMatchObject({ ipv4: "10.1.1.2", ipv6: "2001:db8::1" });
+      cluster.run(deleteNetwork, "default:n1");
+      network({ ...members, ...changed });
+      const offered = { endpoint, nodeName: N1, given: EndpointOffer.parse({ endpoint, given: has }).given };
+      return () => cluster.run(takeBackEndpoint, offered);
+    }
+
+    it.each<readonly [string, object]>([
+      ["the same", {}],
+      ["another tag", { pktTag: 77 }],
+      ["another encapsulation that carries as much", { encap: "vlan" }],
+      ["only a range of the subnet that holds the address", { subnet: "10.1.1.2-10.1.1.9/24" }],
+      ["the same, written otherwise", { ipv6Subnet: "2001:0DB8:0::/64" }],
+    ])("takes it back into %s, with the network's present number", (_, changed) => {
+      const taken = offerTo(changed)();
+      const { networkId } = cluster.view().records("network").get("default:n1") ?? {};
+      expect(taken).toMatchObject({ networkId, ipv4: "10.1.1.2", ipv6: "2001:db8::1" });
+      expect(cluster.claims().filter((key) => key.includes(`/${networkId}/10.1.1.2`))).toHaveLength(1);
+    });
+
+    it.each<readonly [string, object, readonly [ErrorCode, string]]>([
+      ["another subnet", { subnet: "10.2.0.0/24", gateway: "10.2.0.1" }, ["INVALID", "invalid-field"]],
+      ["a range without the address", { subnet: "10.1.1.9-10.1.1.20/24" }, ["INVALID", "invalid-field"]],
+      ["the address as its gateway", { gateway: "10.1.1.2" }, ["CONFLICT", "address-taken"]],
+      ["no IPv6", { ipv6Subnet: "" }, ["INVALID", "invalid-field"]],
+      ["another IPv6 subnet", { ipv6Subnet: "2001:db8:1::/64" }, ["INVALID", "invalid-field"]],
+      ["a wider subnet", { subnet: "10.1.0.0/16" }, ["CONFLICT", "network-changed"]],
+      ["a narrower subnet", { subnet: "10.1.1.0/25" }, ["CONFLICT", "network-changed"]],
+      ["another gateway", { gateway: "10.1.1.254" }, ["CONFLICT", "network-changed"]],
+      ["no gateway", { gateway: "" }, ["CONFLICT", "network-changed"]],
+      ["a wider IPv6 subnet", { ipv6Subnet: "2001:db8::/48" }, ["CONFLICT", "network-changed"]],
+      ["an IPv6 gateway", { ipv6Gateway: "2001:db8::ff" }, ["CONFLICT", "network-changed"]],
+      ["a smaller MTU", { mtuBytes: 1400 }, ["CONFLICT", "network-changed"]],
+    ])("refuses it where that has %s; nothing is claimed", (_, changed, wanted) => {
+      const offer = offerTo(changed);
+      const before = cluster.claims();
+      expect(refusal(offer)).toEqual(wanted);
+      expect(cluster.claims()).toEqual(before);
+    });
+
+    it("says what the pod has and what it would have", () => {
+      expect(offerTo({ gateway: "10.1.1.254" })).toThrow(
+        "network default:n1 is not the one that the pod was attached to: its interface has 10.1.1.2/24 with gateway 10.1.1.1, and would have 10.1.1.2/24 with gateway 10.1.1.254 now",
+      );
+    });
+
+    it("goes by the addresses alone where the node does not know what the pod was given", () => {
+      const endpoint = lost();
+      cluster.run(deleteNetwork, "default:n1");
+      network({ ...members, subnet: "10.1.0.0/16" });
+      expect(cluster.run(takeBackEndpoint, { endpoint, nodeName: N1 }).ipv4).toBe("10.1.1.2");
+    });
   });
 
   it("refuses what is another node's, or no interface of a container", () => {

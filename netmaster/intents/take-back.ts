@@ -1,9 +1,11 @@
 import { endpointKeysOf } from "../../state/endpoint-key.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NodeName } from "../../state/names.ts";
+import type { GivenInterface } from "../../state/node-api.ts";
 import type { ClusterView, Plan } from "../view/types.ts";
 import { addressClaims, addressesOf, addressKeys, describeLease, groupOf, macOf, requireNode } from "./endpoint.ts";
 import { conflict, invalid } from "./errors.ts";
+import { refuseMisfit } from "./interface-fit.ts";
 import { pickAddress } from "./pick-address.ts";
 import { plan } from "./plan.ts";
 import { requireNetwork, requireTenant, scopedKey } from "./references.ts";
@@ -12,14 +14,17 @@ import { requireNetwork, requireTenant, scopedKey } from "./references.ts";
 export interface Offered {
   readonly endpoint: EndpointRecord;
   readonly nodeName: NodeName;
+  /** What the pod's interface has; agents of earlier releases do not tell. */
+  readonly given?: GivenInterface | undefined;
 }
 
 /**
  * Takes an endpoint back into a store that lost it: a pod lives with these addresses on that node. It is claimed exactly as a new one with
- * requested addresses, and keeps its epoch. What the store holds wins: an address that it has leased to another is refused. An older lease of
- * the same interface on the same node is replaced.
+ * requested addresses, and keeps its epoch. What the store holds wins: an address that it has leased to another is refused, and so is a pod whose
+ * interface does not fit the network that has the name now. An older lease of the same interface on the same node is replaced.
  */
-export function takeBackEndpoint(view: ClusterView, { endpoint, nodeName }: Offered): Plan<EndpointRecord> {
+export function takeBackEndpoint(view: ClusterView, offered: Offered): Plan<EndpointRecord> {
+  const { endpoint, nodeName } = offered;
   requireNode(view, nodeName);
   refuseForeign(endpoint, nodeName);
   const existing = view.records("endpoint").get(endpoint.key);
@@ -29,6 +34,7 @@ export function takeBackEndpoint(view: ClusterView, { endpoint, nodeName }: Offe
     throw conflict("endpoint-elsewhere", message, "endpoint");
   }
   const record = placed(view, endpoint, existing);
+  refuseMisfit(view, record, offered.given);
   const keys = new Set(addressKeys(record).map(({ storeKey }) => storeKey));
   const before = existing === undefined ? [] : addressKeys(existing);
   return plan(record, {

@@ -59,8 +59,8 @@ export function createNodeCalls(options: NodeCallOptions): NodeCalls {
       const created = await committer.submit(createConnectable, { ...request, nodeName });
       return replyOf(created, nodeName);
     },
-    async takeBackEndpoint(nodeName, { endpoint }) {
-      const taken = await committer.submit(takeBackConnectable, { endpoint, nodeName });
+    async takeBackEndpoint(nodeName, offer) {
+      const taken = await committer.submit(takeBackConnectable, { ...offer, nodeName });
       return replyOf(taken, nodeName);
     },
     async releaseEndpoint(nodeName, release) {

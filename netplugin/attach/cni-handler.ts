@@ -184,7 +184,10 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
   const { request, reply, port, signal } = parts;
   const facts = attachmentFor(request, reply);
   try {
-    await runtime.markPort(port.name, { ...attachmentMarks(facts), ...leaseMark(reply) });
+    await runtime.markPort(port.name, {
+      ...attachmentMarks(facts),
+      ...leaseMark(reply, request.mtuBytes || reply.mtuBytes),
+    });
   } catch (error) {
     runtime.pool.giveBack(port);
     throw error;

@@ -1,17 +1,23 @@
 import { z } from "zod";
 import { EndpointRecord } from "../../state/kinds/endpoint.ts";
-import type { EndpointReply } from "../../state/node-api.ts";
+import { type EndpointReply, GivenInterface } from "../../state/node-api.ts";
 
-/** A lease as this node has seen it in the store, and the store's epoch at that time. */
-const KnownLease = z.object({ storeEpoch: z.string(), endpoint: EndpointRecord });
+/** A lease as this node has seen it in the store, the store's epoch at that time, and what the pod was given at ADD, where that is known. */
+const KnownLease = z.object({
+  storeEpoch: z.string(),
+  endpoint: EndpointRecord,
+  given: GivenInterface.optional(),
+});
 export type KnownLease = Readonly<z.infer<typeof KnownLease>>;
 
 const LEASE_KEY = "contiv-lease";
 
 /** What a port says of its lease, beside the marks that make it an attachment: enough to offer it to a store that has lost it. */
-export function leaseMark({ endpoint, storeEpoch }: EndpointReply): Record<string, string> {
+export function leaseMark(reply: EndpointReply, mtuBytes: number): Record<string, string> {
+  const { endpoint, storeEpoch, ipv4, ipv6 } = reply;
   if (storeEpoch === undefined) return {};
-  return { [LEASE_KEY]: JSON.stringify({ storeEpoch, endpoint } satisfies KnownLease) };
+  const given = { ipv4, ...(ipv6 === undefined ? {} : { ipv6 }), mtuBytes };
+  return { [LEASE_KEY]: JSON.stringify({ storeEpoch, endpoint, given } satisfies KnownLease) };
 }
 
 /** Reads a port's mark; undefined when there is none, or none of this release. */

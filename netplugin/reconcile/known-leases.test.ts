@@ -106,22 +106,24 @@ describe("the leases that a node knows", () => {
   it("are read from the port's mark where this process has not seen them, and of that lease only", () => {
     const made = world();
     list(made.holder, "3-c", 5n);
-    markPort(made, "p", leaseMark(reply(MINE, 10n, "1-a")));
-    expect(made.known.of(attachment("p", "a"))).toMatchObject({ storeEpoch: "1-a", endpoint: { ipv4: "10.1.1.1" } });
+    markPort(made, "p", leaseMark(reply(MINE, 10n, "1-a"), 1400));
+    const given = { ipv4: { address: "10.1.1.1/24" }, mtuBytes: 1400 };
+    const endpoint = { ipv4: "10.1.1.1" };
+    expect(made.known.of(attachment("p", "a"))).toMatchObject({ storeEpoch: "1-a", endpoint, given });
     expect(made.known.of(attachment("p", "later"))).toBeUndefined();
     list(made.holder, "3-c", 6n, MINE);
-    expect(made.known.of(attachment("p", "a"))).toMatchObject({ storeEpoch: "3-c" });
+    expect(made.known.of(attachment("p", "a"))).toMatchObject({ storeEpoch: "3-c", given });
   });
 
   it("are not taken from marks that are damaged, of another release, or absent", () => {
     const made = world();
-    const good = leaseMark(reply(MINE, 10n, "1-a"));
+    const good = leaseMark(reply(MINE, 10n, "1-a"), 1400);
     const [[name = "", text = ""] = []] = Object.entries(good);
     for (const wrong of ["", "{", "null", "[]", '"x"', text.slice(0, -1), text.replace('"ipv4"', '"ipv5"')]) {
       markPort(made, "p", { [name]: wrong });
       expect([wrong, made.known.of(attachment("p", "a"))]).toEqual([wrong, undefined]);
     }
-    markPort(made, "p", leaseMark(reply(MINE, 10n)));
+    markPort(made, "p", leaseMark(reply(MINE, 10n), 1400));
     expect(made.known.of(attachment("p", "a"))).toBeUndefined();
   });
 

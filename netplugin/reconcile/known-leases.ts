@@ -25,10 +25,11 @@ export class KnownLeases {
 
   /** Undefined when neither this process nor the port's mark knows it. */
   of({ endpointKey, epoch, portName }: Attachment): KnownLease | undefined {
-    const seen = this.#byKey.get(endpointKey);
-    if (seen?.endpoint.epoch === epoch) return seen;
-    const marked = markedLease(this.#options.ports().get(portName)?.externalIds ?? {});
-    return marked?.endpoint.epoch === epoch ? marked : undefined;
+    const [seen, marked] = [
+      this.#byKey.get(endpointKey),
+      markedLease(this.#options.ports().get(portName)?.externalIds ?? {}),
+    ].map((lease) => (lease?.endpoint.epoch === epoch ? lease : undefined));
+    return seen === undefined || marked?.given === undefined ? (seen ?? marked) : { ...seen, given: marked.given };
   }
 
   /** Forgets leases that have ended. */

@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { beforeEach, describe, expect, it } from "vitest";
 import { type ErrorCode, NetError } from "../../state/errors.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
-import type { EndpointOffer, EndpointReply } from "../../state/node-api.ts";
+import type { EndpointOffer, EndpointReply, GivenInterface } from "../../state/node-api.ts";
 import { worldView } from "../../test/fakes/world.ts";
 import { type Attachment, POD_ROLE } from "../attach/attachment.ts";
 import type { KnownLease } from "../attach/lease-mark.ts";
@@ -28,13 +28,14 @@ let leases: Map<string, KnownLease>;
 let verdicts: Map<string, Verdict>;
 let offered: string[];
 let applied: string[];
+let givens: GivenInterface[];
 let logged: Record<string, unknown>[];
 let offers: LeaseOffers;
 let onOffer: () => void;
 
 beforeEach(() => {
   view = { ...EMPTY, epoch: "2-b" };
-  [leases, verdicts, offered, applied, logged] = [new Map(), new Map(), [], [], []];
+  [leases, verdicts, offered, applied, givens, logged] = [new Map(), new Map(), [], [], [], []];
   onOffer = () => undefined;
   offers = new LeaseOffers({
     holder: { view: () => view, applyReply: ({ endpoint }) => void applied.push(endpoint.key) },
@@ -44,8 +45,9 @@ beforeEach(() => {
   });
 });
 
-async function offerEndpoint({ endpoint }: EndpointOffer): Promise<EndpointReply> {
+async function offerEndpoint({ endpoint, given }: EndpointOffer): Promise<EndpointReply> {
   offered.push(endpoint.key);
+  if (given !== undefined) givens.push(given);
   onOffer();
   const verdict = verdicts.get(endpoint.key) ?? "taken";
   if (verdict === "taken") return { endpoint } as EndpointReply;
@@ -141,6 +143,15 @@ describe("pods that the store has no lease for", () => {
       expect(offers.conditions()).toEqual([]);
     },
   );
+
+  it("are offered with what the pod was given, where that is known", async () => {
+    for (const key of ["p", "q"]) knows(key);
+    const given = { ipv4: { address: "10.1.1.1/24", gateway: "10.1.1.254" }, mtuBytes: 1450 };
+    const lease = leases.get("p");
+    if (lease !== undefined) leases.set("p", { ...lease, given });
+    await settle(["p", "q"]);
+    expect([offered, givens]).toEqual([["p", "q"], [given]]);
+  });
 
   it("are refused here, without asking, when nothing is known of their lease", async () => {
     expect(await settle(["p"])).toEqual([]);

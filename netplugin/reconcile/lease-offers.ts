@@ -3,6 +3,7 @@ import { asNetError, type NetError } from "../../state/errors.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import type { Attachment } from "../attach/attachment.ts";
+import type { KnownLease } from "../attach/lease-mark.ts";
 import type { NodeClient } from "../node-client/node-client.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
 import type { KnownLeases } from "./known-leases.ts";
@@ -65,7 +66,7 @@ export class LeaseOffers {
         ended.push(attachment);
         continue;
       }
-      const answer = await this.#offer(lease?.endpoint, signal);
+      const answer = await this.#offer(lease, signal);
       if (answer.is === "taken") takenCount += 1;
       if (answer.is === "unanswered") isAnswered = false;
       if (answer.is === "refused") {
@@ -85,10 +86,12 @@ export class LeaseOffers {
     return [{ type: "leases", status: "failed", message }];
   }
 
-  async #offer(endpoint: EndpointRecord | undefined, signal: AbortSignal): Promise<Answer> {
-    if (endpoint === undefined) return { is: "refused", reason: NOT_KNOWN };
+  async #offer(lease: KnownLease | undefined, signal: AbortSignal): Promise<Answer> {
+    if (lease === undefined) return { is: "refused", reason: NOT_KNOWN };
+    const { endpoint, given } = lease;
+    const offer = { endpoint, ...(given === undefined ? {} : { given }) };
     try {
-      this.#options.holder.applyReply(await this.#options.client.offerEndpoint({ endpoint }, signal));
+      this.#options.holder.applyReply(await this.#options.client.offerEndpoint(offer, signal));
       return { is: "taken" };
     } catch (thrown) {
       signal.throwIfAborted();
