@@ -3,7 +3,7 @@ import { TUNNEL_PORT } from "../drivers/ovs/names.ts";
 import type { OvsDriver, SwitchPort } from "../drivers/ovs/types.ts";
 import { Mac } from "../state/ids.ts";
 import type { NodeName } from "../state/names.ts";
-import { type Attachment, attachmentsOf, POD_ROLE } from "./attach/attachment.ts";
+import { type Attachment, attachmentOf, attachmentsOf, isOneLease, POD_ROLE } from "./attach/attachment.ts";
 import type { LimitMeans } from "./bandwidth/mechanism.ts";
 import type { Machine } from "./desired/machine.ts";
 
@@ -12,10 +12,11 @@ export interface MachineView {
   machine(): Machine;
   /**
    * What the switch shows, and what it showed or the kernel shows and the switch has lost: that has no ofport until it is plugged in
-   * again. A port ceases to be an attachment by `close` only.
+   * again. A port becomes an attachment by ADD, and ceases to be one, or to be that of its lease, by `close` or `remember` only, whatever
+   * somebody writes into the switch's database.
    */
   attachments(): ReadonlyMap<string, Attachment>;
-  /** The kernel shows an attachment that the switch may have lost. */
+  /** The kernel shows whose a port is, and the switch may have lost it or say otherwise. */
   remember(attachment: Attachment): void;
   isClosing(portName: string): boolean;
   /** The port is about to be unplugged or cleaned: it is no attachment any more. False: somebody is at it already. */
@@ -56,8 +57,7 @@ export function createMachineView(options: MachineOptions): MachineView {
     const all = driver.ports.read();
     if (attachments !== undefined && seen === all) return attachments;
     seen = all;
-    const inSwitch = attachmentsOf(new Map([...all].filter(([name]) => !closing.has(name))));
-    attachments = withLost(inSwitch, remembered);
+    attachments = withRemembered(new Map([...all].filter(([name]) => !closing.has(name))), remembered);
     remembered = attachments;
     ports = keepIfEqual(ports, pluggedIn(attachments));
     return attachments;
@@ -85,7 +85,8 @@ export function createMachineView(options: MachineOptions): MachineView {
       };
     },
     remember: (attachment) => {
-      remembered = new Map([...currentAttachments(), [attachment.endpointKey, attachment]]);
+      const others = [...currentAttachments()].filter(([, { portName }]) => portName !== attachment.portName);
+      remembered = new Map([...others, [attachment.endpointKey, attachment]]);
       attachments = undefined;
     },
     isClosing: (portName) => closing.has(portName),
@@ -103,21 +104,24 @@ export function createMachineView(options: MachineOptions): MachineView {
   };
 }
 
-/** The node's own ports in infra networks are made anew by their own keeper. */
-function withLost(
-  inSwitch: ReadonlyMap<string, Attachment>,
+/** The node's own ports in infra networks are made anew by their own keeper: of those the switch alone tells. */
+function withRemembered(
+  inSwitch: ReadonlyMap<string, SwitchPort>,
   remembered: ReadonlyMap<string, Attachment>,
 ): ReadonlyMap<string, Attachment> {
-  const missing = [...remembered.values()].filter(
-    ({ role, endpointKey }) => role === POD_ROLE && !inSwitch.has(endpointKey),
-  );
-  if (missing.length === 0) return inSwitch;
-  const taken = new Set([...inSwitch.values()].map(({ portName }) => portName));
-  const lost = missing.filter(({ portName }) => !taken.has(portName));
+  const kept = [...remembered.values()].filter(({ role }) => role === POD_ROLE);
+  const ofPods = new Set(kept.map(({ portName }) => portName));
+  const others = attachmentsOf(new Map([...inSwitch].filter(([name]) => !ofPods.has(name))));
   return new Map([
-    ...inSwitch,
-    ...lost.map((attachment) => [attachment.endpointKey, { ...attachment, ofport: undefined }] as const),
+    ...others,
+    ...kept.map((each) => [each.endpointKey, asShown(each, inSwitch.get(each.portName))] as const),
   ]);
+}
+
+function asShown(attachment: Attachment, port: SwitchPort | undefined): Attachment {
+  const shown = port === undefined ? undefined : attachmentOf(port);
+  if (shown !== undefined && isOneLease(shown, attachment)) return shown;
+  return attachment.ofport === port?.ofport ? attachment : { ...attachment, ofport: port?.ofport };
 }
 
 function pluggedIn(attachments: ReadonlyMap<string, Attachment>): [string, number][] {

@@ -42,6 +42,13 @@ export function attachmentMarks(attachment: Omit<Attachment, "portName" | "ofpor
   };
 }
 
+type LeaseFacts = Pick<Attachment, "endpointKey" | "epoch">;
+
+/** Do both speak of one lease of one endpoint? */
+export function isOneLease(left: LeaseFacts, right: LeaseFacts): boolean {
+  return left.endpointKey === right.endpointKey && left.epoch === right.epoch;
+}
+
 /** What the driver gives does not change; of a node's ports few are new each time. */
 const known = new WeakMap<SwitchPort, Attachment | undefined>();
 

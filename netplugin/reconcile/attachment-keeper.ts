@@ -7,7 +7,7 @@ import type { Panel } from "../../drivers/ovs/panel.ts";
 import { peerNameOf, WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
 import type { PortDriver, PortPool, PortSpec } from "../../drivers/ovs/types.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
-import { type Attachment, attachmentMarks, POD_ROLE } from "../attach/attachment.ts";
+import { type Attachment, attachmentMarks, attachmentOf, isOneLease, POD_ROLE } from "../attach/attachment.ts";
 import { aliasesOf } from "../attach/link-alias.ts";
 import type { MachineView } from "../machine-view.ts";
 import type { Metrics } from "../metrics.ts";
@@ -88,8 +88,11 @@ class Keeper implements AttachmentKeeper {
   onPorts(): void {
     const { machine, ports } = this.#options;
     const present = ports.read();
-    const isLost = ({ role, ofport, portName }: Attachment) =>
-      role === POD_ROLE && (ofport === undefined || !present.has(portName));
+    const isLost = (attachment: Attachment) => {
+      const port = present.get(attachment.portName);
+      const shown = port === undefined ? undefined : attachmentOf(port);
+      return attachment.role === POD_ROLE && (shown === undefined || !isOneLease(shown, attachment));
+    };
     if ([...machine.attachments().values()].some(isLost)) this.loop.kick();
   }
 
@@ -117,7 +120,8 @@ class Keeper implements AttachmentKeeper {
     const { pairs, plan } = await this.#look(signal);
     const known = machine.attachments();
     for (const found of [...plan.unplugged, ...plan.broken]) {
-      if (!known.has(found.endpointKey)) machine.remember(found);
+      const { portName, epoch } = known.get(found.endpointKey) ?? {};
+      if (portName !== found.portName || epoch !== found.epoch) machine.remember(found);
     }
     this.hasLooked = true;
     this.#noteIndexes(pairs);
@@ -149,6 +153,7 @@ class Keeper implements AttachmentKeeper {
       isFarInPanel: panel.podEnd === "macvlan",
       isClosing: machine.isClosing,
       isPending: (endpointKey) => leases().isPending(endpointKey),
+      hasLooked: this.hasLooked,
       isLeased: ({ endpointKey, epoch }) => recordOf(view(), "endpoint", endpointKey)?.epoch === epoch,
     });
   }

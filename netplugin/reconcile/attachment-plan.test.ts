@@ -57,7 +57,7 @@ function podPort(name: string, of: AttachmentFacts): [string, SwitchPort] {
 
 function look(input: Partial<AttachmentInput>) {
   const { ports = new Map(), pairs = new Map(), known = attachmentsOf(ports) } = input;
-  const never = { isClosing: () => false, isPending: () => false };
+  const never = { isClosing: () => false, isPending: () => false, hasLooked: true };
   return planAttachments({ ...{ ports, pairs, known, isFarInPanel: true, ...never, isLeased: () => true }, ...input });
 }
 
@@ -147,6 +147,31 @@ describe("what switch and kernel show of pods' ports", () => {
     });
     expect(plan({ isPending, ports: new Map([podPort(P1, a)]), pairs: pairsOf({ port: P1 }) })).toEqual({});
     expect(plan({ isPending, pairs: pairsOf({ port: P1, of: a }) })).toEqual({});
+  });
+});
+
+describe("of two living leases", () => {
+  const b = facts("b");
+  const pairs = pairsOf({ port: P1, of: a }, { port: P2, of: b });
+  const exchanged = new Map([podPort(P1, b), podPort(P2, a)]);
+  const overwritten = new Map([podPort(P1, b), podPort(P2, b)]);
+
+  it("the kernel's is right at the start, when the database is all that is known", () => {
+    const right = { unplugged: [`${P1} of-a`, `${P2} of-b`] };
+    expect(plan({ ports: exchanged, pairs, hasLooked: false })).toEqual(right);
+    expect(plan({ ports: overwritten, pairs, hasLooked: false }).unplugged).toContain(`${P1} of-a`);
+    expect(plan({ ports: overwritten, pairs, hasLooked: false }).surplus).toBeUndefined();
+  });
+
+  it("that which this process has seen is right later, whatever database and aliases say", () => {
+    const seen = new Map(
+      [a, b].map((each, index) => [each.endpointKey, { ...each, portName: [P1, P2][index] ?? "", ofport: 7 }]),
+    );
+    expect(plan({ ports: exchanged, pairs, known: seen })).toEqual({ unplugged: [`${P1} of-a`, `${P2} of-b`] });
+    expect(plan({ ports: overwritten, pairs, known: seen })).toEqual({ unplugged: [`${P1} of-a`] });
+    const ports = new Map([podPort(P1, a), podPort(P2, b)]);
+    const lying = pairsOf({ port: P1, of: b }, { port: P2, of: b });
+    expect(plan({ ports, pairs: lying, known: seen })).toEqual({ unlabelled: [`${P1} of-a`] });
   });
 });
 

@@ -2,7 +2,7 @@ import { isWhole, type LinkPair } from "../../drivers/ovs/link-pairs.ts";
 import { ROLE_KEY } from "../../drivers/ovs/names.ts";
 import { WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
 import type { SwitchPort } from "../../drivers/ovs/types.ts";
-import { type Attachment, attachmentMarks, attachmentOf, POD_ROLE } from "../attach/attachment.ts";
+import { type Attachment, attachmentMarks, attachmentOf, isOneLease, POD_ROLE } from "../attach/attachment.ts";
 import { type AttachmentFacts, factsOf } from "../attach/link-alias.ts";
 
 export interface AttachmentInput {
@@ -16,6 +16,8 @@ export interface AttachmentInput {
   readonly isClosing: (portName: string) => boolean;
   /** An ADD is under way: it writes down itself whose the port is. */
   readonly isPending: (endpointKey: string) => boolean;
+  /** Has this process compared switch and kernel before? Then it knows whose each port is; before it only read the switch's database. */
+  readonly hasLooked: boolean;
   /** Does the store know of this lease? */
   readonly isLeased: (facts: AttachmentFacts) => boolean;
 }
@@ -38,12 +40,17 @@ export interface AttachmentPlan {
 export function planAttachments(input: AttachmentInput): AttachmentPlan {
   const plan: Plan = { unplugged: [], broken: [], unlabelled: [], doubtful: [], surplus: [] };
   const pods = [...input.known.values()].filter(({ role }) => role === POD_ROLE);
-  for (const attachment of pods) if (!isBusy(attachment, input)) sortKnown(attachment, input, plan);
+  /** Endpoints whose ports are theirs for the kernel, too. */
+  const settled = new Set<string>();
+  for (const attachment of pods) {
+    const right = isBusy(attachment, input) ? attachment : sortKnown(attachment, input, plan);
+    if (right.endpointKey === attachment.endpointKey) settled.add(right.endpointKey);
+  }
   const knownPorts = new Set(pods.map(({ portName }) => portName));
   for (const pair of input.pairs.values()) {
     const facts = factsOfPair(pair);
     if (facts === undefined || knownPorts.has(pair.portName) || isBusy({ ...facts, ...pair }, input)) continue;
-    if (input.known.has(facts.endpointKey)) plan.surplus.push(pair.portName);
+    if (settled.has(facts.endpointKey)) plan.surplus.push(pair.portName);
     else sortFound(attachmentFrom(facts, pair.portName), pair, { input, plan });
   }
   return plan;
@@ -84,11 +91,12 @@ function leaseAndPort({ endpointKey, epoch, portName }: Attachment): string {
 
 type Plan = { readonly [K in keyof AttachmentPlan]: AttachmentPlan[K][number][] };
 
-function sortKnown(attachment: Attachment, input: AttachmentInput, plan: Plan): void {
+/** Gives back whose the port is. */
+function sortKnown(attachment: Attachment, input: AttachmentInput, plan: Plan): AttachmentFacts {
   const pair = input.pairs.get(attachment.portName);
   if (pair === undefined || !hasItsEnds(pair, input)) {
     plan.broken.push(attachment);
-    return;
+    return attachment;
   }
   const facts = factsOfPair(pair);
   const right = facts !== undefined && isKernelRight(facts, attachment, input) ? facts : attachment;
@@ -97,12 +105,17 @@ function sortKnown(attachment: Attachment, input: AttachmentInput, plan: Plan): 
     plan.unplugged.push(attachmentFrom(right, attachment.portName));
   }
   if (!isSame(facts, right)) plan.unlabelled.push(attachmentFrom(right, attachment.portName));
+  return right;
 }
 
-/** Both speak of one lease: the kernel's facts are those of ADD. Of different ones: the one that lives is right. */
-function isKernelRight(facts: AttachmentFacts, attachment: Attachment, { isLeased }: AttachmentInput): boolean {
-  const isOneLease = facts.endpointKey === attachment.endpointKey && facts.epoch === attachment.epoch;
-  return isOneLease || (isLeased(facts) && !isLeased(attachment));
+/**
+ * Of one lease the kernel's facts are those of ADD. Of two the one that lives is right. Where both do, what this process has seen counts;
+ * at its start that is the database alone, which others write to, and the links have been made and named by nobody but us.
+ */
+function isKernelRight(facts: AttachmentFacts, attachment: Attachment, input: AttachmentInput): boolean {
+  if (isOneLease(facts, attachment)) return true;
+  const [isItsLive, isOursLive] = [input.isLeased(facts), input.isLeased(attachment)];
+  return isItsLive === isOursLive ? !input.hasLooked : isItsLive;
 }
 
 interface Sorting {

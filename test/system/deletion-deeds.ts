@@ -24,6 +24,9 @@ const NIC = "eth0";
 const isBackIn = (show: (site: DeletionSite) => Promise<string>, pattern: RegExp) => async (site: DeletionSite) =>
   pattern.test(await show(site));
 
+const marksOf = async (site: DeletionSite, port: string) =>
+  (await site.vsctl("get", "Port", port, "external_ids")).trim();
+
 const PORTS: readonly Deed[] = [
   {
     what: "a pod's port",
@@ -38,6 +41,24 @@ const PORTS: readonly Deed[] = [
   {
     what: "one mark",
     delete: async (site) => site.vsctl("remove", "Port", await site.port("a1"), "external_ids", "contiv-endpoint"),
+    line: PLUGGED,
+  },
+  {
+    what: "a port's marks, overwritten by another pod's",
+    delete: async (site) => {
+      const [port, other] = [await site.port("a1"), await site.port("a3")];
+      await site.vsctl("set", "Port", port, `external_ids='${await marksOf(site, other)}'`);
+    },
+    line: PLUGGED,
+  },
+  {
+    what: "the marks of two pods' ports, exchanged",
+    delete: async (site) => {
+      const [port, other] = [await site.port("a1"), await site.port("v1")];
+      const [marks, others] = [await marksOf(site, port), await marksOf(site, other)];
+      const exchange = ["set", "Port", port, `external_ids='${others}'`, "--", "set", "Port", other];
+      await site.vsctl(...exchange, `external_ids='${marks}'`);
+    },
     line: PLUGGED,
   },
   {
@@ -208,6 +229,8 @@ export const PAIRS: readonly (readonly [Deed, Deed])[] = [
 
 /** Gone while netplugin, or the switch, is away: one of each kind. */
 export const WHILE_AWAY: readonly Deed[] = [
+  "a port's marks, overwritten by another pod's",
+  "the marks of two pods' ports, exchanged",
   "a near end",
   "the integration bridge",
   "the uplink bridge",
