@@ -112,16 +112,19 @@ function member(index: number): EtcdMember {
   return found;
 }
 
-/** Gives a member the data of the snapshot, as one of the given members, and starts it as before. */
-async function restoreAlone(restored: EtcdMember, cluster: readonly EtcdMember[]): Promise<void> {
+/**
+ * Gives a member the data of the snapshot as the only member of its cluster, and starts it. (With the flags of the whole cluster it would have the
+ * same cluster id, and what etcd does then depends on whether a leader was elected meanwhile: docs/operations.md.)
+ */
+async function restoreAlone(restored: EtcdMember): Promise<void> {
   await restored.kill();
   const dataDir = join(etcd.dataDir, restored.name);
   await rm(dataDir, { recursive: true, force: true });
-  const peerOf = ({ peerPort }: EtcdMember) => `http://127.0.0.1:${peerPort}`;
-  const names = ["--name", restored.name, "--initial-cluster", cluster.map((m) => `${m.name}=${peerOf(m)}`).join()];
-  const where = ["--initial-advertise-peer-urls", peerOf(restored), "--data-dir", dataDir];
+  const peer = `http://127.0.0.1:${restored.peerPort}`;
+  const names = ["--name", restored.name, "--initial-cluster", `${restored.name}=${peer}`];
+  const where = ["--initial-advertise-peer-urls", peer, "--data-dir", dataDir];
   await run("etcdctl", ["snapshot", "restore", snapshot, ...names, ...where], { env: env() });
-  await restored.restart().catch(() => undefined); // it may end at once
+  await restored.restart();
 }
 
 async function isServing({ endpoint }: EtcdMember): Promise<boolean> {
@@ -133,20 +136,8 @@ async function isServing({ endpoint }: EtcdMember): Promise<boolean> {
 }
 
 describe("one member of three, restored from an old snapshot by itself, while netmasters and pods live", () => {
-  it("with the flags of the running cluster: it ends, and nothing else happens", async () => {
-    await restoreAlone(member(2), etcd.members);
-    await makeEndpoints("joined", 4);
-    await eventually(
-      "its end",
-      () => member(2).log(),
-      (log) => log.includes("is out of range [lastIndex("),
-      30_000,
-    );
-    await expectSound();
-  }, 120_000);
-
   it("as a cluster of its own: no netmaster believes it, not one that starts either", async () => {
-    await restoreAlone(member(2), [member(2)]);
+    await restoreAlone(member(2));
     await eventually("old data", () => isServing(member(2)), Boolean, 30_000);
     await makeEndpoints("beside", 4);
     await masters[0]?.kill();
@@ -158,7 +149,7 @@ describe("one member of three, restored from an old snapshot by itself, while ne
   it("nor when it is the only one that serves: then nothing is written, and nothing old is told", async () => {
     await member(0).kill();
     expect(await isServing(member(2))).toBe(true);
-    await expect(startMaster("m3", 6_000)).rejects.toThrow("did not get ready");
+    await expect(startMaster("m3", 9_000)).rejects.toThrow("did not get ready");
     const request = { containerId: "none", ifName: "eth0", tenantName: "default", networkName: "net1" };
     expect((await node(1, "/endpoints", request)).status).toBe(503);
     for (const { restUrl } of masters) expect((await toldBy(restUrl))?.size ?? made.size).toBe(made.size);
