@@ -80,6 +80,7 @@ export function createMachineView(options: MachineOptions): MachineView {
         tunnelOfport,
         uplinks,
         ports,
+        datapathType: driver.datapathType,
         limitMeans,
         ...(limitMeans?.meters === true && newConnectionsPerSecond > 0 ? { newConnectionsPerSecond } : {}),
       };

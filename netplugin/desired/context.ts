@@ -65,6 +65,14 @@ export function isProxying({ settings }: FlowContext): boolean {
   return settings.arpMode === "proxy";
 }
 
+/**
+ * Can flows turn a solicitation into its advertisement? Its flags and the type of its option are fields of the userspace datapath only;
+ * on the kernel's Open vSwitch refuses flows that name them (ofproto-dpif.c, check_actions: "nd_ext"), and whoever is asked for answers.
+ */
+export function answersDiscovery({ machine }: Pick<FlowContext, "machine">): boolean {
+  return machine.datapathType !== "system";
+}
+
 /** OpenFlow port of a network's uplink on this node; undefined also for VXLAN. */
 export function uplinkOfport({ machine }: FlowContext, { config }: NetworkRecord): number | undefined {
   return config.encap === "vlan" ? machine.uplinks.get(physicalNetworkOf(config)) : undefined;

@@ -17,6 +17,7 @@ import {
   UNFORWARDED,
 } from "./actions.ts";
 import {
+  answersDiscovery,
   BASE_OWNER,
   type FlowContext,
   type FlowDraft,
@@ -51,9 +52,9 @@ export function baseFlows(context: FlowContext): OwnedFlows {
     ...unreadable(),
     ...remoteOrigin(context),
     ...podMessages(),
-    ...(isProxying(context) ? unknownNeighbours() : []),
+    ...(isProxying(context) ? unknownNeighbours(context) : []),
     ...arpAnswers(),
-    ...ndAnswers(),
+    ...(answersDiscovery(context) ? ndAnswers() : []),
     ...routerGuards(context),
     ...(hasPolicies(policyScope(context)) ? policyBaseFlows() : []),
     ...sampleFlows(context),
@@ -138,14 +139,19 @@ function podMessages(): FlowDraft[] {
   ];
 }
 
-/** Proxy mode. A pod is a known source; of what comes by tunnel its node knew the source. Who looks for duplicates has no address yet. */
-function unknownNeighbours(): FlowDraft[] {
+/**
+ * Proxy mode. A pod is a known source; of what comes by tunnel its node knew the source. Who looks for duplicates has no address yet.
+ * Solicitations that the switch cannot answer must reach who can.
+ */
+function unknownNeighbours(context: FlowContext): FlowDraft[] {
   const table = Table.neighbour;
   const { unknownSource, duplicateDetection } = Priority.neighbour;
   const fromUplink = { [Register.flags]: hasFlags(Flag.fromUplink) };
   return [
     { table, priority: unknownSource, match: { ...fromUplink, arpOp: ArpOp.request } },
-    { table, priority: unknownSource, match: { ...fromUplink, ...SOLICITATION } },
+    ...(answersDiscovery(context)
+      ? [{ table, priority: unknownSource, match: { ...fromUplink, ...SOLICITATION } }]
+      : []),
     {
       table,
       priority: duplicateDetection,

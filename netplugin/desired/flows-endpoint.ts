@@ -46,7 +46,7 @@ function localFlows(context: FlowContext, endpoint: EndpointRecord, network: Net
   const limits = planLimits(context.view, endpoint, context.machine.limitMeans ?? NO_MEANS);
   const place = { ...placeOf(endpoint, network), ofport, limits };
   const drafts = [...podFlows(place), ...routes(context, place), localSwitchFlow(place), ...deliveryFlows(place)];
-  if (isProxying(context)) drafts.push(ownAddressFlow(place), ...endpointAnswers(place, true));
+  if (isProxying(context)) drafts.push(ownAddressFlow(place), ...endpointAnswers(context, place, true));
   return { flows: own(context, objectId("endpoint", endpoint.key), drafts), failure: undefined };
 }
 
@@ -68,7 +68,7 @@ function remoteFlows(context: FlowContext, endpoint: EndpointRecord, network: Ne
   const drafts = [
     ...(isCutOff ? [] : routes(context, place)),
     ...(isVxlan ? [tunnelSwitchFlow(place, tunnel)] : []),
-    ...(isProxying(context) && isLive(context, network) ? remoteNeighbour(place) : []),
+    ...(isProxying(context) && isLive(context, network) ? remoteNeighbour(context, place) : []),
   ];
   const failure = isCutOff
     ? `No tunnel leads to node "${endpoint.nodeName}": its tunnel address is not known here`
@@ -76,9 +76,9 @@ function remoteFlows(context: FlowContext, endpoint: EndpointRecord, network: Ne
   return { flows: own(context, objectId("endpoint", endpoint.key), drafts), failure };
 }
 
-function remoteNeighbour(place: Place): FlowDraft[] {
+function remoteNeighbour(context: FlowContext, place: Place): FlowDraft[] {
   const { endpoint, network, ipv6Addresses } = place;
-  const answers = endpointAnswers(place, false);
+  const answers = endpointAnswers(context, place, false);
   if (network.config.encap === "vxlan") return answers;
   return [...answers, ...knownSourceFlows(network.networkId, [endpoint.ipv4], ipv6Addresses)];
 }

@@ -2,7 +2,7 @@ import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import { canonicalIpv6, Icmpv6, moveField, moveMac, output, setField } from "./actions.ts";
-import { type FlowContext, type FlowDraft, isProxying, isRouting } from "./context.ts";
+import { answersDiscovery, type FlowContext, type FlowDraft, isProxying, isRouting } from "./context.ts";
 import { AdvertisementFlags, arpAnswer, knownSourceFlows, ndAnswer } from "./flows-neighbour.ts";
 import { Flag, GATEWAY_MAC, hasFlags, Priority, Register, Table } from "./pipeline.ts";
 
@@ -20,7 +20,10 @@ export function gatewayFlows(context: FlowContext, network: NetworkRecord): Flow
   const ipv4 = network.config.gateway;
   const ipv6 = canonicalIpv6(network.config.ipv6Gateway);
   if (isRouting(context)) {
-    return [...(ipv4 === "" ? [] : routerIpv4(network, ipv4)), ...(ipv6 === "" ? [] : routerIpv6(network, ipv6))];
+    return [
+      ...(ipv4 === "" ? [] : routerIpv4(network, ipv4)),
+      ...(ipv6 === "" ? [] : routerIpv6(context, network, ipv6)),
+    ];
   }
   if (!isProxying(context) || network.config.encap === "vxlan") return [];
   return knownSourceFlows(network.networkId, ipv4 === "" ? [] : [ipv4], ipv6 === "" ? [] : [ipv6]);
@@ -35,13 +38,19 @@ function routerIpv4(network: NetworkRecord, gateway: string): FlowDraft[] {
   return [arpAnswer(routerAnswer(network), gateway), echo];
 }
 
-function routerIpv6(network: NetworkRecord, gateway: string): FlowDraft[] {
+/** Why pods here do not find a gateway of the network, or undefined. */
+export function gatewayFault(context: FlowContext, { config }: NetworkRecord): string | undefined {
+  if (answersDiscovery(context) || !isRouting(context) || config.ipv6Gateway === "") return undefined;
+  return `Pods do not find its IPv6 gateway ${config.ipv6Gateway}: the kernel's datapath cannot answer neighbour solicitations`;
+}
+
+function routerIpv6(context: FlowContext, network: NetworkRecord, gateway: string): FlowDraft[] {
   const echo = echoFlow(network, { icmpv6Type: Icmpv6.echoRequest, icmpv6Code: 0, ipv6Dst: gateway }, [
     moveField("ipv6Src", "ipv6Dst", IPV6_BIT_COUNT),
     setField("ipv6Src", gateway),
     setField("icmpv6Type", Icmpv6.echoReply),
   ]);
-  return [ndAnswer(routerAnswer(network), gateway, ROUTER_ANSWER), echo];
+  return answersDiscovery(context) ? [ndAnswer(routerAnswer(network), gateway, ROUTER_ANSWER), echo] : [echo];
 }
 
 function routerAnswer({ networkId }: NetworkRecord) {

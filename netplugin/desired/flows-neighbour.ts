@@ -1,7 +1,7 @@
 import type { Action } from "../../drivers/ovs/openflow/action.ts";
 import type { Maskable, Match } from "../../drivers/ovs/openflow/flow.ts";
 import { ArpOp, macNumber, SOLICITATION, setField } from "./actions.ts";
-import type { FlowDraft } from "./context.ts";
+import { answersDiscovery, type FlowContext, type FlowDraft } from "./context.ts";
 import { Flag, hasFlags, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
 import type { LocalPlace, Place } from "./place.ts";
 
@@ -42,10 +42,15 @@ function answerFlow(of: Omit<Answer, "mac">, asked: Match, actions: readonly Act
 }
 
 /** Proxy mode: requests of local pods are answered for every endpoint, those from the uplink only for endpoints of this node. */
-export function endpointAnswers({ endpoint, network, ipv6Addresses }: Place, isLocal: boolean): FlowDraft[] {
+export function endpointAnswers(
+  context: FlowContext,
+  { endpoint, network, ipv6Addresses }: Place,
+  isLocal: boolean,
+): FlowDraft[] {
   const flags = isLocal ? lacksFlags(Flag.fromTunnel) : hasFlags(Flag.fromPod);
   const answer = { networkId: network.networkId, mac: endpoint.mac, flags };
-  return [arpAnswer(answer, endpoint.ipv4), ...ipv6Addresses.map((address) => ndAnswer(answer, address, HOST_ANSWER))];
+  const solicited = answersDiscovery(context) ? ipv6Addresses : [];
+  return [arpAnswer(answer, endpoint.ipv4), ...solicited.map((address) => ndAnswer(answer, address, HOST_ANSWER))];
 }
 
 /** Proxy mode: an endpoint that announces its address, or looks for another holder of it, is heard and not answered. */

@@ -29,6 +29,8 @@ export interface Machine {
   readonly uplinks: ReadonlyMap<string, number>;
   /** Endpoint key → OpenFlow port, for pods' ports and internal (infra) ports alike. */
   readonly ports: ReadonlyMap<string, number>;
+  /** The userspace datapath when absent. */
+  readonly datapathType?: "system" | "netdev" | undefined;
   /** What there is to limit bandwidth with; nothing until it has been probed. */
   readonly limitMeans?: LimitMeans | undefined;
   /** How many connections one of its pods may begin per second; absent = any number, or this switch has no meters to limit it. */

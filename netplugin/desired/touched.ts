@@ -59,6 +59,7 @@ function hasMachineChanged(before: Machine, after: Machine): boolean {
     before.routerMac !== after.routerMac ||
     before.tunnelOfport !== after.tunnelOfport ||
     before.vtepIp !== after.vtepIp ||
+    before.datapathType !== after.datapathType ||
     before.limitMeans !== after.limitMeans ||
     before.newConnectionsPerSecond !== after.newConnectionsPerSecond ||
     !isEqualMap(before.uplinks, after.uplinks)
