@@ -24,6 +24,7 @@ function machineWith(...ports: readonly [string, SwitchPort][]) {
   const view = createMachineView({
     ...{ driver, nodeName: NodeName.parse("n1"), vtepIp: () => "", limitMeans: () => undefined },
     newConnectionsPerSecond: 0,
+    neighbourMessagesPerSecond: 0,
   });
   return {
     view,

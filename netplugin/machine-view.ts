@@ -30,8 +30,9 @@ export interface MachineOptions {
   readonly nodeName: NodeName;
   readonly vtepIp: () => string;
   readonly limitMeans: () => LimitMeans | undefined;
-  /** How many connections a pod may begin per second; 0 = any number. */
+  /** How many connections a pod may begin per second, and how many messages to neighbours it may send; 0 = any number. */
   readonly newConnectionsPerSecond: number;
+  readonly neighbourMessagesPerSecond: number;
 }
 
 /** Source MAC of frames that this node routes onto a VLAN: locally administered, the same after every restart. */
@@ -41,7 +42,7 @@ export function routerMacOf(nodeName: string): Mac {
 }
 
 export function createMachineView(options: MachineOptions): MachineView {
-  const { driver, nodeName, newConnectionsPerSecond } = options;
+  const { driver, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond } = options;
   const routerMac = routerMacOf(nodeName);
   const closing = new Set<string>();
   let attachments: ReadonlyMap<string, Attachment> | undefined;
@@ -83,6 +84,7 @@ export function createMachineView(options: MachineOptions): MachineView {
         datapathType: driver.datapathType,
         limitMeans,
         ...(limitMeans?.meters === true && newConnectionsPerSecond > 0 ? { newConnectionsPerSecond } : {}),
+        ...(limitMeans?.meters === true && neighbourMessagesPerSecond > 0 ? { neighbourMessagesPerSecond } : {}),
       };
     },
     remember: (attachment) => {

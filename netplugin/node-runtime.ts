@@ -10,6 +10,7 @@ import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
 import { newConnectionsMeterOf } from "./bandwidth/connection-limit.ts";
 import { MeterUse } from "./bandwidth/meter-ids.ts";
+import { neighbourMeterOf } from "./bandwidth/neighbour-limit.ts";
 import { type NodeLimits, openNodeLimits } from "./bandwidth/node-limits.ts";
 import type { ConnectionLog } from "./connection-log/connection-log.ts";
 import { sampleMeter } from "./connection-log/sample-meters.ts";
@@ -77,6 +78,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   cniFault(): string | undefined;
   /** Why what pods begin is not limited, although it should be. */
   connectionLimitFault(): string | undefined;
+  neighbourLimitFault(): string | undefined;
 }
 
 type Report = (error: NetError) => void;
@@ -94,9 +96,12 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const holder = createViewHolder();
   const vtep = new VtepAddress({ driver, given: settings.vtepIp, netmasterUrls: settings.netmasterUrls });
   const vtepIp = () => vtep.current();
-  const { nodeName, newConnectionsPerSecond } = settings;
+  const { nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond } = settings;
   const limitMeans = () => limits.means();
-  const machine = createMachineView({ driver, nodeName, newConnectionsPerSecond, vtepIp, limitMeans });
+  const machine = createMachineView({
+    ...{ driver, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond },
+    ...{ vtepIp, limitMeans },
+  });
   const limits = openLimits(options, { holder, machine, panel, report, flows: () => flows });
   const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });
   const connections = startConnectionLog({
@@ -156,6 +161,10 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
       if (newConnectionsPerSecond === 0 || limits.means()?.meters !== false) return undefined;
       return "this switch has no meters, so pods may begin any number of connections per second";
     },
+    neighbourLimitFault: () => {
+      if (neighbourMessagesPerSecond === 0 || limits.means()?.meters !== false) return undefined;
+      return "this switch has no meters, so pods may send any number of ARP and neighbour discovery messages per second";
+    },
     cniFault: options.cniFault,
     notReady: () => options.cniFault() ?? whyNotReady({ driver, registered, away, view: holder.view() }),
     markPort: (portName, marks) => markPort(driver, portName, marks),
@@ -213,6 +222,9 @@ function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, repor
     onFlowsLost: () => flows().loop.kick({ full: true }),
   });
   limits.meters.provide(MeterUse.newConnections, (id) => newConnectionsMeterOf(machine.machine(), id));
+  for (const use of [MeterUse.neighbourMessages, MeterUse.podEgress]) {
+    limits.meters.provide(use, (id) => neighbourMeterOf(machine.machine(), id));
+  }
   limits.meters.provide(MeterUse.sample, (id) =>
     isLogging({ view: holder.view(), machine: machine.machine() }) ? sampleMeter(id) : undefined,
   );

@@ -37,6 +37,8 @@ describe("settings", () => {
   it("limits what pods begin, unless told otherwise", () => {
     expect(parse().settings.newConnectionsPerSecond).toBe(4_000);
     expect(parse("--new-connections-per-second", "0").settings.newConnectionsPerSecond).toBe(0);
+    expect(parse().settings.neighbourMessagesPerSecond).toBe(200);
+    expect(parse("--neighbour-messages-per-second", "0").settings.neighbourMessagesPerSecond).toBe(0);
   });
 
   it.each([

@@ -30,6 +30,8 @@ export interface NodeSettings {
   readonly resyncIntervalMs: number;
   /** How many connections one pod may begin per second; 0 = any number. */
   readonly newConnectionsPerSecond: number;
+  /** How many messages of ARP and neighbour discovery one pod may send per second; 0 = any number. */
+  readonly neighbourMessagesPerSecond: number;
   readonly pipelineGeneration: number;
   readonly logLevel: string;
   /** How many lines log rules may write. */
@@ -122,6 +124,7 @@ interface Flags {
   readonly panelNetns: string;
   readonly resyncIntervalS: number;
   readonly newConnectionsPerSecond: number;
+  readonly neighbourMessagesPerSecond: number;
   readonly pipelineGeneration: number;
   readonly logLevel: string;
   readonly connectionLogLinesPerS: number;
@@ -196,6 +199,14 @@ function program(): Command {
     )
     .addOption(
       flag(
+        "--neighbour-messages-per-second <count>",
+        "messages of ARP and neighbour discovery that one pod may send per second, five times as many at once (0 = any number)",
+      )
+        .argParser(integerBetween(0, 1_000_000))
+        .default(200),
+    )
+    .addOption(
+      flag(
         "--pipeline-generation <number>",
         "generation in the flows' cookies; another number replaces all flows at once",
       )
@@ -244,6 +255,7 @@ function settingsOf(command: Command, flags: Flags): NodeSettings {
     panelNetns: flags.panelNetns,
     resyncIntervalMs: flags.resyncIntervalS * 1_000,
     newConnectionsPerSecond: flags.newConnectionsPerSecond,
+    neighbourMessagesPerSecond: flags.neighbourMessagesPerSecond,
     pipelineGeneration: flags.pipelineGeneration,
     logLevel: flags.logLevel,
     connectionLog: {

@@ -47,7 +47,8 @@ function world(wanted: Map<number, Meter>) {
     dumpMeters: async () => [...table.values()],
   });
   const keeper = createMeterKeeper({ connection });
-  for (const use of [MeterUse.podEgress, MeterUse.newConnections]) keeper.provide(use, (id) => wanted.get(id));
+  keeper.provide(MeterUse.podEgress, (id) => wanted.get(id), { isPutAhead: true });
+  keeper.provide(MeterUse.newConnections, (id) => wanted.get(id));
   return { keeper, table, told, room };
 }
 
@@ -92,6 +93,17 @@ describe("meters", () => {
       keeper.put([meter(1)], signal),
     ]);
     expect(told).toEqual(["meter-add 1"]);
+  });
+
+  it("go with the last flow that names them, though they are wanted, unless they are put ahead of their flows", async () => {
+    const [limit, beginnings] = [meter(meterId(MeterUse.podEgress, 5)), meter(meterId(MeterUse.newConnections, 5))];
+    const { keeper, table } = world(new Map([limit, beginnings].map((each) => [each.id, each])));
+    const flows = new Map([["f", flow(limit.id, beginnings.id)]]);
+    await keeper.prepare(flows.values(), signal);
+    await keeper.settle({ put: flows, remove: [] }, signal);
+    expect([...table.keys()]).toEqual([limit.id, beginnings.id]);
+    await keeper.settle({ put: new Map(), remove: ["f"] }, signal);
+    expect([...table.keys()]).toEqual([limit.id]);
   });
 
   it("go when nobody wants them, whoever made them", async () => {

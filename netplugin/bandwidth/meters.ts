@@ -17,11 +17,14 @@ export type WantedMeter = (id: number) => Meter | undefined;
  * them and deleted after those have gone (deleting a meter deletes its flows).
  */
 export interface MeterKeeper {
-  /** Who knows what meters of a use should be. A use that nobody speaks for has none. */
-  provide(use: MeterUse, wanted: WantedMeter): void;
+  /**
+   * Who knows what meters of a use should be; the first of several who knows a number. A use that nobody speaks for has none. Meters are
+   * deleted when no flow names them any more; those that are put ahead of their flows, when they are not wanted either.
+   */
+  provide(use: MeterUse, wanted: WantedMeter, options?: { readonly isPutAhead: boolean }): void;
   /** Makes the meters that the flows name, before they are installed. Says which the switch refuses; any other failure is thrown. */
   prepare(flows: Iterable<Flow>, signal: AbortSignal): Promise<RefusedMeters>;
-  /** These flows have been installed and removed: meters that no flow names and nobody wants any more are deleted. */
+  /** These flows have been installed and removed: meters that no flow names any more are deleted. */
   settle(delta: SettledFlows, signal: AbortSignal): Promise<void>;
   /** The same when these are all flows that may name meters. */
   settleAll(flows: ReadonlyMap<string, Flow>, signal: AbortSignal): Promise<void>;
@@ -43,8 +46,13 @@ export interface SettledFlows {
   readonly remove: Iterable<string>;
 }
 
+interface Provider {
+  readonly wanted: WantedMeter;
+  readonly isPutAhead: boolean;
+}
+
 export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
-  const providers = new Map<number, WantedMeter>();
+  const providers = new Map<MeterUse, readonly Provider[]>();
   let present = new Map<number, Meter>();
   /** Meters that installed flows name, by their keys: few flows name one. */
   const named = new Map<string, readonly number[]>();
@@ -84,7 +92,16 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
   }
 
   function wanted(id: number): Meter | undefined {
-    return providers.get(meterUseOf(id))?.(id);
+    for (const provider of providers.get(meterUseOf(id)) ?? []) {
+      const meter = provider.wanted(id);
+      if (meter !== undefined) return meter;
+    }
+    return undefined;
+  }
+
+  function mayBeNamedSoon(id: number): boolean {
+    const ahead = (providers.get(meterUseOf(id)) ?? []).filter(({ isPutAhead }) => isPutAhead);
+    return ahead.some((provider) => provider.wanted(id) !== undefined);
   }
 
   /** Notes what the flows under these keys name now, and returns what they named before. */
@@ -102,7 +119,7 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
 
   async function removeNow(candidates: Iterable<number>, signal: AbortSignal): Promise<void> {
     const namedIds = new Set([...named.values()].flat());
-    const ids = [...candidates].filter((id) => present.has(id) && wanted(id) === undefined && !namedIds.has(id));
+    const ids = [...candidates].filter((id) => present.has(id) && !namedIds.has(id) && !mayBeNamedSoon(id));
     if (ids.length === 0) return;
     for (const id of ids) present.delete(id);
     const mods: MeterMod[] = ids.map((id) => ({ kind: "meter-delete", id }));
@@ -110,8 +127,8 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
   }
 
   return {
-    provide: (use, source) => {
-      providers.set(use, source);
+    provide: (use, source, { isPutAhead } = { isPutAhead: false }) => {
+      providers.set(use, [...(providers.get(use) ?? []), { wanted: source, isPutAhead }]);
     },
     prepare: async (flows, signal) => {
       const meters = metersOf(flows).flatMap((id) => wanted(id) ?? []);

@@ -70,8 +70,8 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     log,
     signal,
   });
-  meters.provide(MeterUse.podEgress, (id) => keeper.wantedMeter(id));
-  meters.provide(MeterUse.ceiling, (id) => keeper.wantedCeiling(id));
+  meters.provide(MeterUse.podEgress, (id) => keeper.wantedMeter(id), { isPutAhead: true });
+  meters.provide(MeterUse.ceiling, (id) => keeper.wantedCeiling(id), { isPutAhead: true });
   const traffic = startTrafficSampler({
     connection: driver.flowConnection.connection,
     limiter,

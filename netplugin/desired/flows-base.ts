@@ -26,6 +26,7 @@ import {
   type OwnedFlows,
   own,
 } from "./context.ts";
+import { neighbourMessage, oversizedFlow } from "./flows-neighbour-limit.ts";
 import { Flag, GATEWAY_MAC, hasFlags, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
 import { policyBaseFlows } from "./policy-base.ts";
 import { sampleFlows } from "./policy-log.ts";
@@ -52,6 +53,7 @@ export function baseFlows(context: FlowContext): OwnedFlows {
     ...unreadable(),
     ...remoteOrigin(context),
     ...podMessages(),
+    oversizedFlow(),
     ...(isProxying(context) ? unknownNeighbours(context) : []),
     ...arpAnswers(),
     ...(answersDiscovery(context) ? ndAnswers() : []),
@@ -67,6 +69,7 @@ export function baseFlows(context: FlowContext): OwnedFlows {
 function passes(): FlowDraft[] {
   const ways = [
     [Table.contents, Table.neighbour],
+    [Table.neighbourLimit, Table.neighbour],
     [Table.sourceGroup, Table.neighbour],
     [Table.neighbour, Table.conntrack],
     [Table.answer, Table.conntrack],
@@ -132,7 +135,8 @@ function podMessages(): FlowDraft[] {
   const solicitation = { icmpv6Type: routerSolicitation, icmpv6Code: 0, ...UNFORWARDED };
   const discovery = [...NEIGHBOUR_MESSAGES, routerAdvertisement, redirect].map((icmpv6Type) => ({ icmpv6Type }));
   return [
-    ...[solicitation, ...HOST_ERRORS[4], ...HOST_ERRORS[6]].map((match) => {
+    neighbourMessage({ table, priority: allowed, match: solicitation }),
+    ...[...HOST_ERRORS[4], ...HOST_ERRORS[6]].map((match) => {
       return { table, priority: allowed, match, goto: Table.neighbour };
     }),
     ...[...discovery, ...ICMP_ERRORS].map((match) => ({ table, priority: forbidden, match })),

@@ -22,6 +22,7 @@ import {
 import { deliveryFlows } from "./flows-ceiling.ts";
 import { localSwitchFlow, routeFlows, tunnelSwitchFlow } from "./flows-forward.ts";
 import { endpointAnswers, knownSourceFlows, ownAddressFlow } from "./flows-neighbour.ts";
+import { neighbourLimitFlows } from "./flows-neighbour-limit.ts";
 import { podFlows } from "./flows-pod.ts";
 import { type Place, placeOf } from "./place.ts";
 
@@ -45,7 +46,13 @@ function localFlows(context: FlowContext, endpoint: EndpointRecord, network: Net
   if (ofport === undefined) return fails("It has no port on this node (yet)");
   const limits = planLimits(context.view, endpoint, context.machine.limitMeans ?? NO_MEANS);
   const place = { ...placeOf(endpoint, network), ofport, limits };
-  const drafts = [...podFlows(place), ...routes(context, place), localSwitchFlow(place), ...deliveryFlows(place)];
+  const drafts = [
+    ...podFlows(place),
+    ...neighbourLimitFlows(context, place),
+    ...routes(context, place),
+    localSwitchFlow(place),
+    ...deliveryFlows(place),
+  ];
   if (isProxying(context)) drafts.push(ownAddressFlow(place), ...endpointAnswers(context, place, true));
   return { flows: own(context, objectId("endpoint", endpoint.key), drafts), failure: undefined };
 }

@@ -4,6 +4,7 @@ import { meterIdOf } from "../bandwidth/limit-plan.ts";
 import { ADVERTISEMENT, ArpOp, EtherType, Icmpv6, SOLICITATION, setField, UNFORWARDED } from "./actions.ts";
 import type { FlowDraft } from "./context.ts";
 import { ceilingMeters } from "./flows-ceiling.ts";
+import { neighbourMessage } from "./flows-neighbour-limit.ts";
 import { Flag, lacksFlags, Priority, Register, Table } from "./pipeline.ts";
 import type { LocalPlace } from "./place.ts";
 
@@ -65,25 +66,28 @@ function reflection({ endpoint, network }: LocalPlace): FlowDraft {
   };
 }
 
-function sender({ endpoint, ofport }: LocalPlace, match: Match, goto: number): FlowDraft {
+function sender({ endpoint, ofport }: LocalPlace, match: Match) {
   return {
     table: Table.antiSpoofing,
     priority: Priority.antiSpoofing.pod,
     match: { inPort: ofport, ethSrc: endpoint.mac, ...match },
-    goto,
   };
+}
+
+/** Other than ARP: on to what the message says. */
+function packetSender(place: LocalPlace, match: Match): FlowDraft {
+  return marked(place, { ...sender(place, match), goto: Table.contents });
 }
 
 /** Requests and replies in its own name, and probes for its own address (RFC 5227 §2.1.1: sender 0.0.0.0). */
 function arpSenders(place: LocalPlace): FlowDraft[] {
   const { ipv4, mac } = place.endpoint;
   const probe = { arpOp: ArpOp.request, arpSpa: "0.0.0.0", arpSha: mac, arpTpa: ipv4 };
-  return [sender(place, { arpSpa: ipv4, arpSha: mac }, Table.neighbour), sender(place, probe, Table.neighbour)];
+  return [{ arpSpa: ipv4, arpSha: mac }, probe].map((match) => neighbourMessage(sender(place, match)));
 }
 
 function ipv4Sender(place: LocalPlace): FlowDraft {
-  const ipv4 = { ethType: EtherType.ipv4, ipv4Src: place.endpoint.ipv4 };
-  return marked(place, sender(place, ipv4, Table.contents));
+  return packetSender(place, { ethType: EtherType.ipv4, ipv4Src: place.endpoint.ipv4 });
 }
 
 /** Its own addresses; `::` only to look for duplicates of them (RFC 4862 §5.4.2) and to join groups (RFC 3590). */
@@ -99,8 +103,9 @@ function ipv6Senders(place: LocalPlace): FlowDraft[] {
     icmpv6Type,
   }));
   return [
-    ...place.ipv6Addresses.map((ipv6Src) => marked(place, sender(place, { ipv6Src }, Table.contents))),
-    ...[...probes, ...reports].map((match) => sender(place, match, Table.neighbour)),
+    ...place.ipv6Addresses.map((ipv6Src) => packetSender(place, { ipv6Src })),
+    ...probes.map((match) => neighbourMessage(sender(place, match))),
+    ...reports.map((match) => ({ ...sender(place, match), goto: Table.neighbour })),
   ];
 }
 
@@ -112,10 +117,11 @@ function discoveryContents({ endpoint, ofport, ipv6Addresses }: LocalPlace): Flo
   const advertisements = ipv6Addresses.flatMap((ndTarget) =>
     macs.map((ndTll) => ({ ...ADVERTISEMENT, ndTarget, ndTll })),
   );
-  return [...solicitations, ...advertisements].map((match) => ({
-    table: Table.contents,
-    priority: Priority.contents.own,
-    match: { inPort: ofport, ...UNFORWARDED, ...match },
-    goto: Table.neighbour,
-  }));
+  return [...solicitations, ...advertisements].map((match) =>
+    neighbourMessage({
+      table: Table.contents,
+      priority: Priority.contents.own,
+      match: { inPort: ofport, ...UNFORWARDED, ...match },
+    }),
+  );
 }

@@ -35,6 +35,8 @@ export interface Machine {
   readonly limitMeans?: LimitMeans | undefined;
   /** How many connections one of its pods may begin per second; absent = any number, or this switch has no meters to limit it. */
   readonly newConnectionsPerSecond?: number | undefined;
+  /** How many messages of ARP and neighbour discovery one of its pods may send per second; absent likewise. */
+  readonly neighbourMessagesPerSecond?: number | undefined;
   /** By `kind/key`; absent = the switch takes everything. */
   readonly refused?: ReadonlyMap<string, RefusedObject> | undefined;
 }

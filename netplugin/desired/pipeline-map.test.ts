@@ -22,7 +22,7 @@ function flowsIn(mode: string) {
   const machine = machineOf(
     "n1",
     { web1: 11, db1: 12 },
-    { limitMeans: { ...NO_MEANS, meters: true }, newConnectionsPerSecond: 4_000 },
+    { limitMeans: { ...NO_MEANS, meters: true }, newConnectionsPerSecond: 4_000, neighbourMessagesPerSecond: 200 },
   );
   const { set } = updateFlowSet(newFlowSet(), { view, changes: NO_CHANGES, machine });
   return [...flowsOfSet(set).values()].map((flow) => ({

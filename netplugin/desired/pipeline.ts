@@ -8,6 +8,7 @@ export const Table = {
   tunnel: 5,
   antiSpoofing: 10,
   contents: 12,
+  neighbourLimit: 13,
   sourceGroup: 15,
   neighbour: 20,
   answer: 21,
@@ -68,6 +69,8 @@ export const Flag = {
   routed: 1 << 8,
   /** A copy of a flooded packet on its way to one pod: only that pod's in-rules are still to be asked. */
   delivering: 1 << 9,
+  /** A message to neighbours that is longer than any such message needs to be. */
+  oversized: 1 << 10,
 } as const;
 
 /** Priorities by table: the higher wins. A table without a name here has one priority, `Priority.miss`. */
@@ -85,6 +88,7 @@ export const Priority = {
     remote: 10,
   },
   contents: { own: 100, forbidden: 50 },
+  neighbourLimit: { oversized: 200, metered: 100 },
   neighbour: { ownAddress: 200, duplicateDetection: 200, answer: 100, knownSource: 50, unknownSource: 10 },
   answer: { message: 100 },
   sourceGroup: { member: 100 },

@@ -62,6 +62,7 @@ function hasMachineChanged(before: Machine, after: Machine): boolean {
     before.datapathType !== after.datapathType ||
     before.limitMeans !== after.limitMeans ||
     before.newConnectionsPerSecond !== after.newConnectionsPerSecond ||
+    before.neighbourMessagesPerSecond !== after.neighbourMessagesPerSecond ||
     !isEqualMap(before.uplinks, after.uplinks)
   );
 }

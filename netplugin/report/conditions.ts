@@ -78,11 +78,12 @@ function enforcementCondition({ flows }: OpenNodeRuntime): readonly NodeConditio
   );
 }
 
-function connectionConditions({ flows, connectionLimitFault }: OpenNodeRuntime): readonly NodeCondition[] {
-  const unseen = flows.connections.failure();
+function connectionConditions(runtime: OpenNodeRuntime): readonly NodeCondition[] {
+  const unseen = runtime.flows.connections.failure();
   const goingOn = `connections that are not allowed any more may go on while their sender is silent: ${unseen}`;
   return [
     ...some("connections", "degraded", unseen === undefined ? undefined : goingOn),
-    ...some("new-connections", "degraded", connectionLimitFault()),
+    ...some("new-connections", "degraded", runtime.connectionLimitFault()),
+    ...some("neighbour-messages", "degraded", runtime.neighbourLimitFault()),
   ];
 }

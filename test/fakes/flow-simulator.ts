@@ -35,6 +35,8 @@ export interface Sample {
 /** A packet: every field has one value. */
 export interface SimulatedPacket {
   readonly fields: Match;
+  /** Of the whole frame; a short one when absent. */
+  readonly lengthBytes?: number;
   /** Of an ICMP error: the packet that it is about. */
   readonly about?: SimulatedPacket;
 }
@@ -196,6 +198,9 @@ function act(walk: Walk, action: Action): void {
       break;
     case "pushVlan":
       fields.set("vlanVid", 0x1000n);
+      break;
+    case "checkPktLarger":
+      writeBits(fields, action.dst, (walk.packet.lengthBytes ?? 0) > action.lengthBytes ? 1n : 0n);
       break;
     case "decTtl":
       break;

@@ -76,9 +76,9 @@ export function bandwidthNodes(world: () => TestCluster) {
     nearRate: (node: number, port: string) => tbfRate(onNode, node, port),
     /** The same of what the pod sends. */
     farRate: (node: number, port: string) => tbfRate(inPanel, node, port.replace("cvh", "cvp")),
-    /** kbit/s by meter. */
+    /** kbit/s by meter; those of packets are not about bandwidth. */
     meterRates: async (node: number): Promise<Readonly<Record<string, number>>> => {
-      const rows = (await ofctl(node, "dump-meters")).matchAll(/meter=(\d+).*?\n?.*?rate=(\d+)/gs);
+      const rows = (await ofctl(node, "dump-meters")).matchAll(/meter=(\d+) kbps[^\n]*\n?[^\n]*?rate=(\d+)/g);
       return Object.fromEntries([...rows].map(([, id, rate]) => [id, Number(rate)]));
     },
   };

@@ -66,7 +66,7 @@ const ofctl = async (command: string, ...more: string[]) => {
 };
 
 async function ratesNow(): Promise<readonly number[]> {
-  return [...(await ofctl("dump-meters")).matchAll(/rate=(\d+)/g)]
+  return [...(await ofctl("dump-meters")).matchAll(/ kbps[^\n]*\n?[^\n]*?rate=(\d+)/g)]
     .map((found) => Number(found[1]))
     .sort((a, b) => a - b);
 }

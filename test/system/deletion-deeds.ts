@@ -168,7 +168,7 @@ const LIMITS_AND_FLOWS: readonly Deed[] = [
     what: "the meters",
     delete: ({ ofctl }) => ofctl("del-meters", "contiv-int"),
     line: FLOWS,
-    isBack: isBackIn((site) => site.ofctl("dump-meters", "contiv-int"), /rate=20000/),
+    isBack: isBackIn((site) => site.ofctl("dump-meters", "contiv-int"), /^(?=.*rate=20000).*pktps.*rate=200 /s),
   },
   { what: "all flows", delete: ({ ofctl }) => ofctl("del-flows", "contiv-int"), line: FLOWS },
   { what: "the flows of a table", delete: ({ ofctl }) => ofctl("del-flows", "contiv-int", "table=90"), line: FLOWS },

@@ -28,6 +28,10 @@ describe("actions on the wire", () => {
     [{ kind: "resubmit", inPort: 4 }, "ffff 0010 00002320 0001 0004 00000000"],
     [{ kind: "ctClear" }, "ffff 0010 00002320 002b 000000000000"],
     [
+      { kind: "checkPktLarger", lengthBytes: 256, dst: { field: "reg0", startBit: 3, bitCount: 1 } },
+      "ffff 0018 00002320 0031 0100 0003 00010004 000000000000",
+    ],
+    [
       {
         kind: "ct",
         commit: true,
@@ -127,6 +131,11 @@ describe("actions that cannot be", () => {
       "bits beyond the end",
       { kind: "outputField", src: { field: "reg0", startBit: 20, bitCount: 16 } },
       /reg0\[20, 16 bits\]: it has 32 bits/,
+    ],
+    [
+      "a length into several bits",
+      { kind: "checkPktLarger", lengthBytes: 9, dst: { field: "reg0", startBit: 0, bitCount: 2 } },
+      /one bit/,
     ],
     ["no bits", { kind: "outputField", src: { field: "reg0", startBit: 0, bitCount: 0 } }, /no such bits/],
     ["a zone of 8 bits", { kind: "ct", zone: { field: "reg0", startBit: 0, bitCount: 8 } }, /it has 16/],

@@ -101,6 +101,8 @@ function getExperimenter(body: Reader, depth: number): Action | undefined {
     case NXAST.clone:
       skip(body, 6);
       return { kind: "clone", actions: getActions(body, depth + 1) };
+    case NXAST.checkPktLarger:
+      return getCheckPktLarger(body);
     case NXAST.stackPush:
     case NXAST.stackPop:
       return getStack(subtype === NXAST.stackPush ? "push" : "pop", body);
@@ -158,6 +160,13 @@ function getOutputField(body: Reader): Action | undefined {
   const src = bitsOf(getU32(body), packed >> 6, (packed & 0x3f) + 1);
   const maxLenBytes = getU16(body);
   return src && { kind: "outputField", src, ...(maxLenBytes !== WHOLE_PACKET && { maxLenBytes }) };
+}
+
+function getCheckPktLarger(body: Reader): Action | undefined {
+  const lengthBytes = getU16(body);
+  const startBit = getU16(body);
+  const dst = bitsOf(getU32(body), startBit, 1);
+  return dst && isWritable(dst) ? { kind: "checkPktLarger", lengthBytes, dst } : undefined;
 }
 
 function getNote(body: Reader): Action {

@@ -46,6 +46,7 @@ const ENCODERS: { readonly [K in Action["kind"]]: Encoder<K> } = {
   resubmit: (writer, { table, inPort }) => putResubmit(writer, table ?? THIS_TABLE, inPort ?? "in_port"),
   ct: (writer, action) => putCt(writer, action, putActions),
   ctClear: (writer) => putNicira(writer, NXAST.ctClear, () => {}),
+  checkPktLarger: putCheckPktLarger,
   conjunction: putConjunction,
   controller: putController,
   note: (writer, { data }) => putNicira(writer, NXAST.note, () => putBytes(writer, data)),
@@ -158,6 +159,18 @@ function putConjunction(writer: Writer, action: Extract<Action, { kind: "conjunc
   putU8(writer, checked(action.clause - 1, 8, "conjunction clause index"));
   putU8(writer, checked(action.clauseCount, 8, "conjunction clause count"));
   putU32(writer, checked(action.id, 32, "conjunction id"));
+  endAction(writer, start);
+}
+
+/** ofp-actions.c, struct nx_action_check_pkt_larger. */
+function putCheckPktLarger(writer: Writer, action: Extract<Action, { kind: "checkPktLarger" }>): void {
+  const bits = resolveBits(action.dst);
+  if (bits.bitCount !== 1) throw new NetError("INVALID", `Cannot encode check_pkt_larger: it sets one bit`);
+  refuseReadOnly(bits.spec);
+  const start = startNicira(writer, NXAST.checkPktLarger);
+  putU16(writer, checked(action.lengthBytes, 16, "packet length"));
+  putU16(writer, bits.startBit);
+  putU32(writer, nxmHeader(bits.spec));
   endAction(writer, start);
 }
 

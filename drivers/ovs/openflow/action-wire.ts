@@ -35,6 +35,7 @@ export const NXAST = {
   controller2: 37,
   clone: 42,
   ctClear: 43,
+  checkPktLarger: 49,
 } as const;
 
 /** openflow-common.h, NX_VENDOR_ID. */

@@ -97,6 +97,8 @@ export type Action =
   | { readonly kind: "resubmit"; readonly table?: TableId; readonly inPort?: Port }
   | CtAction
   | { readonly kind: "ctClear" }
+  /** Sets the one bit `dst` to whether the whole frame, Ethernet header included, is longer than that (NXAST_CHECK_PKT_LARGER). */
+  | { readonly kind: "checkPktLarger"; readonly lengthBytes: number; readonly dst: Bits }
   /** Clause `clause` (1 to `clauseCount`) of conjunctive match `id`. */
   | { readonly kind: "conjunction"; readonly id: number; readonly clause: number; readonly clauseCount: number }
   | ControllerAction

@@ -38,6 +38,8 @@ export function formatAction(action: Action): string {
       return formatCt(action);
     case "ctClear":
       return "ct_clear";
+    case "checkPktLarger":
+      return `check_pkt_larger(${action.lengthBytes})->${formatBits(action.dst)}`;
     case "conjunction":
       return `conjunction(${action.id},${action.clause}/${action.clauseCount})`;
     case "controller":

@@ -5,7 +5,7 @@ import { type Actor, actor, type Mode, type Stage } from "./stage.ts";
 export interface Scene {
   readonly mark: number;
   readonly mode: Mode;
-  readonly stage: Stage;
+  readonly stage: Pick<Stage, "nearEnds">;
 }
 
 /** Frames of one station; an actor's name or the underlay. */
@@ -66,6 +66,16 @@ export function between({ from, to }: Pair, family: 4 | 6) {
   return {
     link: { src: from.mac, dst: to.mac },
     ends: { src: addressOf(from, family), dst: addressOf(to, family) },
+  };
+}
+
+/** Of those who have heard a case, by the hub: who should not have, and who should and has not. The sender hears itself. */
+export function judge({ from, must = [], may = [] }: HostileCase, heardBy: readonly string[]) {
+  const heard = heardBy.filter((who) => !who.startsWith(`${from} `));
+  const allowed = new Set([...must, ...may].flatMap((pod) => [`${pod} wire`, `${pod} socket`]));
+  return {
+    strangers: heard.filter((who) => !allowed.has(who)),
+    deaf: must.filter((pod) => !heard.includes(`${pod} wire`)),
   };
 }
 

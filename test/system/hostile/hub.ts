@@ -1,9 +1,11 @@
+import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { projectRoot } from "../../../deploy/cluster/components.ts";
 import { end, spawnTied } from "../../fakes/ovs-node.ts";
 import { PYTHON } from "../../fakes/talk.ts";
 
-const SCRIPT = fileURLToPath(new URL("hub.py", import.meta.url));
+/** Guests run this file as it was compiled, elsewhere. */
+const SCRIPT = join(projectRoot(), "test/system/hostile/hub.py");
 const TAG = "Mk";
 const MARK_DIGITS = 6;
 const SENT_TIMEOUT_MS = 60_000;

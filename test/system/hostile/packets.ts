@@ -64,10 +64,17 @@ export function tagged(frame: string, ...tags: readonly Tag[]): string {
   return frame.slice(0, 24) + tagText + frame.slice(24);
 }
 
+interface Arp {
+  readonly op: number;
+  readonly sha: string;
+  readonly spa: string;
+  readonly tpa: string;
+}
+
 /** ARP carries no text: the mark stands behind the message, where frames are filled up. */
-export function arp(link: Between, what: { op: number; sha: string; spa: string; tpa: string }, mark: number): string {
+export function arp(link: Between, what: Arp, mark: number, dataBytes = 16): string {
   const message = `000108000604${hex(what.op, 2)}${macHex(what.sha)}${ip4(what.spa)}000000000000${ip4(what.tpa)}`;
-  return ethernet(link, 0x0806, message + marked(mark));
+  return ethernet(link, 0x0806, message + marked(mark, dataBytes));
 }
 
 function ip4(address: string): string {
@@ -141,14 +148,16 @@ export interface Discovery {
   readonly target: string;
   /** Option 1 (source) or 2 (target link-layer address). */
   readonly option?: { readonly type: number; readonly mac: string };
+  /** Of the option that holds the mark, without its 2 bytes of type and length; together they must fill words of 8 bytes. */
+  readonly dataBytes?: number;
 }
 
 /** A message of neighbour discovery; the mark stands in an option that nobody knows (RFC 3692: 253). */
 export function discoveryBody(between: Between, message: Discovery, mark: number): string {
-  const { type, code = 0, target, option } = message;
+  const { type, code = 0, target, option, dataBytes = 22 } = message;
   const linkLayer = option === undefined ? "" : `${hex(option.type, 1)}01${macHex(option.mac)}`;
   const rest = `00000000${ipv6({ src: target, dst: target, nextHeader: 0 }, "").slice(16, 48)}${linkLayer}`;
-  return icmp(between, type, code, `${rest}fd03${marked(mark, 22)}`);
+  return icmp(between, type, code, `${rest}fd${hex((dataBytes + 2) / 8, 1)}${marked(mark, dataBytes)}`);
 }
 
 export function discovery(between: Between, message: Discovery, mark: number): string {

@@ -82,6 +82,9 @@ const simpleAction: fc.Arbitrary<Action> = fc.oneof(
   fc.integer({ min: 1, max: 0xfeff }).map((inPort): Action => ({ kind: "resubmit", inPort })),
   fc.record({ kind: fc.constant("resubmit" as const), table, inPort: fc.integer({ min: 1, max: 0xfeff }) }),
   fc.constant<Action>({ kind: "ctClear" }),
+  fc.tuple(uint(16), fc.integer({ min: 0, max: 31 })).map(([lengthBytes, startBit]): Action => {
+    return { kind: "checkPktLarger", lengthBytes, dst: { field: "reg3", startBit, bitCount: 1 } };
+  }),
   controller,
   note,
   fc.record({

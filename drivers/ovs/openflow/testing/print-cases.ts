@@ -361,6 +361,11 @@ export const ACTION_CASES: readonly (readonly [Match, readonly Action[], string]
   [{}, [{ kind: "ctClear" }], "ct_clear"],
   [
     {},
+    [{ kind: "checkPktLarger", lengthBytes: 256, dst: { field: "reg4", startBit: 10, bitCount: 1 } }],
+    "check_pkt_larger(256)->NXM_NX_REG4[10]",
+  ],
+  [
+    {},
     [
       { kind: "conjunction", id: 7, clause: 1, clauseCount: 3 },
       { kind: "conjunction", id: 8, clause: 2, clauseCount: 2 },
