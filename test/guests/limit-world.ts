@@ -1,28 +1,20 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import pino from "pino";
 import { inNetns, type RunResult, run } from "../../deploy/cluster/exec.ts";
 import { probeCapabilities } from "../../drivers/capabilities.ts";
-import { openNetns } from "../../drivers/netlink/netns.ts";
-import { type OpenOvsDriver, openOvsDriver } from "../../drivers/ovs/driver.ts";
-import { openPanel, type Panel, removePanel } from "../../drivers/ovs/panel.ts";
-import { openPortPool } from "../../drivers/ovs/port-pool.ts";
-import { type Attachment, attachmentMarks, POD_ROLE } from "../../netplugin/attach/attachment.ts";
-import { dressPod } from "../../netplugin/attach/pod-link.ts";
+import type { OpenOvsDriver } from "../../drivers/ovs/driver.ts";
+import type { Attachment } from "../../netplugin/attach/attachment.ts";
 import type { LimitStatus } from "../../netplugin/bandwidth/limit-keeper.ts";
 import { meterIdOf } from "../../netplugin/bandwidth/limit-plan.ts";
 import type { LimitMeans } from "../../netplugin/bandwidth/mechanism.ts";
 import { type NodeLimits, openNodeLimits } from "../../netplugin/bandwidth/node-limits.ts";
+import { COOKIE_OURS } from "../../netplugin/desired/pipeline.ts";
 import type { BandwidthReport } from "../../state/bandwidth/report.ts";
-import type { NetError } from "../../state/errors.ts";
-import { macOf, worldView } from "../fakes/world.ts";
+import { worldView } from "../fakes/world.ts";
+import { type GuestNode, type GuestNodeOptions, openGuestNode, podNetnsName } from "./guest-node.ts";
 
-export interface LimitWorldOptions {
-  readonly datapath: "system" | "netdev";
+export interface LimitWorldOptions extends GuestNodeOptions {
   /** The switch is to be taken for one without meters: there is none such to be had. */
   readonly withoutMeters: boolean;
-  /** Of the switch. */
-  readonly runDirectory: string;
-  readonly report: (error: NetError) => void;
 }
 
 /** Two pods on a real switch and the node's limits, as netplugin keeps them; flows only forward. */
@@ -40,68 +32,25 @@ export interface LimitWorld extends AsyncDisposable {
   inPod(pod: string, argv: readonly string[], timeoutMs?: number): Promise<RunResult>;
 }
 
-interface World extends LimitWorldOptions {
-  readonly driver: OpenOvsDriver;
-  readonly panel: Panel;
-  readonly panelName: string;
-  readonly signal: AbortSignal;
-}
+type World = GuestNode & LimitWorldOptions;
 
-const COOKIE = 0xc017n << 48n;
-const MTU_BYTES = 1_450;
 const ADDRESSES = { sender: "10.9.0.1", receiver: "10.9.0.2" } as const;
-type PodName = keyof typeof ADDRESSES;
 
 /** One world at a time. */
 export async function openLimitWorld(options: LimitWorldOptions): Promise<LimitWorld> {
-  const controller = new AbortController();
-  const { signal } = controller;
-  const driver = await openOvsDriver({
-    ...{ ...options, uplinks: [], allowDefaultRouteUplink: false, vxlanUdpPort: 4789 },
-    ...{ cookie: COOKIE, cookieMask: 0xffffn << 48n, signal },
-  });
-  const panelName = `limit-panel-${process.pid}`;
-  const world = { ...options, driver, panel: await openPanel(panelName), panelName, signal };
-  while (!driver.flowConnection.connected) await sleep(20);
-  const { sender } = await makePods(world);
-  const { limit, limits, means, repairs } = await openLimits(world, sender);
+  const node = await openGuestNode(options);
+  const { sender } = await node.plugIn({ sender: [`${ADDRESSES.sender}/24`], receiver: [`${ADDRESSES.receiver}/24`] });
+  const { limit, limits, means, repairs } = await openLimits({ ...options, ...node }, sender);
   return {
     ...{ means, limit, repairs, portName: sender.portName, address: ADDRESSES.receiver },
     report: () => limits.traffic.reports().get(sender.endpointKey),
-    inPod: (pod, argv, timeoutMs = 30_000) => run(inNetns(netnsName(pod), argv), { allowFailure: true, timeoutMs }),
+    inPod: (pod, argv, timeoutMs = 30_000) => run(inNetns(podNetnsName(pod), argv), { allowFailure: true, timeoutMs }),
     [Symbol.asyncDispose]: async () => {
-      controller.abort();
+      node.stop();
       await limits.ended.catch(() => {}); // it was told to
-      await driver[Symbol.asyncDispose]();
-      world.panel[Symbol.dispose]();
-      await removePanel(panelName);
-      for (const pod of Object.keys(ADDRESSES)) await run(["ip", "netns", "del", netnsName(pod)]);
+      await node[Symbol.asyncDispose]();
     },
   };
-}
-
-const netnsName = (pod: string) => `limit-${pod}-${process.pid}`;
-
-async function makePods({ driver, panel, datapath, report, signal }: World) {
-  const { ports, netlink } = driver;
-  await using pool = await openPortPool({
-    ...{ ports, netlink, panel, target: 2, mtuBytes: MTU_BYTES, finishChecksums: datapath === "netdev", report },
-    closeNearEnds: (near) => driver.guard.closeNearEnds(near),
-  });
-  const make = async (name: PodName): Promise<Attachment> => {
-    const netnsPath = `/run/netns/${netnsName(name)}`;
-    await run(["ip", "netns", "add", netnsName(name)]);
-    using netns = openNetns(netnsPath);
-    const port = await pool.take({ signal });
-    const address = ADDRESSES[name];
-    const link = { ifName: "eth0", mac: macOf(address), mtuBytes: MTU_BYTES, addresses: [`${address}/24`], routes: [] };
-    await dressPod({ netlink, panel, port, netns, link }, signal);
-    const marks = { endpointKey: name, epoch: "e1", role: POD_ROLE, containerId: name, ifName: "eth0" } as const;
-    const attachment = { ...marks, configName: "test", netnsPath, portName: port.name, ofport: port.ofport };
-    await ports.mark(new Map([[port.name, attachmentMarks(attachment)]]));
-    return attachment;
-  };
-  return { sender: await make("sender"), receiver: await make("receiver") };
 }
 
 /** Everything that netplugin does about limits, for one pod, with a view of this test's. */
@@ -117,7 +66,10 @@ async function openLimits(world: World, sender: Attachment) {
     onRepair: () => repairCount++,
     onFlowsLost: () => void forwarded().catch(() => {}), // the next sample asks again
   });
-  const probed = await probeCapabilities({ connection: driver.flowConnection.connection(), cookie: COOKIE });
+  const probed = await probeCapabilities({
+    connection: driver.flowConnection.connection(),
+    cookie: COOKIE_OURS.cookie,
+  });
   limits.setCapabilities({ ...probed, ...(world.withoutMeters ? { meters: false } : {}) });
   await forwarded();
   const means = limits.means();
@@ -152,7 +104,7 @@ async function forward(driver: OpenOvsDriver, { ofport = 0 }: Attachment, metere
   const isMetered = metered?.status?.plan.podEgress?.mechanism === "meter";
   const normal = { kind: "output", port: "normal" } as const;
   const actions = isMetered ? [{ kind: "meter", meter: meterIdOf(ofport) } as const, normal] : [normal];
-  const flow = { table: 0, cookie: COOKIE } as const;
+  const flow = { table: 0, cookie: COOKIE_OURS.cookie } as const;
   const flows = [
     { ...flow, priority: 1, match: {}, actions: [normal] },
     { ...flow, priority: 2, match: { inPort: ofport }, actions },
