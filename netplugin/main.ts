@@ -167,16 +167,15 @@ async function serve(service: Service): Promise<void> {
 }
 
 /** Bridges, tunnel port and uplinks are looked at when the switch has restarted or an uplink has changed, and now and then. */
-function keepBase({ runtime, settings, signal }: Service): void {
-  const { driver, flows, log } = runtime;
+function keepBase({ runtime, signal }: Service): void {
+  const { driver, flows, panelName, log } = runtime;
   const uplinkLog = new UplinkLog(driver, log);
   let isChanged = false;
   const base = startTicketLoop({
     work: async () => {
+      panelName.look();
       await driver.ensureBase();
       uplinkLog.look();
-      if (await runtime.panel.ensureName())
-        log.warn(`network namespace "${settings.panelNetns}" had lost its name; it has it again`);
       await runtime.tunnel.look();
       flows.loop.kick({ full: isChanged }); // a bridge whose fail mode or datapath changes loses its flows
       isChanged = false;

@@ -27,6 +27,7 @@ import { type ForeignFlows, startForeignFlows } from "./reconcile/foreign-flows.
 import { KnownLeases } from "./reconcile/known-leases.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./reconcile/lease-keeper.ts";
 import { LeaseOffers } from "./reconcile/lease-offers.ts";
+import { PanelName } from "./reconcile/panel-name.ts";
 import { PodEndKeeper } from "./reconcile/pod-end-keeper.ts";
 import { createPortCloser } from "./reconcile/port-closer.ts";
 import { createPortRecycler, deletePodEnd, type PodEnd } from "./reconcile/port-recycler.ts";
@@ -63,6 +64,7 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly connections: ConnectionLog;
   readonly stack: StackKeeper;
   readonly foreignFlows: ForeignFlows;
+  readonly panelName: PanelName;
   readonly tunnel: TunnelAddress;
   readonly vtep: VtepAddress;
   /** Netmaster has accepted this node (or not any more). */
@@ -134,13 +136,14 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     connection: () => (driver.flowConnection.connected ? driver.flowConnection.connection() : undefined),
   });
   driver.onChange(({ resync }) => (resync ? foreignFlows.compare() : undefined));
+  const panelName = new PanelName({ panel, name: settings.panelNetns, log });
   const tunnel = new TunnelAddress({ netlink: driver.netlink, vtepIp, missing: () => vtep.missing(), log });
   let registered = false;
   let away: string | undefined;
   let registrationFault: string | undefined;
   return {
     ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows },
-    ...{ tunnel, vtep, offers, pool, panel, log },
+    ...{ tunnel, vtep, offers, pool, panel, panelName, log },
     ...{ nodeName, vtepIp },
     client: options.client,
     netlink: driver.netlink,

@@ -3,7 +3,7 @@ import { constants } from "node:os";
 import { describe, expect, it } from "vitest";
 import * as libc from "./libc.ts";
 
-const { EBADF, EAGAIN, ENOTTY, EINVAL, EPERM } = constants.errno;
+const { EBADF, EAGAIN, ENOENT, ENOTTY, EINVAL, EPERM } = constants.errno;
 
 /** RTM_GETLINK of `lo` with sequence 7: works without any privilege. */
 function getLoopback(): Buffer {
@@ -107,6 +107,12 @@ describe("libc", () => {
     const fd = openSync("/proc/self/ns/uts", "r");
     expect([-EINVAL, -EPERM]).toContain(libc.setns(fd, libc.CLONE_NEWNET));
     closeSync(fd);
+  });
+
+  it("mounts nothing from, and takes nothing from, where nothing is", () => {
+    const nowhere = "/no such directory/x"; // without privilege the kernel does not even look
+    expect([-ENOENT, -EPERM]).toContain(libc.bindMount("/proc/self/ns/net", nowhere));
+    expect([-ENOENT, -EPERM]).toContain(libc.detachMount(nowhere));
   });
 
   it("leaves no descriptor behind", async () => {

@@ -30,6 +30,10 @@ const cSetsockopt: (fd: number, level: number, name: number, value: Uint8Array, 
   libc.func("int setsockopt(int, int, int, const void *, uint32_t)");
 const cSetns: (fd: number, type: number) => number = libc.func("int setns(int, int)");
 const cClose: (fd: number) => number = libc.func("int close(int)");
+const cMount: (source: string, target: string, filesystem: null, flags: number, data: null) => number = libc.func(
+  "int mount(const char *, const char *, const char *, unsigned long, const void *)",
+);
+const cUmount2: (target: string, flags: number) => number = libc.func("int umount2(const char *, int)");
 const cIoctl: (fd: number, request: number) => number = libc.func("int ioctl(int, unsigned long, ...)");
 
 /** A datagram's buffer and the address it came from; one per receive that may be under way. */
@@ -51,6 +55,8 @@ export const MSG_TRUNC = 0x20;
 export const SOL_SOCKET = 1;
 export const SOL_NETLINK = 270;
 export const CLONE_NEWNET = 0x40000000; // linux/sched.h
+const MS_BIND = 4096; // sys/mount.h
+const MNT_DETACH = 2; // sys/mount.h
 const NS_GET_NSTYPE = 0xb703; // linux/nsfs.h, _IO(0xb7, 0x3)
 
 /** Room for one datagram of at most `dataBytes`. */
@@ -111,6 +117,16 @@ export function setns(fd: number, type: number): number {
 /** close(2). On Linux the descriptor is gone whatever it returns: never call it twice. */
 export function close(fd: number): number {
   return orErrno(cClose(fd));
+}
+
+/** mount(2) of what stands at `source` on `target`. */
+export function bindMount(source: string, target: string): number {
+  return orErrno(cMount(source, target, null, MS_BIND, null));
+}
+
+/** umount2(2) of what is mounted on `target`, at once for those who look, later for those who hold it. */
+export function detachMount(target: string): number {
+  return orErrno(cUmount2(target, MNT_DETACH));
 }
 
 /** The CLONE_NEW… constant of the namespace that `fd` refers to; -ENOTTY when it is none. */

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, type Stats, statSync } from "node:fs";
 import { NetError } from "../../state/errors.ts";
-import { rejected } from "./errno.ts";
-import { CLONE_NEWNET, namespaceType, setns } from "./libc.ts";
+import { errnoName, rejected } from "./errno.ts";
+import { bindMount, CLONE_NEWNET, detachMount, namespaceType, setns } from "./libc.ts";
 
 /** An open network namespace. While it is open the namespace cannot vanish, and nobody else can get its inode. */
 export interface NetnsHandle extends NetnsIdentity, Disposable {
@@ -28,6 +28,23 @@ export function openNetns(path: string): NetnsHandle {
     throw error;
   }
 }
+
+/**
+ * Mounts the namespace on the file `path`. The kernel is given the descriptor's path as it is: mount(8) would resolve it first,
+ * and of a namespace without a name is left no path that leads to it.
+ */
+export function bindNetns(handle: NetnsHandle, path: string): void {
+  const result = bindMount(`/proc/self/fd/${handle.fd}`, path);
+  if (result < 0) throw rejected(`mount a network namespace on ${path}`, -result);
+}
+
+/** Takes away what is mounted on `path`; what others hold of it lives on. Nothing mounted counts as done. */
+export function unbindNetns(path: string): void {
+  const result = detachMount(path);
+  if (result < 0 && !NOT_MOUNTED.includes(errnoName(-result))) throw rejected(`unmount ${path}`, -result);
+}
+
+const NOT_MOUNTED = ["EINVAL", "ENOENT"];
 
 /** A number used after closing could be another namespace by then: the handle refuses to tell it. */
 function createHandle(path: string, fd: number): NetnsHandle {

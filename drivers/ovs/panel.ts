@@ -1,11 +1,10 @@
 import { execFile } from "node:child_process";
-import { statSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { lstatSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { isErrno } from "../netlink/errno.ts";
 import { createMacvlan, createVeth, deleteLink, getLink } from "../netlink/link.ts";
-import { type NetnsHandle, openNetns } from "../netlink/netns.ts";
+import { bindNetns, type NetnsHandle, openNetns, unbindNetns } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
 import { writeSysctlsNow } from "../netlink/sysctl.ts";
 
@@ -21,7 +20,7 @@ export interface Panel extends Disposable {
   /** Without macvlan in the kernel the waiting end itself moves into the pod. */
   readonly podEnd: "macvlan" | "veth";
   /** Gives the namespace its name again when somebody has removed or replaced it; true when that was so. */
-  ensureName(): Promise<boolean>;
+  ensureName(): boolean;
 }
 
 const NETNS_DIRECTORY = "/run/netns";
@@ -53,34 +52,50 @@ export async function openPanel(name: string): Promise<Panel> {
   }
 }
 
-async function ensureName(name: string, netns: NetnsHandle): Promise<boolean> {
+function ensureName(name: string, netns: NetnsHandle): boolean {
   if (isNameOf(name, netns)) return false;
-  const path = `${NETNS_DIRECTORY}/${name}`;
-  const execute = promisify(execFile);
+  const path = pathOf(name);
   try {
-    await execute("umount", ["--lazy", path], { timeout: COMMAND_TIMEOUT_MS }).catch(() => {}); // another one, or none
-    await writeFile(path, "", { mode: 0o444 });
-    const fd = `/proc/${process.pid}/fd/${netns.fd}`;
-    await execute("mount", ["--bind", fd, path], { timeout: COMMAND_TIMEOUT_MS });
-    return true;
+    mkdirSync(NETNS_DIRECTORY, { recursive: true });
+    unbindNetns(path); // another one, or none
+    writeFileSync(path, "", { flag: "a", mode: 0o444 }); // what somebody has written there is covered, not lost
+    bindNetns(netns, path);
   } catch (error) {
     throw asNetError(error, `give the patch panel its name "${name}" again`, "REJECTED");
   }
+  if (!isNameOf(name, netns)) {
+    const message = `Cannot give the patch panel its name "${name}" again: what is mounted on ${path} does not show there`;
+    throw new NetError("REJECTED", message);
+  }
+  return true;
 }
 
 /** A look at the file alone: its number is the namespace's. */
 function isNameOf(name: string, { inode, device }: NetnsHandle): boolean {
-  const found = statSync(`${NETNS_DIRECTORY}/${name}`, { throwIfNoEntry: false });
+  const found = statSync(pathOf(name), { throwIfNoEntry: false });
   return found?.ino === inode && found.dev === device;
+}
+
+function pathOf(name: string): string {
+  return `${NETNS_DIRECTORY}/${name}`;
 }
 
 function openExisting(name: string): NetnsHandle | undefined {
   try {
-    return openNetns(`${NETNS_DIRECTORY}/${name}`);
+    removeEmptyFile(pathOf(name));
+    return openNetns(pathOf(name));
   } catch (error) {
     if (error instanceof NetError && error.code === "NOT_FOUND") return undefined;
     throw error;
   }
+}
+
+/** Whoever unmounts a namespace and does not remove its file leaves this, on which `ip netns add` would fail. */
+function removeEmptyFile(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined || !found.isFile() || found.size > 0) return;
+  const isMountedOn = found.dev !== statSync(NETNS_DIRECTORY).dev;
+  if (!isMountedOn) rmSync(path);
 }
 
 async function createPanel(name: string): Promise<NetnsHandle> {
@@ -89,7 +104,7 @@ async function createPanel(name: string): Promise<NetnsHandle> {
   } catch (error) {
     throw asNetError(error, `make network namespace "${name}"`, "REJECTED");
   }
-  return openNetns(`${NETNS_DIRECTORY}/${name}`);
+  return openNetns(pathOf(name));
 }
 
 /** Removes the panel with everything in it; an absent one counts as removed. */

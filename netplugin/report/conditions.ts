@@ -13,6 +13,7 @@ const SOURCES: Readonly<Record<string, Source>> = {
   cni: ({ cniFault }) => some("cni", "failed", cniFault()),
   uplinks: uplinkConditions,
   tunnel: ({ tunnel }) => some("tunnel", "failed", tunnel.fault()),
+  panel: ({ panelName }) => some("panel", "failed", panelName.fault()),
   enforcement: enforcementCondition,
   connections: connectionConditions,
   leases: ({ offers }) => offers.conditions(),
