@@ -139,7 +139,7 @@ export class PodEndKeeper {
     this.#options.metrics().attachmentRepairs.inc({ kind: "interface" }, replaced.length);
     this.#options.log.warn(
       { count: replaced.length, endpoints: namesOf(replaced) },
-      "links of living pods were deleted, their interfaces with them; the pods have new interfaces with the same addresses, their leases are kept",
+      "links of living pods are gone from this node (deleted, or moved to another namespace); the pods have new interfaces with the same addresses, their leases are kept",
     );
     this.#options.onPluggedIn();
   }
