@@ -5,12 +5,39 @@ const NULLISH_TEXT_MAX = 100;
 
 /** Parses a member of the network configuration. @throws NetError with CNI code 7 that names the member */
 export function parseMember<T>(schema: z.ZodType<T>, value: unknown, member: string): T {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { reportInput: true });
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const field = [member, ...(issue?.path ?? []).map(String)].join(".").slice(0, 200);
-  const problem = (issue?.message ?? "invalid").slice(0, 300);
+  const problem = (issue === undefined ? "is not as it should be" : problemOf(issue)).slice(0, 300);
   throw cniFault("invalid-config", `Network configuration: "${field}" is invalid: ${problem}; correct it`, { field });
+}
+
+const TYPE_NAMES: Readonly<Record<string, string>> = {
+  ...{ number: "a number", int: "a whole number", string: "text", boolean: "true or false" },
+  ...{ array: "a list", object: "an object", record: "an object", map: "an object" },
+};
+
+/** What is wrong with a value: the schema's own words where it has some, else a sentence in place of the validator's. */
+function problemOf(issue: z.core.$ZodIssue): string {
+  if (!/^(Invalid|Too|Unrecognized) /.test(issue.message)) return issue.message;
+  const found = issue.input === undefined ? "missing" : shortJson(issue.input);
+  switch (issue.code) {
+    case "invalid_type":
+      return `must be ${TYPE_NAMES[issue.expected] ?? issue.expected}, not ${found}`;
+    case "too_big":
+      return `must ${boundOf(issue.origin, "at most", issue.maximum)}`;
+    case "too_small":
+      return `must ${boundOf(issue.origin, "at least", issue.minimum)}`;
+    default:
+      return `has the wrong form: ${found}`;
+  }
+}
+
+function boundOf(origin: string, side: string, bound: number | bigint): string {
+  if (origin === "string") return `have ${side} ${bound} characters`;
+  if (origin === "array") return `have ${side} ${bound} items`;
+  return `be ${side} ${bound}`;
 }
 
 /** True for a JSON object, which neither a list nor null is. */
