@@ -49,7 +49,15 @@ export function allocateAddress(
   const ranges = networkRanges(network.config)[family === 4 ? "ipv4" : "ipv6"];
   if (pool === undefined || ranges === undefined)
     throw invalid("AddressPool", `: network ${network.key} has no IPv6 subnet`);
-  const ip = pickAddress({ network, family, pool, groupKey: group?.key, requested, field: "PreferredIPv4Address" });
+  const ip = pickAddress({
+    view,
+    network,
+    family,
+    pool,
+    groupKey: group?.key,
+    requested,
+    field: "PreferredIPv4Address",
+  });
   const record = addressRecord(place, ip, context);
   return plan(
     { NetworkID: request.NetworkID, IPv4Address: `${ip}/${ranges.subnet.prefixLength}` },

@@ -9,6 +9,7 @@ import { NodeRegistration } from "../../state/kinds/node.ts";
 import { NodeName } from "../../state/names.ts";
 import { EndpointOffer, EndpointRequest } from "../../state/node-api.ts";
 import { type FakeCluster, fakeCluster } from "../rest/testing/fake-cluster.ts";
+import { AllocAddress, allocateAddress } from "./bare-address.ts";
 import { createEndpoint, type EndpointCreation, releaseEndpoint } from "./endpoint.ts";
 import { upsertEndpointGroup } from "./endpoint-group.ts";
 import { deleteNetwork, upsertNetwork } from "./network.ts";
@@ -210,6 +211,18 @@ describe("create", () => {
       "CONFLICT",
       "address-taken",
     ]);
+  });
+
+  it("says who has the address that is asked for, of either family", () => {
+    const first = cluster.run(createEndpoint, asked({ podName: "web", podNamespace: "shop" }));
+    const wishing = (wish: Partial<EndpointCreation>) => () =>
+      cluster.run(createEndpoint, asked({ containerId: "c2", ...wish }));
+    const holder = "network default:n1 by endpoint c1:eth0 (pod shop/web) on node node1";
+    expect(wishing({ requestedIpv4: first.ipv4 })).toThrow(`requestedIpv4: ${first.ipv4} is taken in ${holder}`);
+    expect(wishing({ requestedIpv6: first.ipv6 })).toThrow(`requestedIpv6: ${first.ipv6} is taken in ${holder}`);
+    const bare = cluster.run(allocateAddress, AllocAddress.parse({ NetworkID: "n1.default" }));
+    const requestedIpv4 = bare.IPv4Address.split("/")[0];
+    expect(wishing({ requestedIpv4 })).toThrow(/ is taken in network default:n1 by an address that POST \/plugin/);
   });
 
   it("uses both addresses of a /31 and of a /127, and then says what is exhausted", () => {

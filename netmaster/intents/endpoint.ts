@@ -176,7 +176,7 @@ interface Place {
 
 function pickAddresses(view: ClusterView, lease: Lease, { network, group }: Place) {
   const { ipv4: pool4, ipv6: pool6 } = addressesOf(view, network);
-  const common = { network, groupKey: group?.key };
+  const common = { view, network, groupKey: group?.key };
   const held = (text: string | undefined) => text !== undefined && (lease.heldAddresses?.includes(text) ?? false);
   const { requestedIpv4, requestedIpv6 } = lease;
   const wish4 = { requested: requestedIpv4, field: "requestedIpv4", mayBeTaken: held(requestedIpv4) };

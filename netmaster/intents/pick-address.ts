@@ -1,13 +1,15 @@
 import { type AddressFamily, contains, formatAddress, parseAddress } from "../../state/address.ts";
 import type { AddressPoolView } from "../../state/allocators/address-pool.ts";
 import { NetError } from "../../state/errors.ts";
+import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import { networkRanges } from "../../state/network-ranges.ts";
-import type { IntentContext } from "../view/types.ts";
-import { conflict, invalid } from "./errors.ts";
+import type { ClusterView, IntentContext } from "../view/types.ts";
+import { conflict, firstOf, invalid } from "./errors.ts";
 
 /** What someone wants of one family of a network. */
 export interface AddressWish {
+  readonly view: ClusterView;
   readonly network: NetworkRecord;
   readonly family: AddressFamily;
   readonly pool: AddressPoolView;
@@ -63,9 +65,31 @@ function requestedAddress(wish: AddressWish, requested: string): bigint {
   if (ranges?.gateway === address)
     throw conflict("address-taken", `${field}: ${requested} is the gateway of network ${network.key}`, field);
   if (wish.mayBeTaken !== true && pool.isTaken(address)) {
-    throw conflict("address-taken", `${field}: ${requested} is taken in network ${network.key}`, field);
+    const holder = holderOf(wish, formatAddress(family, address));
+    throw conflict("address-taken", `${field}: ${requested} is taken in network ${network.key}${holder}`, field);
   }
   return address;
+}
+
+/** More endpoints are not looked through for an answer that refuses: the leader has other work. */
+const LOOKED_AT_MAX = 5_000;
+
+/** Who has the address, so that it can be freed; a network is one tenant's, who may know. */
+function holderOf({ view, network }: AddressWish, ip: string): string {
+  for (const key of firstOf(view.endpointsOfNetwork(network.key), LOOKED_AT_MAX)) {
+    const endpoint = view.records("endpoint").get(key);
+    if (endpoint?.ipv4 === ip || endpoint?.ipv6 === ip) return ` by endpoint ${describeHolder(endpoint)}`;
+  }
+  for (const key of view.addressesOfNetwork(network.key)) {
+    if (view.records("address").get(key)?.ip === ip)
+      return " by an address that POST /plugin/allocAddress handed out; POST /plugin/releaseAddress frees it";
+  }
+  return `; GET /api/v1/inspect/networks/${network.key}/ shows its endpoints`;
+}
+
+function describeHolder({ key, podNamespace, podName, nodeName }: EndpointRecord): string {
+  const pod = podNamespace === "" ? podName : `${podNamespace}/${podName}`;
+  return podName === "" ? `${key} on node ${nodeName}` : `${key} (pod ${pod}) on node ${nodeName}`;
 }
 
 /** The group's key when the group has a pool of this family. */

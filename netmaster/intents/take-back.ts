@@ -61,6 +61,7 @@ function placed(view: ClusterView, endpoint: EndpointRecord, existing: EndpointR
   const { ipv4: pool4, ipv6: pool6 } = addressesOf(view, network);
   const held = heldBy({ ...endpoint, networkId: network.networkId }, existing);
   const wish = (requested: string) => ({
+    view,
     network,
     groupKey: group?.key,
     requested,
