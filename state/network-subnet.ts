@@ -6,7 +6,7 @@ export interface NetworkSubnet {
   readonly range: AddressRange | undefined;
 }
 
-const IPV4_SUBNET_PATTERN = /^([0-9.]+)(?:-([0-9.]+))?\/([1-9]|[12][0-9]|3[01])$/;
+const IPV4_SUBNET_PATTERN = /^([0-9.]+)(?:-([0-9.]+))?\/(0|[1-9][0-9]?)$/;
 
 /** Parses `a.b.c.d/len` or `a.b.c.d-e.f.g.h/len` with a length of 8 to 31 (contract §6.2); a string says what is wrong. */
 export function parseNetworkSubnet(text: string): NetworkSubnet | string {
@@ -17,7 +17,7 @@ export function parseNetworkSubnet(text: string): NetworkSubnet | string {
     return "must be like 10.1.1.0/24 or 10.1.1.10-10.1.1.20/24";
   }
   const prefixLength = Number(match[3]);
-  if (prefixLength < 8) return "must have a length of 8 to 31";
+  if (prefixLength < 8 || prefixLength > 31) return "must have a length of 8 to 31";
   const subnet = subnetOf(4, first, prefixLength);
   if (last === undefined) return { subnet, range: undefined };
   if (last < first) return "has a range that ends before it begins";

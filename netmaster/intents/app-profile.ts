@@ -9,7 +9,8 @@ export function upsertAppProfile(view: ClusterView, config: AppProfile): Plan<Ch
   const key = scopedKey(config.tenantName, config.appProfileName);
   requireTenant(view, config.tenantName);
   for (const name of config.endpointGroups) requireGroup(view, scopedKey(config.tenantName, name), "endpointGroups");
-  return changed({ kind: "appProfile", key, record: { key, config } });
+  const endpointGroups = [...new Set(config.endpointGroups)];
+  return changed({ kind: "appProfile", key, record: { key, config: { ...config, endpointGroups } } });
 }
 
 /** Always allowed: the groups are free again. */

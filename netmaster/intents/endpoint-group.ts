@@ -19,7 +19,7 @@ import { requireNetwork, requireTenant, scopedKey } from "./references.ts";
 export function upsertEndpointGroup(view: ClusterView, config: EndpointGroup): Plan<Changed> {
   const key = scopedKey(config.tenantName, config.groupName);
   const existing = view.records("endpointGroup").get(key);
-  if (existing === undefined) return createGroup(view, key, config);
+  if (existing === undefined) return createGroup(view, key, withEachOnce(config));
   return updateGroup(view, existing, keepCeilings(config, existing.config));
 }
 
@@ -29,6 +29,11 @@ export function patchEndpointGroup(view: ClusterView, config: EndpointGroup): Pl
   const existing = view.records("endpointGroup").get(key);
   if (existing === undefined) throw notFound("endpoint group", key);
   return updateGroup(view, existing, config);
+}
+
+/** Naming a policy twice attaches it once. */
+function withEachOnce(config: EndpointGroup): EndpointGroup {
+  return { ...config, policies: [...new Set(config.policies)] };
 }
 
 function createGroup(view: ClusterView, key: string, config: EndpointGroup): Plan<Changed> {
@@ -46,7 +51,7 @@ function createGroup(view: ClusterView, key: string, config: EndpointGroup): Pla
 
 function updateGroup(view: ClusterView, existing: EndpointGroupRecord, asked: EndpointGroup): Plan<Changed> {
   const { key, groupId, config: stored } = existing;
-  const config = { ...asked, cfgdTag: asked.cfgdTag === "" ? stored.cfgdTag : asked.cfgdTag };
+  const config = { ...withEachOnce(asked), cfgdTag: asked.cfgdTag === "" ? stored.cfgdTag : asked.cfgdTag };
   for (const field of ["networkName", "ipPool", "cfgdTag"] as const) {
     if (config[field] === stored[field]) continue;
     const message = `${field} of endpoint group ${key} is "${stored[field]}" and cannot be changed to "${config[field]}"`;

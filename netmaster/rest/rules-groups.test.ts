@@ -72,6 +72,15 @@ describe("endpoint group (§6.3, scenario 64)", () => {
     expect(await send("DELETE", "endpointGroups/t1:g1")).toBe("409 in-use");
   });
 
+  it("attaches a policy once that is named twice, when it is made and when it is changed", async () => {
+    await must("POST", "policys/t1:p2", { tenantName: "t1", policyName: "p2" });
+    const policies = () => cluster.view().records("endpointGroup").get("t1:g1")?.config.policies;
+    await must("POST", ...grp("g1", { policies: ["p1", "p1"] }));
+    expect(policies()).toEqual(["p1"]);
+    await must("POST", ...grp("g1", { policies: ["p2", "p1", "p2"] }));
+    expect(policies()).toEqual(["p2", "p1"]);
+  });
+
   it("changes policies and netprofile, and resets what is missing", async () => {
     await must("POST", ...grp("g1", { policies: ["p1"], netProfile: "np", cfgdTag: "web" }));
     expect(await send("DELETE", "policys/t1:p1")).toBe("409 in-use");
@@ -268,6 +277,8 @@ describe("netprofile (§6.6) and app profile (§6.10), scenario 65", () => {
   it("an app profile lists groups that exist, several may share them", async () => {
     await must("POST", ...net("n1"));
     await must("POST", ...grp("g1"));
+    await must("POST", ...app1({ endpointGroups: ["g1", "g1"] }));
+    expect(cluster.view().records("appProfile").get("t1:a1")?.config.endpointGroups).toEqual(["g1"]);
     expect(await send("POST", ...app1({ endpointGroups: ["g9"] }))).toBe("400 unknown-reference endpointGroups");
     await must("POST", ...app1({ endpointGroups: ["g1"] }));
     await must("POST", "appProfiles/t1:a2", { tenantName: "t1", appProfileName: "a2", endpointGroups: ["g1"] });

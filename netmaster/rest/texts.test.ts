@@ -23,6 +23,9 @@ describe("what errors say", () => {
     ["a reversed range", net("a", { subnet: "10.1.1.9-10.1.1.1/24" }), "ends before it begins: "],
     ["a text like nothing", net("a", { subnet: "x" }), 'not "x"'],
     ["a fraction", net("a", { pktTag: 1.5 }), "pktTag must be a whole number, not 1.5"],
+    ["one address", net("a", { subnet: "10.1.1.1/32" }), "subnet must have a length of 8 to 31"],
+    ["a VNI", net("a", { encap: "vxlan", pktTag: 16_777_216 }), "pktTag must be at most 16777215, not 16777216"],
+    ["a large VNI", net("a", { encap: "vxlan", pktTag: 99_999_999 }), "pktTag must be at most 16777215, not 99999999"],
     ["a burst of 1", profile({ burst: 1 }), "burst must not be 1: one kilobyte is less than a frame"],
     [
       "a name",

@@ -14,6 +14,9 @@ export const PhysicalNetwork = z
   )
   .default("");
 
+/** RFC 7348: 24 bits. */
+const VNI_MAX = 16_777_215;
+
 /** What the admin says of a network (contract §6.2). `mtuBytes` 0 = derive from the underlay. */
 export const Network = z.object({
   networkName: Name.describe("Name of the network, unique in its tenant."),
@@ -26,7 +29,7 @@ export const Network = z.object({
   pktTag: z
     .int()
     .min(0)
-    .max(16_777_216)
+    .max(VNI_MAX)
     .default(0)
     .describe("VLAN id (1-4094) or VNI (1-16777215), within the ranges of the settings; 0: a free one is chosen."),
   subnet: checkedText(64, parseNetworkSubnet).describe(
@@ -62,7 +65,7 @@ export const NetworkRecord = z.object({
   key: z.string(),
   networkId: NetworkId,
   tenantId: TenantId,
-  tag: z.int().min(1).max(16_777_215),
+  tag: z.int().min(1).max(VNI_MAX),
   config: Network,
 });
 export type NetworkRecord = Readonly<z.infer<typeof NetworkRecord>>;
