@@ -95,6 +95,18 @@ describe("error dialects (§2)", () => {
     expect(Object.keys(body).slice(0, 6)).toEqual(["type", "title", "status", "detail", "instance", "code"]);
   });
 
+  it.each(["TRACE", "OPTIONS", "PROPFIND", "PATCH"] as const)(
+    "answers %s with what is offered there",
+    async (method) => {
+      const reply = await app.inject({ method: method as "GET", url: "/api/v1/tenants/", headers: ANY });
+      expect(reply.statusCode).toBe(405);
+      expect(reply.headers.allow).toBe("GET");
+      expect(reply.json()).toMatchObject({ code: "method-not-allowed" });
+      const nowhere = await app.inject({ method: method as "GET", url: "/api/v9/", headers: ANY });
+      expect(nowhere.statusCode).toBe(404);
+    },
+  );
+
   it("names what uses an object: kind, count and the first keys", async () => {
     await must("POST", ...net("n1"));
     for (const name of ["a", "b", "c", "d", "e"]) await must("POST", ...grp(name));
@@ -376,6 +388,13 @@ describe("other endpoints (§8)", () => {
     await app.inject({ url: "/api/v1/tenants/t1/" });
     expect((await app.inject({ url: "/metrics" })).body).toContain(
       'contiv_rest_request_duration_seconds_count{method="GET",route="/api/v1/tenants/:key",status="200"} 1',
+    );
+  });
+
+  it("counts requests of methods that nothing offers together", async () => {
+    for (const method of ["TRACE", "PROPFIND"]) await app.inject({ method: method as "GET", url: "/api/v1/tenants/" });
+    expect((await app.inject({ url: "/metrics" })).body).toContain(
+      'contiv_rest_request_duration_seconds_count{method="other",route="/api/v1/tenants",status="404"} 2',
     );
   });
 

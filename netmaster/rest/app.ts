@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
+import { METHODS } from "node:http";
 import type { ServerOptions } from "node:https";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { deadline } from "../../state/deadline.ts";
 import { NetError, STORE_FULL, storeFull } from "../../state/errors.ts";
 import { readRevision } from "../view/store-revision.ts";
 import { BODY_LIMIT_BYTES, parseBody } from "./body.ts";
-import type { Call, Method, Route } from "./call.ts";
+import type { Call, Route } from "./call.ts";
 import { auditedClient, clientName } from "./client.ts";
 import { FORWARDED_HEADER, type Forwarded, type ForwardTls, forwardToLeader, type LeaderAnswer } from "./forward.ts";
 import { restMetrics } from "./metrics.ts";
@@ -35,7 +36,11 @@ const ASK_LEADER_TIMEOUT_MS = 2_000;
 
 const OPAQUE_TYPE = "application/octet-stream";
 
-const METHODS: readonly Method[] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+/** What Node can receive. HEAD comes with GET; a server sees CONNECT as an event of its own. */
+const OTHER_METHODS = METHODS.filter((method) => method !== "HEAD" && method !== "CONNECT");
+
+/** Methods with time series of their own. */
+const COUNTED_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 interface App {
   readonly services: RestServices;
@@ -64,7 +69,8 @@ export function createRestApp(services: RestServices, options: RestOptions = {})
   server.addHook("onResponse", async (request, reply) => {
     const route = request.routeOptions.url ?? "unknown";
     if (request.query === null || Reflect.get(Object(request.query), "watch") !== undefined) return;
-    metrics.observe({ method: request.method, route, status: reply.statusCode, seconds: reply.elapsedTime / 1_000 });
+    const method = COUNTED_METHODS.includes(request.method) ? request.method : "other";
+    metrics.observe({ method, route, status: reply.statusCode, seconds: reply.elapsedTime / 1_000 });
   });
   server.addHook("preClose", async () => app.sender.close());
   return server;
@@ -99,9 +105,10 @@ function acceptAnyContentType(server: FastifyInstance): void {
 }
 
 function refuseOtherMethods(server: FastifyInstance): void {
+  for (const method of OTHER_METHODS) if (!server.supportedMethods.includes(method)) server.addHttpMethod(method);
   for (const url of new Set(ROUTES.map(({ path }) => path))) {
     const offered = ROUTES.filter(({ path }) => path === url).map(({ method }) => method);
-    const method = [...METHODS, "OPTIONS"].filter((name) => !offered.some((one) => one === name));
+    const method = OTHER_METHODS.filter((name) => !offered.some((one) => one === name));
     server.route({
       method,
       url,
