@@ -130,11 +130,13 @@ function remoteOrigin(context: FlowContext): FlowDraft[] {
  */
 function podMessages(): FlowDraft[] {
   const table = Table.contents;
-  const { own: allowed, forbidden } = Priority.contents;
+  const { unreadable, own: allowed, forbidden } = Priority.contents;
   const { routerSolicitation, routerAdvertisement, redirect } = Icmpv6;
   const solicitation = { icmpv6Type: routerSolicitation, icmpv6Code: 0, ...UNFORWARDED };
   const discovery = [...NEIGHBOUR_MESSAGES, routerAdvertisement, redirect].map((icmpv6Type) => ({ icmpv6Type }));
   return [
+    // Open vSwitch reads a solicitation with an option twice, or with one that it cannot read, as one for nobody without options.
+    { table, priority: unreadable, match: { ...SOLICITATION, ndTarget: "::" } },
     neighbourMessage({ table, priority: allowed, match: solicitation }),
     ...[...HOST_ERRORS[4], ...HOST_ERRORS[6]].map((match) => {
       return { table, priority: allowed, match, goto: Table.neighbour };

@@ -82,8 +82,9 @@ function packetSender(place: LocalPlace, match: Match): FlowDraft {
 /** Requests and replies in its own name, and probes for its own address (RFC 5227 §2.1.1: sender 0.0.0.0). */
 function arpSenders(place: LocalPlace): FlowDraft[] {
   const { ipv4, mac } = place.endpoint;
+  const own = [ArpOp.request, ArpOp.reply].map((arpOp) => ({ arpOp, arpSpa: ipv4, arpSha: mac }));
   const probe = { arpOp: ArpOp.request, arpSpa: "0.0.0.0", arpSha: mac, arpTpa: ipv4 };
-  return [{ arpSpa: ipv4, arpSha: mac }, probe].map((match) => neighbourMessage(sender(place, match)));
+  return [...own, probe].map((match) => neighbourMessage(sender(place, match)));
 }
 
 function ipv4Sender(place: LocalPlace): FlowDraft {

@@ -87,7 +87,7 @@ export const Priority = {
     badDiscovery: 20,
     remote: 10,
   },
-  contents: { own: 100, forbidden: 50 },
+  contents: { unreadable: 200, own: 100, forbidden: 50 },
   neighbourLimit: { oversized: 200, metered: 100 },
   neighbour: { ownAddress: 200, duplicateDetection: 200, answer: 100, knownSource: 50, unknownSource: 10 },
   answer: { message: 100 },

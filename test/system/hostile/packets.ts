@@ -141,21 +141,29 @@ function checksum(head: string): string {
   return hex(~sum & 0xffff, 2);
 }
 
+interface LinkLayerOption {
+  readonly type: number;
+  readonly mac: string;
+}
+
 export interface Discovery {
   readonly type: number;
   readonly code?: number;
   readonly hopLimit?: number;
   readonly target: string;
   /** Option 1 (source) or 2 (target link-layer address). */
-  readonly option?: { readonly type: number; readonly mac: string };
+  readonly option?: LinkLayerOption;
+  /** One more of them behind. */
+  readonly secondOption?: LinkLayerOption;
   /** Of the option that holds the mark, without its 2 bytes of type and length; together they must fill words of 8 bytes. */
   readonly dataBytes?: number;
 }
 
 /** A message of neighbour discovery; the mark stands in an option that nobody knows (RFC 3692: 253). */
 export function discoveryBody(between: Between, message: Discovery, mark: number): string {
-  const { type, code = 0, target, option, dataBytes = 22 } = message;
-  const linkLayer = option === undefined ? "" : `${hex(option.type, 1)}01${macHex(option.mac)}`;
+  const { type, code = 0, target, option, secondOption, dataBytes = 22 } = message;
+  const options = [option, secondOption].flatMap((each) => each ?? []);
+  const linkLayer = options.map((each) => `${hex(each.type, 1)}01${macHex(each.mac)}`).join("");
   const rest = `00000000${ipv6({ src: target, dst: target, nextHeader: 0 }, "").slice(16, 48)}${linkLayer}`;
   return icmp(between, type, code, `${rest}fd${hex((dataBytes + 2) / 8, 1)}${marked(mark, dataBytes)}`);
 }

@@ -93,6 +93,8 @@ function arpLies(pairOf: Pair): readonly HostileCase[] {
     "an announcement of the gateway": { op: REQUEST, sha: from.mac, spa: gateway, tpa: gateway },
     "an announcement of another": { op: REQUEST, sha: from.mac, spa: other.ipv4, tpa: other.ipv4 },
     "a probe for another's address": { op: REQUEST, sha: from.mac, spa: "0.0.0.0", tpa: to.ipv4 },
+    "in its own name, of no kind that there is": { op: 25, sha: from.mac, spa: from.ipv4, tpa: to.ipv4 },
+    "in its own name, of kind 257": { op: 257, sha: from.mac, spa: from.ipv4, tpa: to.ipv4 },
     "a reverse request": { op: 3, sha: from.mac, spa: other.ipv4, tpa: to.ipv4 },
   };
   return Object.entries(lies).map(([what, message]) => ({
@@ -119,6 +121,19 @@ function discoveryLies(pairOf: Pair): readonly HostileCase[] {
       from.ipv6,
       { type: Nd.solicitation, target: to.ipv6, option: { type: SOURCE_OPTION, mac: other.mac } },
     ],
+    ...[
+      ["the lie first", other.mac, from.mac],
+      ["the lie last", from.mac, other.mac],
+      ["lies both", other.mac, other.mac],
+    ].map(([what, mac = "", second = ""]): (typeof lies)[number] => [
+      `a solicitation with two MACs, ${what}`,
+      from.ipv6,
+      {
+        ...{ type: Nd.solicitation, target: to.ipv6 },
+        option: { type: SOURCE_OPTION, mac },
+        secondOption: { type: SOURCE_OPTION, mac: second },
+      },
+    ]),
     ["a search for duplicates of another's address", "::", { type: Nd.solicitation, target: to.ipv6 }],
     ["a router advertisement", from.linkLocal, { type: Nd.routerAdvertisement, target: "::" }],
     ["a redirect", from.linkLocal, { type: Nd.redirect, target: from.linkLocal }],
