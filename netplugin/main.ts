@@ -132,6 +132,8 @@ function openDriver({ settings, log, signal, onFollowed }: DriverOptions): Promi
     signal,
     report: (error) => log.warn({ code: error.code, error: error.message }, "switch"),
     onRepair: (found) => log.warn({ found }, "bridges, their ports or addresses were not as they should be; repaired"),
+    onMirrors: (mirrors) =>
+      log.warn({ mirrors }, "somebody mirrors packets of our bridges; the mirrors are left alone"),
     onFollowed: (changes) => {
       log.warn({ changes }, "addresses, routes or NICs of uplinks have changed; followed");
       onFollowed();
@@ -183,7 +185,9 @@ function keepBase({ runtime, signal }: Service): void {
     signal,
     report: (error) => log.error({ error: error.message }, "cannot set up bridges and uplinks; trying again"),
   });
-  const timer = setInterval(() => (driver.connected ? base.kick() : undefined), BASE_LOOK_MS);
+  // Links that a switch made which is away are no faults; what is wrong in its database may be why it does not answer.
+  const look = () => (driver.connected || !driver.isBaseThere() ? base.kick() : undefined);
+  const timer = setInterval(look, BASE_LOOK_MS);
   signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   driver.onChange((change) => {
     isChanged ||= change.base;

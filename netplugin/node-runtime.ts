@@ -381,7 +381,8 @@ interface Readiness {
 }
 
 function whyNotReady({ driver, registered, away, view }: Readiness): string | undefined {
-  if (!driver.connected) return "Open vSwitch does not answer on this node; see that ovsdb-server and ovs-vswitchd run";
+  const fault = driver.fault();
+  if (fault !== undefined) return fault;
   if (!registered) {
     return `This node is not registered with netmaster yet: ${away ?? "netmaster has not answered yet; see --netmaster-urls"}`;
   }

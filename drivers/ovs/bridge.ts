@@ -74,6 +74,13 @@ function settings(spec: BridgeSpec) {
 /** No controller but us gives a bridge of ours flows, and no protocol of the switch blocks its ports. */
 const OURS_ALONE = { controller: [], stp_enable: false, rstp_enable: false, mcast_snooping_enable: false };
 
+/** What netplugin speaks; an empty column offers it too. */
+const OUR_PROTOCOL = "OpenFlow15";
+
+function isSpoken({ protocols }: BridgeRow): boolean {
+  return protocols.length === 0 || protocols.includes(OUR_PROTOCOL);
+}
+
 function markedIds(spec: BridgeSpec): Record<string, string> {
   return { ...spec.externalIds, [OWNER_MARK.key]: OWNER_MARK.value };
 }
@@ -86,6 +93,10 @@ function otherConfig(spec: BridgeSpec): Record<string, string> {
 export function bridgeFaults(present: BridgeRow, spec: BridgeSpec): readonly string[] {
   const wanted = settings(spec);
   const faults = {
+    [`datapath type ${present.datapath_type || "system"}`]:
+      (present.datapath_type || "system") === wanted.datapath_type,
+    [`protocols ${present.protocols.join(" ")}`]: isSpoken(present),
+    "flow limits": present.fullTables.size === 0,
     "fail mode": present.fail_mode === wanted.fail_mode,
     external_ids: holds(present.external_ids, wanted.external_ids),
     other_config: holds(present.other_config, wanted.other_config),
@@ -97,13 +108,15 @@ export function bridgeFaults(present: BridgeRow, spec: BridgeSpec): readonly str
   return Object.entries(faults).flatMap(([what, isRight]) => (isRight ? [] : [`${what} of bridge ${spec.name}`]));
 }
 
-/** The datapath type of a bridge that exists stays: changing it tears down every port. */
+/** Another datapath type makes the bridge and its ports anew: they are without flows until those are put in again. */
 export function bridgeRepairs(present: BridgeRow, spec: BridgeSpec): readonly Operation[] {
   if (bridgeFaults(present, spec).length === 0) return [];
-  const { datapath_type: _, ...wanted } = settings(spec);
+  const wanted = settings(spec);
   return [
     update("Bridge", byUuid(present.uuid), {
       ...wanted,
+      protocols: isSpoken(present) ? present.protocols : [...present.protocols, OUR_PROTOCOL],
+      flow_tables: new Map([...present.flow_tables].filter(([table]) => !present.fullTables.has(table))),
       external_ids: { ...Object.fromEntries(present.external_ids), ...wanted.external_ids },
       other_config: { ...Object.fromEntries(present.other_config), ...wanted.other_config },
     }),

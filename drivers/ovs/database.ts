@@ -24,7 +24,12 @@ const TABLES = {
     stp_enable: boolean,
     rstp_enable: boolean,
     mcast_snooping_enable: boolean,
+    protocols: setOf(string),
+    mirrors: setOf(uuid),
+    flow_tables: mapOf(integer, uuid),
   },
+  Flow_Table: { flow_limit: optional(integer) },
+  Mirror: { name: string },
   Port: {
     name: string,
     interfaces: setOf(uuid),
@@ -32,6 +37,8 @@ const TABLES = {
     tag: optional(integer),
     trunks: setOf(integer),
     vlan_mode: optional(string),
+    protected: boolean,
+    qos: optional(uuid),
   },
   Interface: {
     name: string,
@@ -41,11 +48,18 @@ const TABLES = {
     options: mapOf(string, string),
     ingress_policing_rate: integer,
     ingress_policing_burst: integer,
+    ingress_policing_kpkts_rate: integer,
+    mtu_request: optional(integer),
+    ofport_request: optional(integer),
   },
 } as const;
 
 /** The part of the switch's database that the driver looks at. */
 export type SwitchDatabase = Replica<typeof TABLES>;
+
+type DatabaseBridge = RowOf<(typeof TABLES)["Bridge"]>;
+
+const NO_TABLES: ReadonlySet<number> = new Set();
 
 export type BridgeRow = ReturnType<typeof bridgeRows>[number];
 
@@ -63,8 +77,12 @@ export interface PortRow {
   readonly externalIds: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
   readonly policing: Policing | undefined;
-  /** Does the port carry frames of all VLANs as they are? */
+  /** Does the port carry frames of all VLANs as they are, to every other port? */
   readonly isPlain: boolean;
+  /** What the switch is told to make of the device's MTU, in bytes. */
+  readonly mtuRequest: number | undefined;
+  /** Columns that somebody has set which change what passes through a port, and which are empty on ports that we make. */
+  readonly foreign: readonly string[];
 }
 
 /** OVS writes -1 where it could not plug an interface in. */
@@ -82,7 +100,14 @@ export function openDatabase(runDirectory: string, options: DatabaseOptions): Pr
 }
 
 function bridgeRows(database: SwitchDatabase) {
-  return [...database.rows("Bridge")].map(([id, row]) => ({ uuid: id, ...row }));
+  return [...database.rows("Bridge")].map(([id, row]) => ({ uuid: id, ...row, fullTables: fullTables(row, database) }));
+}
+
+/** Numbers of the flow tables that hold no more flows than somebody has said. */
+function fullTables({ flow_tables }: DatabaseBridge, database: SwitchDatabase): ReadonlySet<number> {
+  if (flow_tables.size === 0) return NO_TABLES;
+  const settings = database.rows("Flow_Table");
+  return new Set([...flow_tables].filter(([, id]) => settings.get(id)?.flow_limit !== undefined).map(([at]) => at));
 }
 
 export function findBridge(database: SwitchDatabase, name: string): BridgeRow | undefined {
@@ -113,8 +138,10 @@ export function portNamed(database: SwitchDatabase, bridge: BridgeRow | undefine
 
 function portRow(database: SwitchDatabase, portId: Uuid): PortRow | undefined {
   const port = database.rows("Port").get(portId);
-  const interfaceId = port?.interfaces[0];
-  const device = interfaceId === undefined ? undefined : database.rows("Interface").get(interfaceId);
+  const interfaces = database.rows("Interface");
+  const ofItsName = port?.interfaces.find((id) => interfaces.get(id)?.name === port.name);
+  const interfaceId = ofItsName ?? port?.interfaces[0];
+  const device = interfaceId === undefined ? undefined : interfaces.get(interfaceId);
   if (port === undefined || interfaceId === undefined || device === undefined) return undefined;
   return joined({ portId, port, interfaceId, device });
 }
@@ -145,10 +172,32 @@ function joined({ portId, port, interfaceId, device }: Rows): PortRow {
     externalIds: Object.fromEntries(port.external_ids),
     options: Object.fromEntries(device.options),
     policing: policingOf(device),
-    isPlain: port.tag === undefined && port.trunks.length === 0 && port.vlan_mode === undefined,
+    isPlain: vlanSettings(port).length === 0 && !port.protected,
+    mtuRequest: device.mtu_request,
+    foreign: foreignSettings(port, device),
   };
   joinedRows.set(port, { device, row });
   return row;
+}
+
+function vlanSettings({ tag, trunks, vlan_mode }: DatabasePort): readonly string[] {
+  return [
+    ...(tag === undefined ? [] : [`tag ${tag}`]),
+    ...(trunks.length === 0 ? [] : ["trunks"]),
+    ...(vlan_mode === undefined ? [] : [`vlan_mode ${vlan_mode}`]),
+  ];
+}
+
+function foreignSettings(port: DatabasePort, device: DatabaseInterface): readonly string[] {
+  const { ofport_request, ingress_policing_kpkts_rate } = device;
+  return [
+    ...vlanSettings(port),
+    ...(port.protected ? ["protected"] : []),
+    ...(port.qos === undefined ? [] : ["qos"]),
+    ...(port.interfaces.length === 1 ? [] : ["more interfaces"]),
+    ...(ofport_request === undefined ? [] : [`ofport_request ${ofport_request}`]),
+    ...(ingress_policing_kpkts_rate === 0 ? [] : [`ingress_policing_kpkts_rate ${ingress_policing_kpkts_rate}`]),
+  ];
 }
 
 /** A rate of 0 is the database's word for none. */

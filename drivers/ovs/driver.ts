@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { dumpAddresses } from "../netlink/address.ts";
@@ -8,15 +7,24 @@ import { openLinkMonitor } from "../netlink/link-monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
 import { StackGuard } from "../stack-guard/guard.ts";
-import { type BridgeSpec, bridgeFaults, detectDatapathType, ensureBridge, removeBridge } from "./bridge.ts";
-import { findBridge, openDatabase, ownBridges, portNamed, rootRow, type SwitchDatabase } from "./database.ts";
+import {
+  chosenDatapath,
+  ensureIntegration,
+  foreignMirrors,
+  integrationBridge,
+  integrationFaults,
+  isOfEarlierBoot,
+  switchFault,
+} from "./base.ts";
+import { removeBridge } from "./bridge.ts";
+import { findBridge, openDatabase, ownBridges, rootRow, type SwitchDatabase } from "./database.ts";
 import { createFlowCache, type FlowCache } from "./flow-cache.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
-import { INTEGRATION_BRIDGE, NIC_KEY, ROLE_KEY, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
+import { INTEGRATION_BRIDGE, NIC_KEY, uplinkBridgeName } from "./names.ts";
 import { removePanel } from "./panel.ts";
 import { HOST_PREFIX, isOurAlias, LINK_ALIAS } from "./port-pool.ts";
 import { createPortDriver } from "./ports.ts";
-import { type DriverChange, type OvsDriver, OWNER_MARK, type PortDriver, type Uplink } from "./types.ts";
+import type { DriverChange, OvsDriver, Uplink } from "./types.ts";
 import { ensureUplink, nothingSeen, type UplinkOptions, type UplinkSpec, undoUplink } from "./uplink.ts";
 import { uplinkRepairs } from "./uplink-bridge.ts";
 import { closedLinks, NO_TUNNELS } from "./uplink-closing.ts";
@@ -43,6 +51,8 @@ export interface OvsDriverOptions {
   readonly onRepair?: (found: readonly string[]) => void;
   /** Addresses, routes or NICs have been changed by somebody; the node goes along. */
   readonly onFollowed?: (changes: readonly string[]) => void;
+  /** Somebody has set up what copies packets of our bridges; it is left alone. Told when it changes. */
+  readonly onMirrors?: (mirrors: readonly string[]) => void;
 }
 
 /** The driver with what only the node agent's own parts use. */
@@ -54,13 +64,12 @@ export interface OpenOvsDriver extends OvsDriver {
   readonly guard: StackGuard;
   /** Makes or repairs bridges, tunnel port and uplinks; what fails is in `uplinkFailures`, the rest works. */
   ensureBase(): Promise<void>;
+  /** Are bridges and ports in the switch's database as they should be, as far as it can be asked? */
+  isBaseThere(): boolean;
   /** Has the host started anew since the ports in the switch's database were plugged in? */
   readonly hasRebooted: boolean;
 }
 
-/** Which start of the host the ports of the bridge belong to. */
-const BOOT_KEY = "contiv-boot-id";
-const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
 const START_TIMEOUT_MS = 30_000;
 /** Links are looked at no more often than this. */
 const LINKS_SETTLE_MS = 1_000;
@@ -70,9 +79,12 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   const { signal, report } = options;
   const database = await openDatabase(options.runDirectory, { signal, report, timeoutMs: START_TIMEOUT_MS });
   const netlink = openSocketPool({ netns: options.netns });
-  const datapathType = options.datapath === "auto" ? detectDatapathType() : options.datapath;
-  const bridge = integrationBridge(datapathType);
+  const before = findBridge(database, INTEGRATION_BRIDGE);
+  const datapathType = chosenDatapath(options.datapath, { bridge: before });
+  const spec = integrationBridge(datapathType);
+  const hasRebooted = isOfEarlierBoot(before, spec);
   const ports = createPortDriver(database);
+  const integration = { database, ports, spec, vxlanUdpPort: options.vxlanUdpPort };
   const guard = openGuard({ database, netlink, netns: options.netns, vxlanUdpPort: options.vxlanUdpPort });
   const uplinks = new Map<string, Uplink>();
   const uplinkFailures = new Map<string, NetError>();
@@ -88,14 +100,24 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     const changes: string[] = [];
     try {
       await guard.keepTables();
-      await ensureBridge(database, bridge, { signal });
-      await ensureTunnelPort({ database, ports }, options);
+      await ensureIntegration(integration, { signal });
       const notes = { note: (what: string) => found.push(what), follow: (what: string) => changes.push(what) };
       for (const spec of options.uplinks) await bringUplink(spec, notes);
     } finally {
       if (isOpen && found.length > 0) options.onRepair?.(found);
       if (isOpen && changes.length > 0) options.onFollowed?.(changes);
+      tellMirrors();
     }
+  }
+
+  let mirrors = "";
+  function tellMirrors(): void {
+    const found = foreignMirrors(
+      database,
+      options.uplinks.map(({ nic }) => nic),
+    );
+    if (found.length > 0 && found.join() !== mirrors) options.onMirrors?.(found);
+    mirrors = found.join();
   }
 
   async function bringUplink(spec: UplinkSpec, notes: Pick<UplinkOptions, "note" | "follow">): Promise<void> {
@@ -111,13 +133,12 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   /** What is not as it should be of bridges and ports that were made; uplinks that failed are looked at with their devices. */
   function baseFaults(): readonly string[] {
     return [
-      ...integrationFaults(database, bridge, options),
-      ...[...uplinks.values()].flatMap(({ nic }) => uplinkRepairs({ name: nic }, database).found),
+      ...integrationFaults(integration),
+      ...[...uplinks.values()].flatMap(({ nic }) => uplinkRepairs({ name: nic }, parts).found),
     ];
   }
 
   let isOpen = false;
-  const lastBoot = findBridge(database, INTEGRATION_BRIDGE)?.external_ids.get(BOOT_KEY);
   await ensureBase();
   isOpen = true;
   const flowConnection = openFlowConnection({
@@ -140,13 +161,15 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     guard,
     datapathType,
     ensureBase,
-    hasRebooted: lastBoot !== undefined && lastBoot !== bridge.externalIds[BOOT_KEY],
+    hasRebooted,
     get ovsVersion() {
       return rootRow(database).ovs_version ?? "unknown";
     },
     get connected() {
       return database.connected && flowConnection.connected;
     },
+    fault: () => switchFault({ database, flowConnection, faults: baseFaults }),
+    isBaseThere,
     uplinks: () => uplinks,
     uplinkFailures: () => uplinkFailures,
     onChange: (listener) => {
@@ -160,44 +183,6 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
       netlink[Symbol.dispose]();
     },
   };
-}
-
-function integrationBridge(datapathType: "system" | "netdev") {
-  const externalIds = { [BOOT_KEY]: readFileSync(BOOT_ID_FILE, "utf8").trim() };
-  return { name: INTEGRATION_BRIDGE, datapathType, failMode: "secure", externalIds } as const;
-}
-
-function integrationFaults(database: SwitchDatabase, spec: BridgeSpec, options: OvsDriverOptions): readonly string[] {
-  const present = findBridge(database, spec.name);
-  if (present === undefined) return [`bridge ${spec.name} is gone`];
-  const isTunnelRight = hasTunnelPort(database, options);
-  return [
-    ...bridgeFaults(present, spec),
-    ...(isTunnelRight ? [] : [`port ${TUNNEL_PORT} is gone or has other options`]),
-  ];
-}
-
-/** The tunnel port as the database shows it: marked as ours, of the right kind, plugged in. */
-function hasTunnelPort(database: SwitchDatabase, { vxlanUdpPort }: OvsDriverOptions): boolean {
-  const port = portNamed(database, findBridge(database, INTEGRATION_BRIDGE), TUNNEL_PORT);
-  if (port?.ofport === undefined || port.type !== "vxlan") return false;
-  const { remote_ip: remote, key, dst_port: udpPort } = port.options;
-  const isMarked = port.externalIds[OWNER_MARK.key] === OWNER_MARK.value && port.externalIds[ROLE_KEY] === "tunnel";
-  return isMarked && remote === "flow" && key === "flow" && udpPort === String(vxlanUdpPort);
-}
-
-async function ensureTunnelPort(
-  { database, ports }: { readonly database: SwitchDatabase; readonly ports: PortDriver },
-  options: OvsDriverOptions,
-): Promise<void> {
-  if (hasTunnelPort(database, options)) return;
-  const spec = {
-    kind: "vxlan",
-    udpPort: options.vxlanUdpPort,
-    externalIds: { [ROLE_KEY]: "tunnel" },
-  } as const;
-  const failures = await ports.apply({ put: new Map([[TUNNEL_PORT, spec]]), remove: new Set() });
-  for (const failure of failures.values()) throw failure;
 }
 
 interface GuardParts {

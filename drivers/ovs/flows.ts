@@ -21,6 +21,8 @@ export interface FlowDriverOptions {
 
 export interface FlowConnection extends FlowDriver, AsyncDisposable {
   readonly connected: boolean;
+  /** Why there is no connection; undefined while there is one, and before the first attempt. */
+  readonly failure: NetError | undefined;
   /** The present connection, for counters, meters and packets; UNAVAILABLE while there is none. */
   connection(): SwitchConnection;
 }
@@ -34,18 +36,22 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
   const closing = new AbortController();
   const signal = AbortSignal.any([options.signal, closing.signal]);
   let current: SwitchConnection | undefined;
+  let failure: NetError | undefined;
 
   async function keepConnected(): Promise<void> {
     let pauseMs = RECONNECT_MIN_MS;
     while (!signal.aborted) {
       try {
         current = await connect(options.socketPath, signal);
+        failure = undefined;
         pauseMs = RECONNECT_MIN_MS;
         options.onConnect();
         const reason = await current.closed;
+        failure = reason;
         if (!signal.aborted && reason !== undefined) options.report(reason);
       } catch (error) {
-        if (!signal.aborted) options.report(asNetError(error, "connect to the switch", "UNAVAILABLE"));
+        failure = asNetError(error, "connect to the switch", "UNAVAILABLE");
+        if (!signal.aborted) options.report(failure);
       }
       current = undefined;
       await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
@@ -66,6 +72,9 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
   return {
     get connected() {
       return current !== undefined;
+    },
+    get failure() {
+      return failure;
     },
     connection,
     read: () => readFlows(connection(), options),

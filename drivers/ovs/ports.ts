@@ -12,14 +12,19 @@ import {
 import { INTEGRATION_BRIDGE, ROLE_KEY } from "./names.ts";
 import { byUuid, insert, mutate, type Operation, update } from "./ovsdb-client/operations.ts";
 import { type NamedUuid, named, type Uuid } from "./ovsdb-client/values.ts";
-import { OWNER_MARK, type Policing, type PortDriver, type PortSpec, type SwitchPort } from "./types.ts";
+import { OWNER_MARK, type Policing, type PortDriver, type PortSpec } from "./types.ts";
 
 const PORT_TIMEOUT_MS = 15_000;
 /** Roles that belong to the driver itself: they are not netplugin's to read or remove. */
 const OWN_ROLES = new Set(["patch", "local"]);
 
+/** The driver with what the database says of each port. */
+export interface DatabasePorts extends PortDriver {
+  read(): ReadonlyMap<string, PortRow>;
+}
+
 /** Ports of the integration bridge, kept in the switch's database. */
-export function createPortDriver(database: SwitchDatabase): PortDriver {
+export function createPortDriver(database: SwitchDatabase): DatabasePorts {
   const bridge = watchPorts(database);
   return {
     read: bridge.marked,
@@ -37,13 +42,13 @@ interface IntegrationPorts {
   /** All of them, by name. */
   all(): ReadonlyMap<string, PortRow>;
   /** Those that are netplugin's; the same map until the database changes. */
-  marked(): ReadonlyMap<string, SwitchPort>;
+  marked(): ReadonlyMap<string, PortRow>;
 }
 
 /** They are looked at many times for each change. */
 function watchPorts(database: SwitchDatabase): IntegrationPorts {
   let all: ReadonlyMap<string, PortRow> | undefined;
-  let marked: ReadonlyMap<string, SwitchPort> | undefined;
+  let marked: ReadonlyMap<string, PortRow> | undefined;
   database.onChange(() => {
     all = undefined;
     marked = undefined;

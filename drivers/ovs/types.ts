@@ -130,7 +130,7 @@ export interface DriverChange {
   readonly resync: boolean;
   /** An uplink's device has changed: bridges and addresses want a look. */
   readonly uplinks: boolean;
-  /** The integration bridge or its tunnel port is missing, or not as we made it. */
+  /** A bridge, the tunnel port or a setting of a port of ours is missing, or not as we made it. */
   readonly base: boolean;
 }
 
@@ -145,4 +145,6 @@ export interface OvsDriver extends AsyncDisposable {
   /** Says "look again". */
   onChange(listener: (change: DriverChange) => void): () => void;
   readonly connected: boolean;
+  /** Why not, for people; undefined while it is. */
+  fault(): string | undefined;
 }

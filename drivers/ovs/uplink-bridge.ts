@@ -21,13 +21,13 @@ interface WantedPort {
 /** Compares an uplink bridge that exists, its NIC's port and both patch ports with what they should be. */
 export function uplinkRepairs(
   { name: nic, mac }: { readonly name: string; readonly mac?: string | undefined },
-  database: SwitchDatabase,
+  { database, datapathType }: { readonly database: SwitchDatabase; readonly datapathType: "system" | "netdev" },
 ): Repairs {
   const { onIntegration, onUplink } = patchNames(nic);
   const name = uplinkBridgeName(nic);
   const bridge = findBridge(database, name);
   if (bridge === undefined) return { found: [`bridge ${name} is gone`], operations: [] };
-  const plain = uplinkBridgeSpec(nic, bridge.datapath_type === "system" ? "system" : "netdev");
+  const plain = uplinkBridgeSpec(nic, datapathType);
   const spec = mac === undefined ? plain : { ...plain, mac };
   const parts: readonly Repairs[] = [
     { found: bridgeFaults(bridge, spec), operations: bridgeRepairs(bridge, spec) },
@@ -78,15 +78,18 @@ function portFaults({ peer, role }: WantedPort, port: PortRow): readonly string[
   const isMarked = Object.entries(mark(role)).every(([key, value]) => port.externalIds[key] === value);
   return [
     ...(peer === undefined || port.options.peer === peer ? [] : [`peer "${port.options.peer ?? ""}"`]),
-    ...(port.isPlain ? [] : ["VLAN settings"]),
+    ...(port.isPlain ? [] : ["VLAN settings or isolation"]),
     ...(isMarked ? [] : ["mark"]),
   ];
 }
 
+/** Frames of all VLANs pass as they are, to every other port. */
+export const PLAIN = { tag: undefined, trunks: [], vlan_mode: undefined, protected: false } as const;
+
 function changes({ peer, role }: WantedPort, port: PortRow): readonly Operation[] {
   const ids = { ...port.externalIds, ...mark(role) };
   return [
-    update("Port", byUuid(port.uuid), { external_ids: ids, tag: undefined, trunks: [], vlan_mode: undefined }),
+    update("Port", byUuid(port.uuid), { external_ids: ids, ...PLAIN }),
     ...(peer === undefined ? [] : [update("Interface", byUuid(port.interfaceUuid), { options: { peer } })]),
   ];
 }

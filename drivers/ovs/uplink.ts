@@ -110,7 +110,7 @@ export async function ensureUplink(spec: UplinkSpec, options: UplinkOptions): Pr
 /** Puts right what somebody changed in the bridge, and writes again what is remembered where a copy of it is lost. */
 async function repairBridge(nic: LinkRow, options: UplinkOptions): Promise<void> {
   const { database, signal, runDirectory, note } = options;
-  const { operations } = uplinkRepairs(nic, database); // what they repair has been told by who asked for this
+  const { operations } = uplinkRepairs(nic, options); // what they repair has been told by who asked for this
   const bridge = uplinkBridgeName(nic.name);
   const all = [...operations, ...(await mtuRepairs(nic, options)), ...completeMemory(nic.name, database)];
   const deed = `repair the bridge of NIC "${nic.name}"`;

@@ -52,7 +52,8 @@ function some(type: string, status: NodeCondition["status"], message: string | u
 }
 
 function switchCondition({ driver }: OpenNodeRuntime): readonly NodeCondition[] {
-  if (!driver.connected) return some("switch", "failed", "Open vSwitch does not answer; see that its daemons run");
+  const fault = driver.fault();
+  if (fault !== undefined) return some("switch", "failed", fault);
   return some("switch", "ok", `Open vSwitch ${driver.ovsVersion}, datapath ${driver.datapathType}`);
 }
 

@@ -116,6 +116,71 @@ const BRIDGES: readonly Deed[] = [
   { what: "the NIC's state", delete: ({ onNode }) => onNode(`ip link set ${NIC} down`), line: BASE },
 ];
 
+/** What was found stands in the line of the log, as `what` says it. */
+const found = (what: string) => new RegExp(`${what}.*${BASE.source}`);
+
+const IN_THE_DATABASE: readonly Deed[] = [
+  {
+    what: "a pod's port's type",
+    delete: async (site) => site.vsctl("set", "Interface", await site.port("a1"), "type=internal"),
+    line: found("type internal of port cvh"),
+  },
+  {
+    what: "a pod's port's VLAN, number, queues and size",
+    delete: async (site) => {
+      const port = await site.port("a1");
+      const device = ["set", "Interface", port, "ofport_request=777", "mtu_request=600"];
+      const queues = ["--id=@q", "create", "QoS", "type=linux-htb", "other_config:max-rate=1000"];
+      await site.vsctl("set", "Port", port, "tag=5", "qos=@q", "--", ...device, "--", ...queues);
+    },
+    line: found("tag 5 of port cvh.*ofport_request 777"),
+  },
+  {
+    what: "policing of a pod's port",
+    delete: async (site) =>
+      site.vsctl("set", "Interface", await site.port("a1"), "ingress_policing_rate=1", "ingress_policing_burst=1"),
+    line: LIMITS,
+    isBack: async (site) =>
+      /^0\s*$/.test(await site.vsctl("get", "Interface", await site.port("a1"), "ingress_policing_rate")),
+  },
+  {
+    what: "the tunnel port's type",
+    delete: ({ vsctl }) => vsctl("set", "Interface", "contiv-vxlan", "type=gre", "options:key=3"),
+    line: found("port contiv-vxlan is gone or has other options"),
+  },
+  {
+    what: "the patch ports' types",
+    delete: ({ vsctl }) =>
+      vsctl("set", "Interface", `cpi-${NIC}`, "type=internal", "--", "set", "Interface", `cpu-${NIC}`, "type=gre"),
+    line: found(`port cpi-${NIC} of bridge contiv-int is not as it should be`),
+  },
+  {
+    what: "the NIC's port's type and isolation",
+    delete: ({ vsctl }) =>
+      vsctl("set", "Interface", NIC, "type=internal", "--", "set", "Port", `cpu-${NIC}`, "protected=true"),
+    line: found(`port ${NIC} of bridge cu-${NIC} is not as it should be`),
+  },
+  {
+    what: "the datapath",
+    delete: ({ vsctl }) => vsctl("--no-wait", "set", "Bridge", "contiv-int", "datapath_type=system"),
+    line: found("datapath type system of bridge contiv-int"),
+  },
+  {
+    what: "the protocols",
+    delete: ({ vsctl }) => vsctl("set", "Bridge", "contiv-int", "protocols=OpenFlow10"),
+    line: found("protocols OpenFlow10 of bridge contiv-int"),
+  },
+  {
+    what: "the uplink bridge's datapath, protocols and forwarding",
+    delete: async ({ vsctl, ofctl }) => {
+      await ofctl("del-flows", `cu-${NIC}`);
+      const settings = ["datapath_type=system", "protocols=OpenFlow13,OpenFlow10"];
+      await vsctl("--no-wait", "set", "Bridge", `cu-${NIC}`, ...settings);
+    },
+    line: found(`datapath type system of bridge cu-${NIC}.*protocols OpenFlow10 OpenFlow13 of bridge cu-${NIC}`),
+  },
+];
+
 const LINKS_OF_PODS: readonly Deed[] = [
   {
     what: "a near end's state",
@@ -204,7 +269,14 @@ const KERNEL: readonly Deed[] = [
 ];
 
 /** Each thing alone. */
-export const DEEDS: readonly Deed[] = [...PORTS, ...BRIDGES, ...LINKS_OF_PODS, ...LIMITS_AND_FLOWS, ...KERNEL];
+export const DEEDS: readonly Deed[] = [
+  ...PORTS,
+  ...BRIDGES,
+  ...IN_THE_DATABASE,
+  ...LINKS_OF_PODS,
+  ...LIMITS_AND_FLOWS,
+  ...KERNEL,
+];
 
 function named(what: string): Deed {
   const found = DEEDS.find((each) => each.what === what);
@@ -224,6 +296,7 @@ export const PAIRS: readonly (readonly [Deed, Deed])[] = [
   ["the patch port", "the uplink bridge's patch port"],
   ["the tunnel port", "all flows"],
   ["the meters", "what limits a pod's receiving"],
+  ["the datapath", "the protocols"],
   ["the tables of nftables", "settings of a near end"],
 ].map(([one = "", other = ""]) => [named(one), named(other)] as const);
 
@@ -234,6 +307,7 @@ export const WHILE_AWAY: readonly Deed[] = [
   "a near end",
   "the integration bridge",
   "the uplink bridge",
+  "the datapath",
   "all flows",
   "the meters",
   "what limits a pod's sending",
