@@ -20,10 +20,11 @@ import { removeBridge } from "./bridge.ts";
 import { findBridge, openDatabase, ownBridges, rootRow, type SwitchDatabase } from "./database.ts";
 import { createFlowCache, type FlowCache } from "./flow-cache.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
-import { INTEGRATION_BRIDGE, NIC_KEY, uplinkBridgeName } from "./names.ts";
+import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, uplinkBridgeName } from "./names.ts";
 import { removePanel } from "./panel.ts";
 import { HOST_PREFIX, isOurAlias, LINK_ALIAS } from "./port-pool.ts";
 import { createPortDriver } from "./ports.ts";
+import { repairSwitchState } from "./switch-state.ts";
 import type { DriverChange, OvsDriver, Uplink } from "./types.ts";
 import { ensureUplink, nothingSeen, type UplinkOptions, type UplinkSpec, undoUplink } from "./uplink.ts";
 import { uplinkRepairs } from "./uplink-bridge.ts";
@@ -103,11 +104,23 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
       await ensureIntegration(integration, { signal });
       const notes = { note: (what: string) => found.push(what), follow: (what: string) => changes.push(what) };
       for (const spec of options.uplinks) await bringUplink(spec, notes);
+      for (const what of await repairState()) found.push(what);
     } finally {
       if (isOpen && found.length > 0) options.onRepair?.(found);
       if (isOpen && changes.length > 0) options.onFollowed?.(changes);
       tellMirrors();
     }
+  }
+
+  async function repairState(): Promise<readonly string[]> {
+    if (!isOpen || !flowConnection.connected) return [];
+    const state = { bridge: INTEGRATION_BRIDGE, fragments: ["nx-match"], ports: ownNames(), signal } as const;
+    return await repairSwitchState(flowConnection.connection(), state);
+  }
+
+  /** Ports of the integration bridge that we have made. */
+  function ownNames(): ReadonlySet<string> {
+    return new Set([...ports.read().keys(), ...options.uplinks.map(({ nic }) => patchNames(nic).onIntegration)]);
   }
 
   let mirrors = "";

@@ -1,5 +1,6 @@
 import { connectSwitch } from "./openflow/connection.ts";
 import type { Flow } from "./openflow/flow.ts";
+import { repairSwitchState } from "./switch-state.ts";
 
 /** What the switch itself gives to a bridge without controller when it makes it (connmgr.c), and never again when somebody deletes it. */
 const LEARNING_SWITCH: Flow = {
@@ -13,15 +14,20 @@ const LEARNING_SWITCH: Flow = {
 export interface ForwardingOptions {
   /** The bridge's management socket. */
   readonly socketPath: string;
+  readonly bridge: string;
+  /** Ports of ours in it. */
+  readonly ports: ReadonlySet<string>;
   readonly signal: AbortSignal;
 }
 
-/** Sees that a bridge in fail mode "standalone" forwards; true when the flow that makes it do so was missing. */
-export async function ensureForwarding({ socketPath, signal }: ForwardingOptions): Promise<boolean> {
+/** Sees that a bridge in fail mode "standalone" forwards; what kept it from doing so. */
+export async function ensureForwarding(options: ForwardingOptions): Promise<readonly string[]> {
+  const { socketPath, bridge, signal } = options;
   await using connection = await connectSwitch(socketPath, { signal });
+  const found = await repairSwitchState(connection, { ...options, fragments: ["normal", "nx-match", "reassemble"] });
   const flows = await connection.dumpFlows({ table: 0 }, { signal });
   const isThere = ({ priority, match }: Flow) => priority === 0 && Object.keys(match).length === 0;
-  if (flows.some(isThere)) return false;
+  if (flows.some(isThere)) return found;
   await connection.bundle([{ kind: "flow-add", flow: LEARNING_SWITCH }], { signal });
-  return true;
+  return [...found, `the flow of bridge ${bridge} that forwards`];
 }

@@ -15,7 +15,7 @@ import type { Uplink } from "./types.ts";
 import { addition, uplinkBridgeSpec, uplinkRepairs } from "./uplink-bridge.ts";
 import { compareDevice } from "./uplink-changes.ts";
 import { closeUplinkNic, openUplinkNic } from "./uplink-closing.ts";
-import { ensureForwarding } from "./uplink-forwarding.ts";
+import { ensureForwarding, type ForwardingOptions } from "./uplink-forwarding.ts";
 import {
   completeMemory,
   forgetNic,
@@ -115,16 +115,17 @@ async function repairBridge(nic: LinkRow, options: UplinkOptions): Promise<void>
   const all = [...operations, ...(await mtuRepairs(nic, options)), ...completeMemory(nic.name, database)];
   const deed = `repair the bridge of NIC "${nic.name}"`;
   if (all.length > 0) await configure(database, all, { signal, timeoutMs: CONFIGURE_TIMEOUT_MS, deed });
-  if (await isForwardingMade(`${runDirectory}/${bridge}.mgmt`, signal))
-    note(`the flow of bridge ${bridge} that forwards`);
+  const ports = new Set([nic.name, bridge, patchNames(nic.name).onUplink]);
+  for (const found of await forwardingRepairs({ socketPath: `${runDirectory}/${bridge}.mgmt`, bridge, ports, signal }))
+    note(found);
 }
 
 /** A switch that is away has lost its flows anyway, and makes this one itself when it is back. */
-async function isForwardingMade(socketPath: string, signal: AbortSignal): Promise<boolean> {
+async function forwardingRepairs(options: ForwardingOptions): Promise<readonly string[]> {
   try {
-    return await ensureForwarding({ socketPath, signal });
+    return await ensureForwarding(options);
   } catch (error) {
-    if (error instanceof NetError && error.code === "UNAVAILABLE") return false;
+    if (error instanceof NetError && error.code === "UNAVAILABLE") return [];
     throw error;
   }
 }

@@ -126,22 +126,24 @@ const IN_THE_DATABASE: readonly Deed[] = [
     line: found("type internal of port cvh"),
   },
   {
-    what: "a pod's port's VLAN, number, queues and size",
+    what: "a pod's port's VLAN, number, queues, size and policing",
     delete: async (site) => {
       const port = await site.port("a1");
-      const device = ["set", "Interface", port, "ofport_request=777", "mtu_request=600"];
+      const device = ["set", "Interface", port, "ofport_request=777", "mtu_request=600", "ingress_policing_rate=1"];
       const queues = ["--id=@q", "create", "QoS", "type=linux-htb", "other_config:max-rate=1000"];
       await site.vsctl("set", "Port", port, "tag=5", "qos=@q", "--", ...device, "--", ...queues);
     },
     line: found("tag 5 of port cvh.*ofport_request 777"),
-  },
-  {
-    what: "policing of a pod's port",
-    delete: async (site) =>
-      site.vsctl("set", "Interface", await site.port("a1"), "ingress_policing_rate=1", "ingress_policing_burst=1"),
-    line: LIMITS,
     isBack: async (site) =>
       /^0\s*$/.test(await site.vsctl("get", "Interface", await site.port("a1"), "ingress_policing_rate")),
+  },
+  {
+    what: "what the switch does with a pod's packets, and with fragments",
+    delete: async (site) => {
+      await site.ofctl("set-frags", "contiv-int", "drop");
+      await site.ofctl("mod-port", "contiv-int", await site.port("a1"), "no-receive");
+    },
+    line: found("fragment handling drop of bridge contiv-int.*no-receive of port cvh"),
   },
   {
     what: "the tunnel port's type",

@@ -30,7 +30,8 @@ import {
   tableCountsPart,
 } from "./parts.ts";
 import type { PortDescription, PortStats } from "./port.ts";
-import { type FragmentHandling, setFragmentHandling } from "./switch-config.ts";
+import { putPortOpening } from "./port-codec.ts";
+import { type FragmentHandling, fragmentHandling, setFragmentHandling } from "./switch-config.ts";
 import type { TableCount } from "./table-count.ts";
 
 export interface ConnectOptions extends CallOptions {
@@ -70,6 +71,8 @@ export interface SwitchConnection extends AsyncDisposable {
   meterFeatures(options?: CallOptions): Promise<MeterFeatures>;
   portDesc(port?: Port, options?: CallOptions): Promise<PortDescription[]>;
   portStats(port?: Port, options?: CallOptions): Promise<PortStats[]>;
+  /** Takes back what was closed of ports. */
+  openPorts(ports: readonly Pick<PortDescription, "port" | "mac">[], options?: CallOptions): Promise<void>;
   /** Forgets conntrack entries that a filter describes: all when it is empty. One barrier for any number of filters. */
   ctFlush(filters: CtFilter | readonly CtFilter[], options?: CallOptions): Promise<void>;
   /** Resolves once the switch has acted on it. */
@@ -80,6 +83,7 @@ export interface SwitchConnection extends AsyncDisposable {
   onPacketIn(listener: (packet: PacketIn) => void, options?: CallOptions): Promise<() => void>;
   /** What flows see in fragments: a setting of the bridge, which a switch that starts anew has lost. */
   setFragmentHandling(handling: FragmentHandling, options?: CallOptions): Promise<void>;
+  fragmentHandling(options?: CallOptions): Promise<FragmentHandling>;
   /** Round trip to the switch and back. */
   echo(options?: CallOptions): Promise<void>;
 }
@@ -166,6 +170,10 @@ function connectionOf(channel: Channel): SwitchConnection {
     portDesc: (port, options) => multipart(channel, portsPart(port), within(`list ports of ${name}`, options)),
     portStats: (port, options) =>
       multipart(channel, portStatsPart(port), within(`read port counters of ${name}`, options)),
+    openPorts: (ports, options) => {
+      const puts = ports.map((port) => (out: Writer) => putPortOpening(out, port));
+      return tellAll(channel, OFPT.portMod, puts, within(`open ports of ${name}`, options));
+    },
     ctFlush: (filters, options) => {
       const limit = within(`flush connections of ${name}`, options);
       const puts = [filters].flat().map((filter) => (out: Writer) => putCtFlush(out, filter));
@@ -182,6 +190,8 @@ function connectionOf(channel: Channel): SwitchConnection {
     },
     setFragmentHandling: (handling, options) =>
       setFragmentHandling(channel, handling, within(`set the fragment handling of ${name}`, options)),
+    fragmentHandling: (options) =>
+      fragmentHandling(channel, within(`ask for the fragment handling of ${name}`, options)),
     echo: async (options) => {
       const limit = within(`hear an echo of ${name}`, options);
       await request(channel, { type: OFPT.echoRequest, replyType: OFPT.echoReply }, limit);

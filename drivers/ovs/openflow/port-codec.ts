@@ -1,4 +1,4 @@
-import { formatMac } from "./address.ts";
+import { formatMac, parseMac } from "./address.ts";
 import {
   getBytes,
   getDurationMs,
@@ -8,6 +8,7 @@ import {
   nested,
   protocolError,
   putU32,
+  putU48,
   putZeros,
   type Reader,
   remaining,
@@ -15,7 +16,7 @@ import {
   type Writer,
 } from "./bytes.ts";
 import type { Port } from "./flow.ts";
-import type { PortDescription, PortStats } from "./port.ts";
+import type { PortClosing, PortDescription, PortStats } from "./port.ts";
 import { formatPort, portNumber } from "./port-number.ts";
 import { getProperty } from "./property.ts";
 
@@ -24,6 +25,12 @@ const ETHERNET_PROPERTY = 0;
 /** openflow-common.h, OFPPC_PORT_DOWN and OFPPS_LINK_DOWN. */
 const PORT_DOWN = 1;
 const LINK_DOWN = 1;
+/** openflow-common.h, OFPPC_NO_RECV, OFPPC_NO_FWD and OFPPC_NO_PACKET_IN. */
+const CLOSINGS: Readonly<Record<PortClosing, number>> = {
+  "no-receive": 1 << 2,
+  "no-forward": 1 << 5,
+  "no-packet-in": 1 << 6,
+};
 /** A counter the port does not keep. */
 const NO_COUNTER = 0xffff_ffff_ffff_ffffn;
 
@@ -52,7 +59,21 @@ export function getPortDescription(reader: Reader): PortDescription {
     isDown: (config & PORT_DOWN) !== 0,
     isLinkDown: (state & LINK_DOWN) !== 0,
     speedKbps: getSpeedKbps(entry),
+    closed: Object.entries(CLOSINGS).flatMap(([name, bit]) => ((config & bit) === 0 ? [] : [name as PortClosing])),
   };
+}
+
+/** Takes back what was closed of a port (openflow-1.4.h, struct ofp14_port_mod); the switch wants its hardware address, too. */
+export function putPortOpening(writer: Writer, { port, mac }: Pick<PortDescription, "port" | "mac">): void {
+  putU32(writer, portNumber(port));
+  putZeros(writer, 4);
+  putU48(writer, parseMac(mac) ?? 0); // the switch refuses what is not the port's
+  putZeros(writer, 2);
+  putU32(writer, 0);
+  putU32(
+    writer,
+    Object.values(CLOSINGS).reduce((bits, bit) => bits | bit),
+  );
 }
 
 /** openflow-1.4.h, struct ofp14_port_desc_prop_ethernet: current speed after four sets of features. */

@@ -10,7 +10,12 @@ export interface PortDescription {
   /** No carrier (OFPPS_LINK_DOWN). */
   readonly isLinkDown: boolean;
   readonly speedKbps: number;
+  /** What somebody has told the switch not to do with the port's packets. */
+  readonly closed: readonly PortClosing[];
 }
+
+/** What arrives is dropped, what is sent there is dropped, what misses all flows is not told. */
+export type PortClosing = "no-receive" | "no-forward" | "no-packet-in";
 
 /** What a port counted; `rx` is what the switch received on it. Counters that it does not keep are undefined. */
 export interface PortStats {

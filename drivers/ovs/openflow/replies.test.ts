@@ -80,6 +80,7 @@ describe("replies of a switch", () => {
       mac: "12:76:14:62:9e:58",
       isDown: true,
       isLinkDown: true,
+      closed: [],
       speedKbps: 10_000_000,
     });
     const counters = `0050 0000 fffffffe 00000001 000f4240 ${"0000000000000003".repeat(7)} ffffffffffffffff`;

@@ -19,6 +19,7 @@ import {
   portStatsPart,
   portsPart,
 } from "../parts.ts";
+import { putPortOpening } from "../port-codec.ts";
 import { hex } from "./hex.ts";
 
 /** A message and the text in which `ovs-ofctl ofp-parse` shows it; line ends are written ` | `. */
@@ -249,6 +250,11 @@ export const MESSAGE_CASES: readonly MessageCase[] = [
     name: "port counters",
     message: multipart(portStatsPart(5)),
     text: "OFPST_PORT request (OF1.5) (xid=0x1): port_no=5",
+  },
+  {
+    name: "port opened",
+    message: messageOf(OFPT.portMod, (out) => putPortOpening(out, { port: 7, mac: "02:00:00:00:00:07" })),
+    text: "OFPT_PORT_MOD (OF1.5) (xid=0x1): port: 7: addr:02:00:00:00:00:07 | config: 0 | mask:   NO_RECV NO_FWD NO_PACKET_IN | advertise: UNCHANGED",
   },
   {
     name: "set config",
