@@ -54,10 +54,6 @@ afterEach(async () => {
 const bridge = (row: object) => [update("Bridge", byColumn("name", "contiv-int"), { ...row })];
 const port = (row: object, name = POD) => [update("Port", byColumn("name", name), { ...row })];
 const device = (row: object, name = POD) => [update("Interface", byColumn("name", name), { ...row })];
-const limitedTable = (row: object) => [
-  insert("Flow_Table", { ...row }, { as: "t" }),
-  ...bridge({ flow_tables: new Map([[90, named("t")]]) }),
-];
 const secondInterface = [
   insert("Interface", { name: "aaa" }, { as: "second" }),
   mutate("Port", byColumn("name", POD), [["interfaces", "insert", [named("second")]]]),
@@ -75,8 +71,6 @@ const CHANGES: readonly (readonly [what: string, operations: readonly Operation[
     "protocols OpenFlow10 OpenFlow13 of bridge contiv-int",
   ],
   ["protocols with ours", bridge({ protocols: ["OpenFlow10", "OpenFlow15"] }), undefined],
-  ["a table's limit", limitedTable({ flow_limit: 3 }), "flow limits of bridge contiv-int"],
-  ["a table's prefixes", limitedTable({ prefixes: ["ip_dst"] }), undefined],
   ["spanning tree", bridge({ rstp_enable: true }), "RSTP of bridge contiv-int"],
   ["forwarding of BPDUs", bridge({ other_config: { "disable-in-band": "true", "forward-bpdu": "true" } }), undefined],
   ["flooded VLANs", bridge({ flood_vlans: [5] }), undefined],
@@ -116,21 +110,10 @@ describe("what somebody changes in the switch's database", () => {
     expect(ports.read().get(POD)?.ofport).toBeGreaterThan(0);
   });
 
-  it("extends protocols, and keeps what else a table is told", async () => {
-    await database.transact([
-      insert("Flow_Table", { prefixes: ["ip_dst"] }, { as: "kept" }),
-      insert("Flow_Table", { flow_limit: 3 }, { as: "full" }),
-      ...bridge({
-        protocols: ["OpenFlow13"],
-        flow_tables: new Map([
-          [1, named("kept")],
-          [2, named("full")],
-        ]),
-      }),
-    ]);
+  it("extends protocols by ours", async () => {
+    await database.transact([...bridge({ protocols: ["OpenFlow13"] })]);
     await ensureIntegration(parts, options);
-    const { protocols, flow_tables: tables } = findBridge(database, "contiv-int") ?? {};
-    expect([protocols, [...(tables?.keys() ?? [])]]).toEqual([["OpenFlow13", "OpenFlow15"], [1]]);
+    expect(findBridge(database, "contiv-int")?.protocols).toEqual(["OpenFlow13", "OpenFlow15"]);
   });
 
   it("names settings of many ports in few words", async () => {

@@ -96,7 +96,6 @@ export function bridgeFaults(present: BridgeRow, spec: BridgeSpec): readonly str
     [`datapath type ${present.datapath_type || "system"}`]:
       (present.datapath_type || "system") === wanted.datapath_type,
     [`protocols ${present.protocols.join(" ")}`]: isSpoken(present),
-    "flow limits": present.fullTables.size === 0,
     "fail mode": present.fail_mode === wanted.fail_mode,
     external_ids: holds(present.external_ids, wanted.external_ids),
     other_config: holds(present.other_config, wanted.other_config),
@@ -116,7 +115,6 @@ export function bridgeRepairs(present: BridgeRow, spec: BridgeSpec): readonly Op
     update("Bridge", byUuid(present.uuid), {
       ...wanted,
       protocols: isSpoken(present) ? present.protocols : [...present.protocols, OUR_PROTOCOL],
-      flow_tables: new Map([...present.flow_tables].filter(([table]) => !present.fullTables.has(table))),
       external_ids: { ...Object.fromEntries(present.external_ids), ...wanted.external_ids },
       other_config: { ...Object.fromEntries(present.other_config), ...wanted.other_config },
     }),

@@ -26,9 +26,7 @@ const TABLES = {
     mcast_snooping_enable: boolean,
     protocols: setOf(string),
     mirrors: setOf(uuid),
-    flow_tables: mapOf(integer, uuid),
   },
-  Flow_Table: { flow_limit: optional(integer) },
   Mirror: { name: string },
   Port: {
     name: string,
@@ -56,10 +54,6 @@ const TABLES = {
 
 /** The part of the switch's database that the driver looks at. */
 export type SwitchDatabase = Replica<typeof TABLES>;
-
-type DatabaseBridge = RowOf<(typeof TABLES)["Bridge"]>;
-
-const NO_TABLES: ReadonlySet<number> = new Set();
 
 export type BridgeRow = ReturnType<typeof bridgeRows>[number];
 
@@ -100,14 +94,7 @@ export function openDatabase(runDirectory: string, options: DatabaseOptions): Pr
 }
 
 function bridgeRows(database: SwitchDatabase) {
-  return [...database.rows("Bridge")].map(([id, row]) => ({ uuid: id, ...row, fullTables: fullTables(row, database) }));
-}
-
-/** Numbers of the flow tables that hold no more flows than somebody has said. */
-function fullTables({ flow_tables }: DatabaseBridge, database: SwitchDatabase): ReadonlySet<number> {
-  if (flow_tables.size === 0) return NO_TABLES;
-  const settings = database.rows("Flow_Table");
-  return new Set([...flow_tables].filter(([, id]) => settings.get(id)?.flow_limit !== undefined).map(([at]) => at));
+  return [...database.rows("Bridge")].map(([id, row]) => ({ uuid: id, ...row }));
 }
 
 export function findBridge(database: SwitchDatabase, name: string): BridgeRow | undefined {
