@@ -8,7 +8,7 @@ import type { SocketPool } from "../netlink/pool.ts";
 import { writeSysctl } from "../netlink/sysctl.ts";
 import type { StackGuard } from "../stack-guard/guard.ts";
 import { creation, removeBridge } from "./bridge.ts";
-import { configure, findBridge, portsOf, type SwitchDatabase } from "./database.ts";
+import { configure, findBridge, portNamed, portsOf, type SwitchDatabase } from "./database.ts";
 import { INTEGRATION_BRIDGE, patchNames, uplinkBridgeName } from "./names.ts";
 import { byUuid, mutate, type Operation, update } from "./ovsdb-client/operations.ts";
 import type { Uplink } from "./types.ts";
@@ -345,9 +345,13 @@ function warningOf({ name, operState }: LinkRow, { putBack }: SeenUplinks): stri
 async function describe(spec: UplinkSpec, nic: LinkRow, options: UplinkOptions): Promise<Uplink> {
   const { database, signal } = options;
   const { onIntegration } = patchNames(spec.nic);
-  const ofport = () => portsOf(database, findBridge(database, INTEGRATION_BRIDGE)).get(onIntegration)?.ofport;
+  const patchPort = () => portNamed(database, findBridge(database, INTEGRATION_BRIDGE), onIntegration);
+  const isSettled = () => patchPort() === undefined || patchPort()?.ofport !== undefined;
   const deed = `plug in patch port "${onIntegration}"`;
-  const patchOfport = await database.waitFor(ofport, { signal, timeoutMs: CONFIGURE_TIMEOUT_MS, deed });
+  await database.waitFor(isSettled, { signal, timeoutMs: CONFIGURE_TIMEOUT_MS, deed });
+  const patchOfport = patchPort()?.ofport;
+  // Nobody waits for what has been deleted meanwhile: its deletion is the next thing to be repaired.
+  if (patchOfport === undefined) throw new NetError("UNAVAILABLE", `Patch port "${onIntegration}" has vanished`);
   return {
     alias: spec.alias,
     nic: spec.nic,
