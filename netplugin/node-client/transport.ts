@@ -30,7 +30,7 @@ export interface Transport extends Disposable {
   call(path: string, body: unknown, options: CallOptions): Promise<unknown>;
   /** Opens a response that does not end; the caller destroys it. */
   stream(path: string, options: CallOptions): Promise<IncomingMessage>;
-  /** Ends the connections from addresses that this machine has lost: no answer would ever come over them, and nobody would say so. */
+  /** Ends the connections from addresses that this machine has lost, and those that are being made: no answer would ever come over them, and nobody would say so. */
   dropStale(): void;
 }
 
@@ -116,9 +116,13 @@ export function openTransport(options: TransportOptions): Transport {
       const own = (options.ownAddresses ?? ownAddresses)();
       const pools = [agents.http, agents.https].flatMap(({ sockets, freeSockets }) => [sockets, freeSockets]);
       for (const socket of pools.flatMap((pool) => Object.values(pool).flatMap((each) => each ?? []))) {
-        const localAddress = socket.localAddress?.split("%")[0]; // absent while it is being connected
-        if (localAddress !== undefined && !own.has(localAddress))
-          socket.destroy(new NetError("UNAVAILABLE", `this machine no longer has the address ${localAddress}`));
+        const from = socket.localAddress?.split("%")[0]; // absent while it is being connected
+        if (from !== undefined && own.has(from)) continue;
+        const reason =
+          from === undefined
+            ? "this machine's addresses have changed"
+            : `this machine no longer has the address ${from}`;
+        socket.destroy(new NetError("UNAVAILABLE", reason));
       }
     },
     [Symbol.dispose]: () => {
