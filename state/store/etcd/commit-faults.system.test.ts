@@ -142,7 +142,7 @@ test("request records stay few, whatever the number of commits", async () => {
   expect((await direct.list("/few/")).values.length).toBeLessThanOrEqual(8);
 });
 
-test("a stopped server: calls end at their deadline; it answers soon after it goes on", async () => {
+test("a stopped server: calls end at their deadline; it answers within 1 s of going on", async () => {
   await using opened = await openReportedStore({ endpoints: server.endpoints }, { operationTimeoutMs: 1_500 });
   const [member] = server.members;
   await opened.store.get("/x");
@@ -155,7 +155,7 @@ test("a stopped server: calls end at their deadline; it answers soon after it go
       opened.store.list("/x").catch(() => Promise.reject(new Error("list failed"))),
     ];
     const results = await Promise.allSettled(calls.slice(0, 2));
-    expect(performance.now() - startedMs).toBeLessThan(4_000);
+    expect(performance.now() - startedMs).toBeLessThan(2_500);
     const reasons = results.map((result) => (result.status === "rejected" ? result.reason.code : "fulfilled"));
     expect(reasons[0]).toBe("UNAVAILABLE");
     expect(["TIMEOUT", "UNAVAILABLE"]).toContain(reasons[1]);
@@ -165,7 +165,7 @@ test("a stopped server: calls end at their deadline; it answers soon after it go
     const continuedMs = performance.now();
     await recovering;
     await opened.store.commit(newCommit({ puts: [{ key: "/stopped", value: "y" }] }));
-    expect(performance.now() - continuedMs).toBeLessThan(3_000);
+    expect(performance.now() - continuedMs).toBeLessThan(1_000);
     await calls[2];
   } finally {
     member?.cont();
