@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import pino, { type Logger } from "pino";
 import { probeCapabilities } from "../drivers/capabilities.ts";
@@ -6,6 +7,7 @@ import { type OpenOvsDriver, openOvsDriver, removeEverything } from "../drivers/
 import { asNetError, NetError } from "../state/errors.ts";
 import type { RegisterReply } from "../state/node-api.ts";
 import { VERSION } from "../state/version.ts";
+import { recordsDirectoryOf } from "./attach/attachment-records.ts";
 import { createCniHandler } from "./attach/cni-handler.ts";
 import { startingHandler } from "./attach/starting-handler.ts";
 import { registerCeilingMetrics } from "./bandwidth/ceiling-metrics.ts";
@@ -57,6 +59,7 @@ try {
 async function cleanup(settings: NodeSettings): Promise<void> {
   await refuseWhileRunning(settings);
   const removed = await removeEverything({ runDirectory: settings.ovsRunDirectory, panelNetns: settings.panelNetns });
+  await rm(recordsDirectoryOf(settings.cniSocketPath), { recursive: true, force: true });
   process.stdout.write(`removed: ${removed.join(", ") || "nothing was there"}\n`);
 }
 

@@ -8,6 +8,7 @@ import { openPanel, type Panel } from "../drivers/ovs/panel.ts";
 import { openPortPool, peerNameOf } from "../drivers/ovs/port-pool.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
+import { AttachmentRecords, recordsDirectoryOf } from "./attach/attachment-records.ts";
 import { newConnectionsMeterOf } from "./bandwidth/connection-limit.ts";
 import { MeterUse } from "./bandwidth/meter-ids.ts";
 import { neighbourMeterOf } from "./bandwidth/neighbour-limit.ts";
@@ -95,6 +96,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const panel = await openPanel(settings.panelNetns);
   log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "patch panel");
   const pool = await openPool(options, panel, report);
+  const records = new AttachmentRecords(recordsDirectoryOf(settings.cniSocketPath), log);
   const holder = createViewHolder();
   const vtep = new VtepAddress({ driver, given: settings.vtepIp, netmasterUrls: settings.netmasterUrls });
   const vtepIp = () => vtep.current();
@@ -110,7 +112,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     ...{ ...options, view: holder.view, attachments: machine.attachments },
     limits: settings.connectionLog,
   });
-  const ports = openCloser(options, { machine, panel, pool, report });
+  const ports = openCloser(options, { machine, panel, pool, records, report });
   const attached = openAttachments(options, {
     holder,
     machine,
@@ -118,11 +120,13 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     pool,
     flows,
     limits,
+    records,
     closePort: ports.close,
     leases: () => leases,
     report,
   });
-  const known = new KnownLeases({ nodeName, holder, ports: driver.ports.read });
+  const marksOf = (port: string) => ({ ...records.marksOf(port), ...driver.ports.read().get(port)?.externalIds });
+  const known = new KnownLeases({ nodeName, holder, marksOf });
   const offers = new LeaseOffers({ ...options, holder, known });
   const parts = { holder, machine, flows, attached, known, offers, closePort: ports.close };
   const leases: LeaseKeeper = openLeases(options, parts);
@@ -170,7 +174,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     },
     cniFault: options.cniFault,
     notReady: () => options.cniFault() ?? whyNotReady({ driver, registered, away, view: holder.view() }),
-    markPort: (portName, marks) => markPort(driver, portName, marks),
+    markPort: (portName, marks) => markPort({ driver, records }, portName, marks),
     removePort: ({ portName }, podEnd) => ports.remove(portName, podEnd),
     lowerIfIndex: (portName) => lowerIfIndex(driver, panel, portName),
     [Symbol.asyncDispose]: async () => {
@@ -239,21 +243,27 @@ interface CloserParts {
   readonly machine: MachineView;
   readonly panel: Panel;
   readonly pool: PortPool;
+  readonly records: AttachmentRecords;
   readonly report: Report;
 }
 
 /** A port that is being closed is no attachment any more, from that moment on. */
-function openCloser({ driver, signal }: NodeRuntimeOptions, { machine, panel, pool, report }: CloserParts) {
+function openCloser({ driver, signal }: NodeRuntimeOptions, { machine, panel, pool, records, report }: CloserParts) {
   const deleter = createLinkDeleter();
   const { ports, netlink } = driver;
   const closer = createPortCloser({ ports, netlink, deleter, signal, onClosed: machine.closed, report });
   const recycler = createPortRecycler({ pool, close: closer.close, onClean: machine.closed, report, deletePodEnd });
+  const begin = (portName: string) => {
+    const isMine = machine.close(portName);
+    if (isMine) records.forget(portName);
+    return isMine;
+  };
   return {
     close: (portName: string) => {
-      if (machine.close(portName)) closer.close(portName);
+      if (begin(portName)) closer.close(portName);
     },
     remove: (portName: string, podEnd: PodEnd | undefined) => {
-      const isMine = machine.close(portName);
+      const isMine = begin(portName);
       // Without macvlan the pod's interface is the far end itself, and goes with the port.
       if (isMine && podEnd !== undefined && panel.podEnd === "macvlan") return recycler.recycle(portName, podEnd);
       podEnd?.netns[Symbol.dispose]();
@@ -267,13 +277,19 @@ function openCloser({ driver, signal }: NodeRuntimeOptions, { machine, panel, po
   };
 }
 
-async function markPort(
-  { ports }: OpenOvsDriver,
-  portName: string,
-  marks: Readonly<Record<string, string>>,
-): Promise<void> {
-  const failures = await ports.mark(new Map([[portName, marks]]));
-  for (const failure of failures.values()) throw failure;
+interface MarkParts {
+  readonly driver: OpenOvsDriver;
+  readonly records: AttachmentRecords;
+}
+
+/** The record is written while the database is. */
+async function markPort({ driver, records }: MarkParts, portName: string, marks: Readonly<Record<string, string>>) {
+  const marking = driver.ports.mark(new Map([[portName, marks]]));
+  records.write(portName, marks);
+  for (const failure of (await marking).values()) {
+    records.forget(portName);
+    throw failure;
+  }
 }
 
 interface AttachmentParts {
@@ -283,6 +299,7 @@ interface AttachmentParts {
   readonly pool: PortPool;
   readonly flows: FlowKeeper;
   readonly limits: NodeLimits;
+  readonly records: AttachmentRecords;
   readonly leases: () => LeaseKeeper;
   readonly closePort: (portName: string) => void;
   readonly report: Report;
@@ -290,22 +307,22 @@ interface AttachmentParts {
 
 function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): AttachmentKeeper {
   const { driver, signal } = options;
-  const { holder, machine, panel, pool, flows, limits, closePort, report } = parts;
+  const { holder, machine, panel, pool, flows, limits, records, closePort, report } = parts;
   const onPluggedIn = () => {
     flows.loop.kick({ full: true });
     limits.compare();
   };
   const { nodeName } = options.settings;
   const podEnds = new PodEndKeeper({
-    ...{ ...options, nodeName, machine, panel, pool, closePort, onPluggedIn },
+    ...{ ...options, nodeName, machine, panel, pool, records, closePort, onPluggedIn },
     netlink: driver.netlink,
     view: holder.view,
     leases: parts.leases,
     hasRebooted: driver.hasRebooted,
-    markPort: (portName, marks) => markPort(driver, portName, marks),
+    markPort: (portName, marks) => markPort({ driver, records }, portName, marks),
   });
   const attached = startAttachmentKeeper({
-    ...{ ...options, machine, panel, pool, podEnds, closePort, onPluggedIn },
+    ...{ ...options, machine, panel, pool, podEnds, records, closePort, onPluggedIn },
     ports: driver.ports,
     netlink: driver.netlink,
     view: holder.view,

@@ -6,5 +6,8 @@ const failed = process.argv.slice(2).flatMap((report) => {
   const { testResults } = JSON.parse(readFileSync(report, "utf8"));
   return testResults.filter(({ status }) => status === "failed");
 });
-const messages = failed.flatMap(({ assertionResults }) => assertionResults.flatMap(({ failureMessages }) => failureMessages));
-if (!messages.some((message) => message.includes("Property failed after"))) for (const { name } of failed) console.log(name);
+const messages = failed.flatMap(({ assertionResults }) =>
+  assertionResults.flatMap(({ failureMessages }) => failureMessages),
+);
+if (!messages.some((message) => message.includes("Property failed after")))
+  for (const { name } of failed) console.log(name);

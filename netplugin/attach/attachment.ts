@@ -54,11 +54,12 @@ const known = new WeakMap<SwitchPort, Attachment | undefined>();
 
 /** Reads a port's marks; undefined for ports that nobody uses. */
 export function attachmentOf(port: SwitchPort): Attachment | undefined {
-  if (!known.has(port)) known.set(port, readMarks(port));
+  if (!known.has(port)) known.set(port, attachmentFromMarks(port));
   return known.get(port);
 }
 
-function readMarks(port: SwitchPort): Attachment | undefined {
+/** Reads the marks of a port, wherever they stand. */
+export function attachmentFromMarks(port: Pick<SwitchPort, "name" | "ofport" | "externalIds">): Attachment | undefined {
   const marks = port.externalIds;
   const role = marks[ROLE_KEY];
   const endpointKey = marks[ENDPOINT_KEY];

@@ -20,6 +20,12 @@ export function leaseMark(reply: EndpointReply, mtuBytes: number): Record<string
   return { [LEASE_KEY]: JSON.stringify({ storeEpoch, endpoint, given } satisfies KnownLease) };
 }
 
+/** The mark alone, of all that a port says; empty when there is none. */
+export function leaseMarkAmong(externalIds: Readonly<Record<string, string>>): Record<string, string> {
+  const mark = externalIds[LEASE_KEY];
+  return mark === undefined ? {} : { [LEASE_KEY]: mark };
+}
+
 /** Reads a port's mark; undefined when there is none, or none of this release. */
 export function markedLease(externalIds: Readonly<Record<string, string>>): KnownLease | undefined {
   try {

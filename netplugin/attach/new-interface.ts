@@ -8,6 +8,8 @@ import { NetError } from "../../state/errors.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { networkOf, nodeOf, recordOf } from "../view/query.ts";
 import { type Attachment, attachmentMarks } from "./attachment.ts";
+import type { AttachmentRecords } from "./attachment-records.ts";
+import { leaseMarkAmong } from "./lease-mark.ts";
 import { aliasesOf } from "./link-alias.ts";
 import { dressPod, type PodLink } from "./pod-link.ts";
 import { openPodNetns } from "./pod-netns.ts";
@@ -18,6 +20,7 @@ export interface NewInterfaceParts {
   readonly panel: Panel;
   readonly pool: Pick<PortPool, "take" | "giveBack">;
   readonly view: () => NodeView;
+  readonly records: Pick<AttachmentRecords, "marksOf">;
   readonly markPort: (portName: string, marks: Readonly<Record<string, string>>) => Promise<void>;
   readonly closePort: (portName: string) => void;
 }
@@ -37,7 +40,8 @@ export async function giveNewInterface(
   if (netns === undefined) throw new NetError("NOT_FOUND", `The pod's namespace ${attachment.netnsPath} is gone`);
   const port = await pool.take({ signal });
   try {
-    await parts.markPort(port.name, attachmentMarks(attachment));
+    const leaseMark = leaseMarkAmong(parts.records.marksOf(attachment.portName));
+    await parts.markPort(port.name, { ...attachmentMarks(attachment), ...leaseMark });
   } catch (error) {
     pool.giveBack(port);
     throw error;

@@ -8,12 +8,21 @@ import { peerNameOf, WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
 import type { PortDriver, PortPool, PortSpec } from "../../drivers/ovs/types.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import { type Attachment, attachmentMarks, attachmentOf, isOneLease, POD_ROLE } from "../attach/attachment.ts";
+import type { AttachmentRecords } from "../attach/attachment-records.ts";
+import { leaseMarkAmong } from "../attach/lease-mark.ts";
 import { aliasesOf } from "../attach/link-alias.ts";
 import type { MachineView } from "../machine-view.ts";
 import type { Metrics } from "../metrics.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
-import { type AttachmentPlan, inBoth, isDamaged, isInAgreement, planAttachments } from "./attachment-plan.ts";
+import {
+  type AttachmentPlan,
+  factsOfPair,
+  inBoth,
+  isDamaged,
+  isInAgreement,
+  planAttachments,
+} from "./attachment-plan.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { PodEndKeeper } from "./pod-end-keeper.ts";
 import { hasInterface } from "./pod-ends.ts";
@@ -26,6 +35,7 @@ export interface AttachmentKeeperOptions {
   readonly pool: Pick<PortPool, "repair">;
   readonly machine: Pick<MachineView, "attachments" | "remember" | "isClosing">;
   readonly leases: () => Pick<LeaseKeeper, "isPending">;
+  readonly records: Pick<AttachmentRecords, "all" | "keep" | "marksOf">;
   readonly view: () => NodeView;
   readonly isConnected: () => boolean;
   /** What the links of ports carry at least. */
@@ -123,6 +133,7 @@ class Keeper implements AttachmentKeeper {
       const { portName, epoch } = known.get(found.endpointKey) ?? {};
       if (portName !== found.portName || epoch !== found.epoch) machine.remember(found);
     }
+    if (!this.hasLooked) this.#recall(pairs);
     this.hasLooked = true;
     this.#noteIndexes(pairs);
     await this.#label(plan.unlabelled, pairs, signal);
@@ -133,6 +144,31 @@ class Keeper implements AttachmentKeeper {
     await pool.repair();
     this.#closeDead(pairs);
     await podEnds.settle(pairs, signal);
+    this.#keepRecords();
+  }
+
+  /** At the start: pods of which neither the switch nor the kernel knows any more. */
+  #recall(pairs: ReadonlyMap<string, LinkPair>): void {
+    const { machine, ports, leases, records, log } = this.#options;
+    const isShown = ({ endpointKey, portName }: Attachment) => {
+      const pair = pairs.get(portName);
+      const isInKernel = pair !== undefined && factsOfPair(pair) !== undefined;
+      return isInKernel || machine.attachments().has(endpointKey) || ports.read().has(portName);
+    };
+    const lost = records.all().filter((each) => !leases().isPending(each.endpointKey) && !isShown(each));
+    if (lost.length === 0) return;
+    for (const attachment of lost) machine.remember(attachment);
+    log.warn(
+      { count: lost.length, endpoints: lost.slice(0, NAMED_MAX).map(({ endpointKey }) => endpointKey) },
+      "neither the switch nor the kernel knows of these pods any more, their records do; those that live are plugged in again, their leases are kept",
+    );
+    this.loop.kick();
+  }
+
+  #keepRecords(): void {
+    const { machine, ports, leases, records } = this.#options;
+    const isPending = (endpointKey: string) => leases().isPending(endpointKey);
+    records.keep({ attachments: machine.attachments(), ports: ports.read(), isPending });
   }
 
   /** What is found is acted upon when a second look finds it, too. */
@@ -245,11 +281,12 @@ class Keeper implements AttachmentKeeper {
   }
 
   async #plugIn(unplugged: readonly Attachment[], signal: AbortSignal): Promise<void> {
-    const { ports, machine } = this.#options;
+    const { ports, machine, records } = this.#options;
     const put = new Map<string, PortSpec>();
     for (const attachment of unplugged) {
       if (machine.isClosing(attachment.portName)) continue;
-      put.set(attachment.portName, { kind: "system", externalIds: attachmentMarks(attachment) });
+      const externalIds = { ...attachmentMarks(attachment), ...leaseMarkAmong(records.marksOf(attachment.portName)) };
+      put.set(attachment.portName, { kind: "system", externalIds });
     }
     const startMs = performance.now();
     const failures = put.size === 0 ? new Map() : await ports.apply({ put, remove: new Set() }, { signal });

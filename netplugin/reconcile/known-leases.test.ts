@@ -24,7 +24,11 @@ interface World {
 function world(): World {
   const holder = createViewHolder();
   const ports = new Map<string, SwitchPort>();
-  return { holder, ports, known: new KnownLeases({ nodeName: "n1", holder, ports: () => ports }) };
+  return {
+    holder,
+    ports,
+    known: new KnownLeases({ nodeName: "n1", holder, marksOf: (name) => ports.get(name)?.externalIds ?? {} }),
+  };
 }
 
 function puts(lines: readonly string[], revision: bigint): readonly PutMessage[] {

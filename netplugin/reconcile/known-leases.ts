@@ -1,4 +1,3 @@
-import type { SwitchPort } from "../../drivers/ovs/types.ts";
 import type { Attachment } from "../attach/attachment.ts";
 import { type KnownLease, markedLease } from "../attach/lease-mark.ts";
 import { streamEpochOf } from "../view/early.ts";
@@ -9,7 +8,8 @@ import type { ViewHolder } from "../view/view-holder.ts";
 export interface KnownLeasesOptions {
   readonly nodeName: string;
   readonly holder: Pick<ViewHolder, "view" | "onStep">;
-  readonly ports: () => ReadonlyMap<string, SwitchPort>;
+  /** What a port says, or is recorded to have said. */
+  readonly marksOf: (portName: string) => Readonly<Record<string, string>>;
 }
 
 /** The leases of this node's pods as the store showed them last: what a store that was restored or replaced may lack. */
@@ -25,10 +25,9 @@ export class KnownLeases {
 
   /** Undefined when neither this process nor the port's mark knows it. */
   of({ endpointKey, epoch, portName }: Attachment): KnownLease | undefined {
-    const [seen, marked] = [
-      this.#byKey.get(endpointKey),
-      markedLease(this.#options.ports().get(portName)?.externalIds ?? {}),
-    ].map((lease) => (lease?.endpoint.epoch === epoch ? lease : undefined));
+    const [seen, marked] = [this.#byKey.get(endpointKey), markedLease(this.#options.marksOf(portName))].map((lease) =>
+      lease?.endpoint.epoch === epoch ? lease : undefined,
+    );
     return seen === undefined || marked?.given === undefined ? (seen ?? marked) : { ...seen, given: marked.given };
   }
 

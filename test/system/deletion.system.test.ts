@@ -148,6 +148,50 @@ describe("deleted by hand under living pods", () => {
   );
 });
 
+describe("gone from the switch and from the kernel, while netplugin is away", () => {
+  const RECALLED = /neither the switch nor the kernel knows of these pods any more/;
+  const unplug = async (pod: string) => {
+    const port = await site.port(pod);
+    await site.vsctl("del-port", "contiv-int", port);
+    await site.onNode(`ip link delete ${port}`);
+  };
+
+  it.each<[string, () => Promise<unknown>]>([
+    ["a pod's port and its links", () => unplug("a1")],
+    [
+      "the integration bridge and the panel",
+      async () => {
+        await site.vsctl("del-br", "contiv-int");
+        await run(["ip", "netns", "delete", panelNetns(world.cluster.layout.underlay, 1)]);
+      },
+    ],
+    [
+      "all bridges and all links",
+      async () => {
+        await site.vsctl("del-br", "contiv-int", "--", "del-br", "cu-eth0");
+        await site.onNode("ip -o link | sed -n 's/^[0-9]*: \\(cvh[^@:]*\\).*/\\1/p' | xargs -n 1 ip link delete");
+      },
+    ],
+  ])("%s", async (_what, deed) => {
+    await site.port("a1"); // known to the site when netplugin cannot be asked any more
+    const sinceMs = Date.now();
+    await netpluginRestarts(deed);
+    await expectTold(RECALLED, sinceMs);
+    await expectWell([]);
+  });
+
+  it("a pod that is gone, too: its lease is released", async () => {
+    await world.addPod("dead", 1, { tenant: "t1", network: "vx" });
+    await site.port("dead");
+    await netpluginRestarts(async () => {
+      await unplug("dead");
+      await run(["ip", "netns", "delete", podNetns(world.cluster.layout.underlay, "dead")]);
+    });
+    await eventually("its lease is released", leasesNow, (now) => now === leases, 40_000);
+    await expectWell([]);
+  });
+});
+
 describe("what netplugin listens at and works in", () => {
   it("the socket of the CNI plugin", async () => {
     const sinceMs = Date.now();
