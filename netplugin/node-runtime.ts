@@ -1,11 +1,6 @@
 import type { Logger } from "pino";
-import { isErrno } from "../drivers/netlink/errno.ts";
-import { getLink } from "../drivers/netlink/link.ts";
-import { createLinkDeleter } from "../drivers/netlink/link-deleter.ts";
-import type { SocketPool } from "../drivers/netlink/pool.ts";
 import type { OpenOvsDriver } from "../drivers/ovs/driver.ts";
 import { openPanel, type Panel } from "../drivers/ovs/panel.ts";
-import { openPortPool, peerNameOf } from "../drivers/ovs/port-pool.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
 import { AttachmentRecords, recordsDirectoryOf } from "./attach/attachment-records.ts";
@@ -22,6 +17,7 @@ import { watchInfraLinks } from "./infra/watch-links.ts";
 import { createMachineView, type MachineView } from "./machine-view.ts";
 import type { Metrics } from "./metrics.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
+import { lowerIfIndex, markPort, openCloser, openPool, portMtuBytes } from "./node-ports.ts";
 import { type AttachmentKeeper, startAttachmentKeeper } from "./reconcile/attachment-keeper.ts";
 import { type FlowKeeper, startFlowKeeper } from "./reconcile/flow-keeper.ts";
 import { type ForeignFlows, startForeignFlows } from "./reconcile/foreign-flows.ts";
@@ -30,8 +26,6 @@ import { createLeaseKeeper, type LeaseKeeper } from "./reconcile/lease-keeper.ts
 import { LeaseOffers } from "./reconcile/lease-offers.ts";
 import { PanelName } from "./reconcile/panel-name.ts";
 import { PodEndKeeper } from "./reconcile/pod-end-keeper.ts";
-import { createPortCloser } from "./reconcile/port-closer.ts";
-import { createPortRecycler, deletePodEnd, type PodEnd } from "./reconcile/port-recycler.ts";
 import { type StackKeeper, startStackKeeper } from "./reconcile/stack-keeper.ts";
 import { TunnelAddress } from "./reconcile/tunnel-address.ts";
 import { watchPodLinks } from "./reconcile/watch-pod-links.ts";
@@ -86,8 +80,6 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
 
 type Report = (error: NetError) => void;
 
-const DEFAULT_MTU_BYTES = 1_500;
-
 /** Puts the parts of a node together: view, flows, ports, leases. */
 export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<OpenNodeRuntime> {
   const { driver, settings, log } = options;
@@ -95,7 +87,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   await closeAtStart(options);
   const panel = await openPanel(settings.panelNetns);
   log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "patch panel");
-  const pool = await openPool(options, panel, report);
+  const pool = await openPool({ driver, panel, readyPortCount: settings.readyPorts, report });
   const records = new AttachmentRecords(recordsDirectoryOf(settings.cniSocketPath), log);
   const holder = createViewHolder();
   const vtep = new VtepAddress({ driver, given: settings.vtepIp, netmasterUrls: settings.netmasterUrls });
@@ -112,7 +104,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     ...{ ...options, view: holder.view, attachments: machine.attachments },
     limits: settings.connectionLog,
   });
-  const ports = openCloser(options, { machine, panel, pool, records, report });
+  const ports = openCloser({ driver, signal: options.signal, machine, panel, pool, records, report });
   const attached = openAttachments(options, {
     holder,
     machine,
@@ -198,19 +190,6 @@ async function closeAtStart({ driver, log }: NodeRuntimeOptions): Promise<void> 
   if (open.length > 0) log.info({ first: open[0], more: open.length - 1 }, "closed to this node's kernel");
 }
 
-function openPool({ driver, settings }: NodeRuntimeOptions, panel: Panel, report: Report) {
-  return openPortPool({
-    ports: driver.ports,
-    netlink: driver.netlink,
-    panel,
-    target: settings.readyPorts,
-    mtuBytes: portMtuBytes(driver),
-    finishChecksums: driver.datapathType === "netdev",
-    closeNearEnds: (near) => driver.guard.closeNearEnds(near),
-    report,
-  });
-}
-
 interface LimitParts {
   readonly flows: () => FlowKeeper;
   readonly holder: ViewHolder;
@@ -237,59 +216,6 @@ function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, repor
   );
   holder.onStep((changes) => limits.keeper.onView(changes));
   return limits;
-}
-
-interface CloserParts {
-  readonly machine: MachineView;
-  readonly panel: Panel;
-  readonly pool: PortPool;
-  readonly records: AttachmentRecords;
-  readonly report: Report;
-}
-
-/** A port that is being closed is no attachment any more, from that moment on. */
-function openCloser({ driver, signal }: NodeRuntimeOptions, { machine, panel, pool, records, report }: CloserParts) {
-  const deleter = createLinkDeleter();
-  const { ports, netlink } = driver;
-  const closer = createPortCloser({ ports, netlink, deleter, signal, onClosed: machine.closed, report });
-  const recycler = createPortRecycler({ pool, close: closer.close, onClean: machine.closed, report, deletePodEnd });
-  const begin = (portName: string) => {
-    const isMine = machine.close(portName);
-    if (isMine) records.forget(portName);
-    return isMine;
-  };
-  return {
-    close: (portName: string) => {
-      if (begin(portName)) closer.close(portName);
-    },
-    remove: (portName: string, podEnd: PodEnd | undefined) => {
-      const isMine = begin(portName);
-      // Without macvlan the pod's interface is the far end itself, and goes with the port.
-      if (isMine && podEnd !== undefined && panel.podEnd === "macvlan") return recycler.recycle(portName, podEnd);
-      podEnd?.netns[Symbol.dispose]();
-      if (isMine) closer.close(portName);
-    },
-    [Symbol.asyncDispose]: async () => {
-      await recycler.idle();
-      await closer.idle();
-      deleter[Symbol.dispose]();
-    },
-  };
-}
-
-interface MarkParts {
-  readonly driver: OpenOvsDriver;
-  readonly records: AttachmentRecords;
-}
-
-/** The record is written while the database is. */
-async function markPort({ driver, records }: MarkParts, portName: string, marks: Readonly<Record<string, string>>) {
-  const marking = driver.ports.mark(new Map([[portName, marks]]));
-  records.write(portName, marks);
-  for (const failure of (await marking).values()) {
-    records.forget(portName);
-    throw failure;
-  }
 }
 
 interface AttachmentParts {
@@ -405,23 +331,4 @@ function whyNotReady({ driver, registered, away, view }: Readiness): string | un
   }
   if (!view.complete) return "The first complete view has not arrived from netmaster yet";
   return undefined;
-}
-
-function lowerIfIndex(driver: OpenOvsDriver, panel: Panel, portName: string): Promise<number | undefined> {
-  if (panel.podEnd === "macvlan") return ifIndexOf(panel.netlink, peerNameOf(portName));
-  return ifIndexOf(driver.netlink, portName);
-}
-
-async function ifIndexOf(netlink: SocketPool, name: string): Promise<number | undefined> {
-  try {
-    return (await netlink.get(getLink({ name }))).ifindex;
-  } catch (error) {
-    if (isErrno(error, "ENODEV")) return undefined;
-    throw error;
-  }
-}
-
-/** No network of this node carries more than its uplinks do. */
-function portMtuBytes(driver: OpenOvsDriver): number {
-  return Math.max(DEFAULT_MTU_BYTES, ...[...driver.uplinks().values()].map((uplink) => uplink.mtuBytes));
 }
