@@ -76,25 +76,6 @@ export function openCloser({ driver, signal, machine, panel, pool, records, repo
   };
 }
 
-export interface MarkParts {
-  readonly driver: OpenOvsDriver;
-  readonly records: AttachmentRecords;
-}
-
-/** The record is written while the database is. */
-export async function markPort(
-  { driver, records }: MarkParts,
-  portName: string,
-  marks: Readonly<Record<string, string>>,
-) {
-  const marking = driver.ports.mark(new Map([[portName, marks]]));
-  records.write(portName, marks);
-  for (const failure of (await marking).values()) {
-    records.forget(portName);
-    throw failure;
-  }
-}
-
 export function lowerIfIndex(driver: OpenOvsDriver, panel: Panel, portName: string): Promise<number | undefined> {
   if (panel.podEnd === "macvlan") return ifIndexOf(panel.netlink, peerNameOf(portName));
   return ifIndexOf(driver.netlink, portName);

@@ -4,6 +4,7 @@ import { openPanel, type Panel } from "../drivers/ovs/panel.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
 import { AttachmentRecords, recordsDirectoryOf } from "./attach/attachment-records.ts";
+import { PortMarks } from "./attach/port-marks.ts";
 import { newConnectionsMeterOf } from "./bandwidth/connection-limit.ts";
 import { MeterUse } from "./bandwidth/meter-ids.ts";
 import { neighbourMeterOf } from "./bandwidth/neighbour-limit.ts";
@@ -17,12 +18,13 @@ import { watchInfraLinks } from "./infra/watch-links.ts";
 import { createMachineView, type MachineView } from "./machine-view.ts";
 import type { Metrics } from "./metrics.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
-import { lowerIfIndex, markPort, openCloser, openPool, portMtuBytes } from "./node-ports.ts";
+import { lowerIfIndex, openCloser, openPool, portMtuBytes } from "./node-ports.ts";
 import { type AttachmentKeeper, startAttachmentKeeper } from "./reconcile/attachment-keeper.ts";
 import { type FlowKeeper, startFlowKeeper } from "./reconcile/flow-keeper.ts";
 import { type ForeignFlows, startForeignFlows } from "./reconcile/foreign-flows.ts";
 import { KnownLeases } from "./reconcile/known-leases.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./reconcile/lease-keeper.ts";
+import { LeaseMarks } from "./reconcile/lease-marks.ts";
 import { LeaseOffers } from "./reconcile/lease-offers.ts";
 import { PanelName } from "./reconcile/panel-name.ts";
 import { PodEndKeeper } from "./reconcile/pod-end-keeper.ts";
@@ -89,6 +91,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "patch panel");
   const pool = await openPool({ driver, panel, readyPortCount: settings.readyPorts, report });
   const records = new AttachmentRecords(recordsDirectoryOf(settings.cniSocketPath), log);
+  const marks = new PortMarks({ ports: driver.ports, records });
   const holder = createViewHolder();
   const vtep = new VtepAddress({ driver, given: settings.vtepIp, netmasterUrls: settings.netmasterUrls });
   const vtepIp = () => vtep.current();
@@ -113,14 +116,14 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     flows,
     limits,
     records,
+    marks,
     closePort: ports.close,
     leases: () => leases,
     report,
   });
-  const marksOf = (port: string) => ({ ...records.marksOf(port), ...driver.ports.read().get(port)?.externalIds });
-  const known = new KnownLeases({ nodeName, holder, marksOf });
+  const known = new KnownLeases({ nodeName, holder, marksOf: (port) => marks.of(port) });
   const offers = new LeaseOffers({ ...options, holder, known });
-  const parts = { holder, machine, flows, attached, known, offers, closePort: ports.close };
+  const parts = { holder, machine, flows, attached, known, offers, marks, closePort: ports.close };
   const leases: LeaseKeeper = openLeases(options, parts);
   const stack = startStackKeeper({
     ...{ guard: driver.guard, log, signal: options.signal },
@@ -166,7 +169,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     },
     cniFault: options.cniFault,
     notReady: () => options.cniFault() ?? whyNotReady({ driver, registered, away, view: holder.view() }),
-    markPort: (portName, marks) => markPort({ driver, records }, portName, marks),
+    markPort: (portName, ofPort) => marks.begin(portName, ofPort),
     removePort: ({ portName }, podEnd) => ports.remove(portName, podEnd),
     lowerIfIndex: (portName) => lowerIfIndex(driver, panel, portName),
     [Symbol.asyncDispose]: async () => {
@@ -226,6 +229,7 @@ interface AttachmentParts {
   readonly flows: FlowKeeper;
   readonly limits: NodeLimits;
   readonly records: AttachmentRecords;
+  readonly marks: PortMarks;
   readonly leases: () => LeaseKeeper;
   readonly closePort: (portName: string) => void;
   readonly report: Report;
@@ -233,7 +237,7 @@ interface AttachmentParts {
 
 function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): AttachmentKeeper {
   const { driver, signal } = options;
-  const { holder, machine, panel, pool, flows, limits, records, closePort, report } = parts;
+  const { holder, machine, panel, pool, flows, limits, records, marks, closePort, report } = parts;
   const onPluggedIn = () => {
     flows.loop.kick({ full: true });
     limits.compare();
@@ -245,7 +249,7 @@ function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): A
     view: holder.view,
     leases: parts.leases,
     hasRebooted: driver.hasRebooted,
-    markPort: (portName, marks) => markPort({ driver, records }, portName, marks),
+    markPort: (portName, ofPort) => marks.begin(portName, ofPort),
   });
   const attached = startAttachmentKeeper({
     ...{ ...options, machine, panel, pool, podEnds, records, closePort, onPluggedIn },
@@ -268,18 +272,21 @@ interface LeaseParts {
   readonly attached: AttachmentKeeper;
   readonly known: KnownLeases;
   readonly offers: LeaseOffers;
+  readonly marks: PortMarks;
   readonly closePort: (portName: string) => void;
 }
 
 /** A lease ends when flows and connections of it have gone. */
 function openLeases(
   options: NodeRuntimeOptions,
-  { holder, machine, flows, attached, known, offers, closePort }: LeaseParts,
+  { holder, machine, flows, attached, known, offers, marks, closePort }: LeaseParts,
 ): LeaseKeeper {
+  const { driver, log } = options;
+  const { attachments } = machine;
   return createLeaseKeeper({
-    ...{ ...options, holder, known, offers, closePort },
+    ...{ ...options, holder, known, offers, closePort, attachments },
+    marks: new LeaseMarks({ ports: driver.ports.read, known, attachments, write: (all) => marks.write(all), log }),
     nodeName: options.settings.nodeName,
-    attachments: machine.attachments,
     isKernelKnown: () => attached.hasLooked,
     enforced: async (caller) => {
       await flows.loop.done(caller);

@@ -17,7 +17,7 @@ export function leaseMark(reply: EndpointReply, mtuBytes: number): Record<string
   const { endpoint, storeEpoch, ipv4, ipv6 } = reply;
   if (storeEpoch === undefined) return {};
   const given = { ipv4, ...(ipv6 === undefined ? {} : { ipv6 }), mtuBytes };
-  return { [LEASE_KEY]: JSON.stringify({ storeEpoch, endpoint, given } satisfies KnownLease) };
+  return markOf({ storeEpoch, endpoint, given });
 }
 
 /** The mark alone, of all that a port says; empty when there is none. */
@@ -26,8 +26,21 @@ export function leaseMarkAmong(externalIds: Readonly<Record<string, string>>): R
   return mark === undefined ? {} : { [LEASE_KEY]: mark };
 }
 
+/** The mark that says this of the port's lease. */
+export function markOf(lease: KnownLease): Record<string, string> {
+  return { [LEASE_KEY]: JSON.stringify(lease) };
+}
+
+/** What the driver gives does not change; all marks are looked at in each comparison, and few are new. */
+const parsed = new WeakMap<Readonly<Record<string, string>>, KnownLease | undefined>();
+
 /** Reads a port's mark; undefined when there is none, or none of this release. */
 export function markedLease(externalIds: Readonly<Record<string, string>>): KnownLease | undefined {
+  if (!parsed.has(externalIds)) parsed.set(externalIds, parsedMark(externalIds));
+  return parsed.get(externalIds);
+}
+
+function parsedMark(externalIds: Readonly<Record<string, string>>): KnownLease | undefined {
   try {
     return KnownLease.parse(JSON.parse(externalIds[LEASE_KEY] ?? ""));
   } catch {

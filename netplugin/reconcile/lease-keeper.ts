@@ -6,6 +6,7 @@ import type { NodeClient } from "../node-client/node-client.ts";
 import { recordOf } from "../view/query.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
 import type { KnownLeases } from "./known-leases.ts";
+import type { LeaseMarks } from "./lease-marks.ts";
 import type { LeaseOffers } from "./lease-offers.ts";
 import { compareLeases } from "./leases.ts";
 
@@ -15,6 +16,7 @@ export interface LeaseKeeperOptions {
   readonly client: Pick<NodeClient, "releaseEndpoint">;
   readonly offers: LeaseOffers;
   readonly known: Pick<KnownLeases, "keep">;
+  readonly marks: Pick<LeaseMarks, "follow">;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
   /** False until the kernel has been asked: an endpoint without port in the switch may still have a pod. */
   readonly isKernelKnown: () => boolean;
@@ -42,8 +44,8 @@ export interface LeaseKeeper {
   /** Ends the lease of an endpoint that has no port here, if the store homes it on this node. */
   endUnattached(endpointKey: string, signal: AbortSignal): Promise<void>;
   /**
-   * Releases leases without port, offers the ports that a restored store has no lease for, closes those whose lease was ended, releases
-   * again what netmaster has not heard of.
+   * Releases leases without port, offers the ports that a restored store has no lease for, closes those whose lease was ended, marks the
+   * others with the store's epoch, releases again what netmaster has not heard of.
    */
   repair(signal: AbortSignal): Promise<void>;
 }
@@ -84,6 +86,7 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
       options.metrics().leaseRepairs.inc({ kind: "closed-port" });
       options.closePort(attachment.portName);
     }
+    await options.marks.follow(signal);
     for (const endpoint of orphans) {
       log.warn({ endpoint: endpoint.key, ipv4: endpoint.ipv4 }, "releasing a lease that has no port here");
       options.metrics().leaseRepairs.inc({ kind: "released-lease" });

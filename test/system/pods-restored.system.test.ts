@@ -8,11 +8,13 @@ import {
   netmasterReady,
   netpluginName,
   netpluginReady,
+  ovsRunDirectory,
   startEtcd,
   startNetmaster,
   startNetplugin,
 } from "../../deploy/cluster/components.ts";
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
+import { findPod } from "../../deploy/cluster/pods.ts";
 import { controlNetns } from "../../deploy/cluster/underlay.ts";
 import { startSteadyPing } from "./steady-ping.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
@@ -92,6 +94,23 @@ async function leaseToRival(address: string): Promise<number> {
   return (await fetch(`${world.cluster.restUrl}/plugin/createEndpoint`, { ...request, body })).status;
 }
 
+function containerOf(pod: string): string {
+  return findPod(world.cluster.layout, pod).containerId;
+}
+
+/** Those of these pods that have a port in the first node's switch. */
+async function pluggedIn(pods: readonly string[]): Promise<string> {
+  const database = `--db=unix:${ovsRunDirectory(world.cluster.layout, 1)}/db.sock`;
+  const { stdout } = await world.onNode(1, ["ovs-vsctl", database, "--timeout=10", "list", "Port"]);
+  return pods.filter((pod) => stdout.includes(containerOf(pod))).join();
+}
+
+/** What an admin does to an endpoint whose container he believes to be gone. */
+async function endLease(pod: string): Promise<number> {
+  const path = `/debug/epcleanup/tenant/t1/ep/${containerOf(pod)}`;
+  return (await fetch(`${world.cluster.restUrl}${path}`, { method: "DELETE" })).status;
+}
+
 const all = () => [...addresses.values()];
 
 beforeAll(async () => {
@@ -165,5 +184,28 @@ describe("pods that live while the store is restored", () => {
     addresses.delete("taken");
     await add("anew", 1);
     await untilAnswered("anew", addresses.get("old2") ?? "");
+  }, 180_000);
+
+  it("leases that an admin ends while their node's agent is down, in an epoch that it had settled, do not come back", async () => {
+    const before = await leased();
+    await add("held", 1);
+    const file = await save();
+    await add("back", 1);
+    await restore(file);
+    const later = await add("later", 2); // not before each node has offered what the store lacks
+    await untilLeased([...before, later, addresses.get("held") ?? "", addresses.get("back") ?? ""]);
+    await world.kill(netpluginName(1));
+    for (const pod of ["held", "back"]) expect(await endLease(pod)).toBe(200);
+    await untilLeased([...before, later]);
+    await startNetplugin(world.cluster.layout, 1);
+    await netpluginReady(world.cluster.layout, 1);
+    await eventually(
+      "ports",
+      () => pluggedIn(["old1", "held", "back"]),
+      (found) => found === "old1",
+      15_000,
+    );
+    await untilLeased([...before, later]);
+    await untilAnswered("old1", addresses.get("old2") ?? "");
   }, 180_000);
 });
