@@ -3,7 +3,7 @@ import { TUNNEL_PORT } from "../drivers/ovs/names.ts";
 import type { OvsDriver, SwitchPort } from "../drivers/ovs/types.ts";
 import { Mac } from "../state/ids.ts";
 import type { NodeName } from "../state/names.ts";
-import { type Attachment, attachmentOf, attachmentsOf, isOneLease, POD_ROLE } from "./attach/attachment.ts";
+import { type Attachment, attachmentOf, isOneLease, POD_ROLE } from "./attach/attachment.ts";
 import type { LimitMeans } from "./bandwidth/mechanism.ts";
 import type { Machine } from "./desired/machine.ts";
 
@@ -58,7 +58,7 @@ export function createMachineView(options: MachineOptions): MachineView {
     const all = driver.ports.read();
     if (attachments !== undefined && seen === all) return attachments;
     seen = all;
-    attachments = withRemembered(new Map([...all].filter(([name]) => !closing.has(name))), remembered);
+    attachments = withRemembered({ inSwitch: all, closing, remembered });
     remembered = attachments;
     ports = keepIfEqual(ports, pluggedIn(attachments));
     return attachments;
@@ -107,18 +107,26 @@ export function createMachineView(options: MachineOptions): MachineView {
   };
 }
 
+interface Known {
+  readonly inSwitch: ReadonlyMap<string, SwitchPort>;
+  readonly closing: ReadonlySet<string>;
+  readonly remembered: ReadonlyMap<string, Attachment>;
+}
+
 /** The node's own ports in infra networks are made anew by their own keeper: of those the switch alone tells. */
-function withRemembered(
-  inSwitch: ReadonlyMap<string, SwitchPort>,
-  remembered: ReadonlyMap<string, Attachment>,
-): ReadonlyMap<string, Attachment> {
+function withRemembered({ inSwitch, closing, remembered }: Known): ReadonlyMap<string, Attachment> {
   const kept = [...remembered.values()].filter(({ role }) => role === POD_ROLE);
   const ofPods = new Set(kept.map(({ portName }) => portName));
-  const others = attachmentsOf(new Map([...inSwitch].filter(([name]) => !ofPods.has(name))));
-  return new Map([
-    ...others,
-    ...kept.map((each) => [each.endpointKey, asShown(each, inSwitch.get(each.portName))] as const),
-  ]);
+  const found = new Map<string, Attachment>();
+  for (const [name, port] of inSwitch) {
+    const attachment = closing.has(name) || ofPods.has(name) ? undefined : attachmentOf(port);
+    if (attachment !== undefined) found.set(attachment.endpointKey, attachment);
+  }
+  for (const each of kept) {
+    const port = closing.has(each.portName) ? undefined : inSwitch.get(each.portName);
+    found.set(each.endpointKey, asShown(each, port));
+  }
+  return found;
 }
 
 function asShown(attachment: Attachment, port: SwitchPort | undefined): Attachment {

@@ -98,7 +98,8 @@ function bridgeRows(database: SwitchDatabase) {
 }
 
 export function findBridge(database: SwitchDatabase, name: string): BridgeRow | undefined {
-  return bridgeRows(database).find((bridge) => bridge.name === name);
+  for (const [id, row] of database.rows("Bridge")) if (row.name === name) return { uuid: id, ...row };
+  return undefined;
 }
 
 /** Bridges that we made. */
@@ -109,8 +110,9 @@ export function ownBridges(database: SwitchDatabase): readonly BridgeRow[] {
 /** The ports of one bridge, by name, its own local port included. */
 export function portsOf(database: SwitchDatabase, bridge: BridgeRow | undefined): ReadonlyMap<string, PortRow> {
   const found = new Map<string, PortRow>();
+  const rows = rowsOfPorts(database);
   for (const portId of bridge?.ports ?? []) {
-    const row = portRow(database, portId);
+    const row = portRow(rows, portId);
     if (row !== undefined) found.set(row.name, row);
   }
   return found;
@@ -120,17 +122,25 @@ export function portsOf(database: SwitchDatabase, bridge: BridgeRow | undefined)
 export function portNamed(database: SwitchDatabase, bridge: BridgeRow | undefined, name: string): PortRow | undefined {
   const rows = database.rows("Port");
   const portId = bridge?.ports.find((id) => rows.get(id)?.name === name);
-  return portId === undefined ? undefined : portRow(database, portId);
+  return portId === undefined ? undefined : portRow(rowsOfPorts(database), portId);
 }
 
-function portRow(database: SwitchDatabase, portId: Uuid): PortRow | undefined {
-  const port = database.rows("Port").get(portId);
-  const interfaces = database.rows("Interface");
-  const ofItsName = port?.interfaces.find((id) => interfaces.get(id)?.name === port.name);
-  const interfaceId = ofItsName ?? port?.interfaces[0];
+function rowsOfPorts(database: SwitchDatabase) {
+  return { ports: database.rows("Port"), interfaces: database.rows("Interface") };
+}
+
+function portRow({ ports, interfaces }: ReturnType<typeof rowsOfPorts>, portId: Uuid): PortRow | undefined {
+  const port = ports.get(portId);
+  if (port === undefined) return undefined;
+  const known = joinedRows.get(port);
+  if (known !== undefined && interfaces.get(known.row.interfaceUuid) === known.device) return known.row;
+  const ofItsName = port.interfaces.find((id) => interfaces.get(id)?.name === port.name);
+  const interfaceId = ofItsName ?? port.interfaces[0];
   const device = interfaceId === undefined ? undefined : interfaces.get(interfaceId);
-  if (port === undefined || interfaceId === undefined || device === undefined) return undefined;
-  return joined({ portId, port, interfaceId, device });
+  if (interfaceId === undefined || device === undefined) return undefined;
+  const row = joined({ portId, port, interfaceId, device });
+  joinedRows.set(port, { device, row });
+  return row;
 }
 
 interface Rows {
@@ -147,9 +157,7 @@ type DatabaseInterface = RowOf<(typeof TABLES)["Interface"]>;
 const joinedRows = new WeakMap<DatabasePort, { readonly device: DatabaseInterface; readonly row: PortRow }>();
 
 function joined({ portId, port, interfaceId, device }: Rows): PortRow {
-  const known = joinedRows.get(port);
-  if (known?.device === device) return known.row;
-  const row = {
+  return {
     uuid: portId,
     interfaceUuid: interfaceId,
     name: port.name,
@@ -163,8 +171,6 @@ function joined({ portId, port, interfaceId, device }: Rows): PortRow {
     mtuRequest: device.mtu_request,
     foreign: foreignSettings(port, device),
   };
-  joinedRows.set(port, { device, row });
-  return row;
 }
 
 function vlanSettings({ tag, trunks, vlan_mode }: DatabasePort): readonly string[] {

@@ -21,6 +21,7 @@ import { findBridge, openDatabase, ownBridges, rootRow, type SwitchDatabase } fr
 import { createFlowCache, type FlowCache } from "./flow-cache.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
 import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, uplinkBridgeName } from "./names.ts";
+import type { ReplicaChange } from "./ovsdb-client/replica.ts";
 import { removePanel } from "./panel.ts";
 import { HOST_PREFIX, isOurAlias, LINK_ALIAS } from "./port-pool.ts";
 import { createPortDriver } from "./ports.ts";
@@ -232,16 +233,33 @@ interface WatchParts {
 
 /** Database and link events both only say "look again". */
 function watchChanges(parts: WatchParts): () => void {
-  const { database, options, tell, isBaseThere } = parts;
+  const { database, options, tell } = parts;
+  const isWell = baseWatch(parts);
   const stops = [
     database.onReconnect(() => tell({ resync: true })),
-    database.onChange(({ resynchronised }) => tell({ resync: resynchronised, base: !isBaseThere() })),
+    database.onChange((change) => tell({ resync: change.resynchronised, base: !isWell(change) })),
   ];
   const closing = new AbortController();
   void watchUplinks(parts, AbortSignal.any([options.signal, closing.signal]));
   return () => {
     closing.abort();
     for (const stop of stops) stop();
+  };
+}
+
+const TABLES_OF_BASE = ["Bridge", "Port", "Interface", "Mirror"];
+
+/** Most changes are of the switch's progress in the root row: what was well before them still is. */
+function baseWatch({ database, isBaseThere }: WatchParts): (change: Pick<ReplicaChange, "rows">) => boolean {
+  const idsOfRoot = () => [...database.rows("Open_vSwitch").values()][0]?.external_ids;
+  let wasWell = false;
+  let seen: ReturnType<typeof idsOfRoot>;
+  return ({ rows }) => {
+    const ids = idsOfRoot();
+    if (wasWell && ids === seen && !TABLES_OF_BASE.some((table) => rows.has(table))) return true;
+    wasWell = isBaseThere();
+    seen = ids;
+    return wasWell;
   };
 }
 

@@ -15,8 +15,19 @@ const NONE: readonly string[] = [];
 
 type Settings = Pick<PortRow, "name" | "type" | "mtuRequest" | "policing" | "foreign" | "externalIds">;
 
+/** Rows never change, and are asked again with each change of the database. */
+const known = new WeakMap<Settings, readonly string[]>();
+
 /** What is set on a port that we have made otherwise, for the log. */
 export function portFaults(port: Settings): readonly string[] {
+  const before = known.get(port);
+  if (before !== undefined) return before;
+  const faults = findFaults(port);
+  known.set(port, faults);
+  return faults;
+}
+
+function findFaults(port: Settings): readonly string[] {
   const type = wantedType(port);
   const isTypeRight = port.type === type;
   const isSizeOurs = port.mtuRequest === undefined || type === "internal";

@@ -45,11 +45,14 @@ interface IntegrationPorts {
   marked(): ReadonlyMap<string, PortRow>;
 }
 
-/** They are looked at many times for each change. */
+const TABLES = ["Bridge", "Port", "Interface"];
+
+/** They are looked at many times for each change, and most changes are of the switch's progress alone. */
 function watchPorts(database: SwitchDatabase): IntegrationPorts {
   let all: ReadonlyMap<string, PortRow> | undefined;
   let marked: ReadonlyMap<string, PortRow> | undefined;
-  database.onChange(() => {
+  database.onChange(({ rows }) => {
+    if (!TABLES.some((table) => rows.has(table))) return;
     all = undefined;
     marked = undefined;
   });
@@ -61,10 +64,16 @@ function watchPorts(database: SwitchDatabase): IntegrationPorts {
     database,
     all: readAll,
     marked: () => {
-      marked ??= new Map([...readAll()].filter(([, port]) => isOurs(port)));
+      marked ??= ourPorts(readAll());
       return marked;
     },
   };
+}
+
+function ourPorts(all: ReadonlyMap<string, PortRow>): ReadonlyMap<string, PortRow> {
+  const ours = new Map<string, PortRow>();
+  for (const [name, port] of all) if (isOurs(port)) ours.set(name, port);
+  return ours;
 }
 
 function isOurs({ externalIds }: PortRow): boolean {

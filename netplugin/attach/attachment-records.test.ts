@@ -109,7 +109,6 @@ describe("records of attachments", () => {
   ])("that hold %s are told and cost the others nothing", (_what, text) => {
     open().write("cvh1", attachmentMarks(attachment("cvh1")));
     writeFileSync(join(directory, "cvh2.json"), text);
-    writeFileSync(join(directory, "cvh3.json~"), "unfinished");
     const records = open();
     expect(records.all()).toEqual([attachment("cvh1")]);
     expect(lines.join("")).toMatch(/records of pods' attachments fail/);

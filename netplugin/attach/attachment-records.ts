@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { z } from "zod";
@@ -19,7 +19,6 @@ export interface KeepOptions {
 /** ADD writes two or three kilobytes; a larger file is not ours. */
 const RECORD_MAX_BYTES = 65_536;
 const NAME = /^(?<port>[0-9A-Za-z][\w.-]{0,14})\.json$/;
-const UNFINISHED = "~";
 
 /** Beside the socket of the CNI plugin, in a directory that only root can change. */
 export function recordsDirectoryOf(cniSocketPath: string): string {
@@ -29,7 +28,7 @@ export function recordsDirectoryOf(cniSocketPath: string): string {
 /**
  * The marks of pods' ports in files, one for each port: what is left of an attachment when its port and its links have both been deleted
  * while netplugin was away. Switch and kernel are believed first. The files are few and small, and belong on a file system in memory
- * (/run), so they are written without waiting; one that cannot be written is told, and costs its pod nothing but this third witness.
+ * (/run), so they are written without waiting, in one piece; half a file is read as none. One that cannot be written is told, and costs its pod nothing but this third witness.
  */
 export class AttachmentRecords {
   readonly #directory: string;
@@ -43,7 +42,6 @@ export class AttachmentRecords {
     this.#log = log;
     this.#attempt("read", () => {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
-      for (const name of readdirSync(directory)) if (name.endsWith(UNFINISHED)) rmSync(join(directory, name));
       for (const portName of this.#written()) this.#attempt("read", () => this.#read(portName));
     });
   }
@@ -60,9 +58,7 @@ export class AttachmentRecords {
 
   write(portName: string, marks: Marks): void {
     this.#attempt("write", () => {
-      const path = this.#pathOf(portName);
-      writeFileSync(`${path}${UNFINISHED}`, JSON.stringify(marks), { mode: 0o600 });
-      renameSync(`${path}${UNFINISHED}`, path);
+      writeFileSync(this.#pathOf(portName), JSON.stringify(marks), { mode: 0o600 });
       this.#byPort.set(portName, marks);
     });
   }

@@ -79,16 +79,6 @@ export function attachmentFromMarks(port: Pick<SwitchPort, "name" | "ofport" | "
   };
 }
 
-/** All attachments of this machine, by endpoint key. */
-export function attachmentsOf(ports: ReadonlyMap<string, SwitchPort>): ReadonlyMap<string, Attachment> {
-  const attachments = new Map<string, Attachment>();
-  for (const port of ports.values()) {
-    const attachment = attachmentOf(port);
-    if (attachment !== undefined) attachments.set(attachment.endpointKey, attachment);
-  }
-  return attachments;
-}
-
 /** The epoch as the node API wants it; marks are ours, so a wrong one is a defect. */
 export function parseEpoch(text: string): Epoch {
   return Epoch.parse(text);

@@ -5,7 +5,7 @@ import { type LinkPair, readPairs } from "../../drivers/ovs/link-pairs.ts";
 import { ROLE_KEY } from "../../drivers/ovs/names.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
 import { peerNameOf, WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
-import type { PortDriver, PortPool, PortSpec } from "../../drivers/ovs/types.ts";
+import type { PortDriver, PortPool, PortSpec, SwitchPort } from "../../drivers/ovs/types.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import { type Attachment, attachmentMarks, attachmentOf, isOneLease, POD_ROLE } from "../attach/attachment.ts";
 import type { AttachmentRecords } from "../attach/attachment-records.ts";
@@ -76,6 +76,8 @@ class Keeper implements AttachmentKeeper {
   readonly #options: AttachmentKeeperOptions;
   /** Whose the links of pods' ports are, by their indexes in both namespaces. */
   #byIfindex: ReadonlyMap<number, Attachment> = new Map();
+  /** The switch's ports when they were looked at last for lost ones; the same map means no change. */
+  #seenPorts: ReadonlyMap<string, SwitchPort> | undefined;
   /** Port → why it cannot be plugged in. */
   #failures: ReadonlyMap<string, string> = new Map();
   #retryTimer: NodeJS.Timeout | undefined;
@@ -98,6 +100,8 @@ class Keeper implements AttachmentKeeper {
   onPorts(): void {
     const { machine, ports } = this.#options;
     const present = ports.read();
+    if (present === this.#seenPorts) return;
+    this.#seenPorts = present;
     const isLost = (attachment: Attachment) => {
       const port = present.get(attachment.portName);
       const shown = port === undefined ? undefined : attachmentOf(port);
