@@ -3,19 +3,10 @@ import type { LinkRow } from "../../drivers/netlink/link-row.ts";
 import { pairUp } from "../../drivers/ovs/link-pairs.ts";
 import { WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
 import type { SwitchPort } from "../../drivers/ovs/types.ts";
-import { type Attachment, attachmentMarks, attachmentOf, POD_ROLE } from "../attach/attachment.ts";
+import { type Attachment, attachmentMarks, POD_ROLE } from "../attach/attachment.ts";
 import { type AttachmentFacts, aliasesOf } from "../attach/link-alias.ts";
+import { attachmentsOf } from "../attach/testing.ts";
 import { type AttachmentInput, inBoth, isDamaged, isInAgreement, planAttachments } from "./attachment-plan.ts";
-
-/** All attachments of this machine, by endpoint key. */
-function attachmentsOf(ports: ReadonlyMap<string, SwitchPort>): ReadonlyMap<string, Attachment> {
-  const attachments = new Map<string, Attachment>();
-  for (const port of ports.values()) {
-    const attachment = attachmentOf(port);
-    if (attachment !== undefined) attachments.set(attachment.endpointKey, attachment);
-  }
-  return attachments;
-}
 
 const [P1, P2] = ["cvh0000000001", "cvh0000000002"] as const;
 
