@@ -25,6 +25,7 @@ import { openTransport, type Transport } from "./node-client/transport.ts";
 import { followWatch } from "./node-client/watch.ts";
 import { type OpenNodeRuntime, openNodeRuntime } from "./node-runtime.ts";
 import { keepPresent } from "./presence.ts";
+import { UplinkAnnouncer } from "./reconcile/announce-uplinks.ts";
 import { startTicketLoop } from "./reconcile/ticket-loop.ts";
 import { startNodeReport } from "./report/node-report.ts";
 import { UplinkLog } from "./report/uplink-log.ts";
@@ -172,14 +173,16 @@ async function serve(service: Service): Promise<void> {
 }
 
 /** Bridges, tunnel port and uplinks are looked at when the switch has restarted or an uplink has changed, and now and then. */
-function keepBase({ runtime, signal }: Service): void {
+function keepBase({ runtime, settings, signal }: Service): void {
   const { driver, flows, panelName, log } = runtime;
   const uplinkLog = new UplinkLog(driver, log);
+  const announcer = new UplinkAnnouncer({ driver, runDirectory: settings.ovsRunDirectory, log, signal });
   let isChanged = false;
   const base = startTicketLoop({
     work: async () => {
       panelName.look();
       await driver.ensureBase();
+      await announcer.look();
       uplinkLog.look();
       await runtime.tunnel.look();
       flows.loop.kick({ full: isChanged }); // a bridge whose fail mode or datapath changes loses its flows
