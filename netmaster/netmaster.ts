@@ -147,19 +147,7 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     storeEpoch: () => cache.view().epoch,
   });
   const addressHold = new AddressHold({ heartbeats, nowMs: () => systemClock.nowMs() });
-  const committer = createCommitter({
-    store,
-    cache,
-    addressHold,
-    onGroup(report) {
-      metrics.group(report);
-      if (report.outcome === "committed" || report.error !== undefined) space.noteWrite(report.error);
-    },
-    onAnomaly(message) {
-      metrics.anomaly();
-      log.warn({ anomaly: message }, "a commit was not straightforward");
-    },
-  });
+  const committer = openCommitter({ store, cache, addressHold, metrics, space, log });
   const hub = new ScopeHub(cache, { bookmarkIntervalMs: BOOKMARK_INTERVAL_MS });
   const hits = new HitCounters();
   const policyRevisions = new PolicyRevisions();
@@ -172,25 +160,28 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     receipt: heartbeats.receipt.bind(heartbeats),
     hits,
   });
-  const self = selfInfo(config, build);
   return {
-    config,
-    build,
-    log,
-    self,
-    store,
-    cache,
+    ...{ config, build, log, store, cache, committer, addressHold, hub, heartbeats, hits, policyRevisions },
+    ...{ metrics, space, storeLog },
+    self: selfInfo(config, build),
     directory: followLeader(store),
-    committer,
-    addressHold,
-    hub,
-    heartbeats,
-    hits,
-    policyRevisions,
-    metrics,
-    space,
-    storeLog,
   };
+}
+
+type CommitterParts = Pick<Core, "store" | "cache" | "addressHold" | "metrics" | "space" | "log">;
+
+function openCommitter({ store, cache, addressHold, metrics, space, log }: CommitterParts): Core["committer"] {
+  return createCommitter({
+    ...{ store, cache, addressHold },
+    onGroup(report) {
+      metrics.group(report);
+      if (report.outcome === "committed" || report.error !== undefined) space.noteWrite(report.error);
+    },
+    onAnomaly(message) {
+      metrics.anomaly();
+      log.warn({ anomaly: message }, "a commit was not straightforward");
+    },
+  });
 }
 
 function selfInfo(config: NetmasterConfig, build: BuildInfo): LeaderInfo {

@@ -151,8 +151,28 @@ function withConnectionLog(command: Command): Command {
     );
 }
 
+function withPodLimits(command: Command): Command {
+  return command
+    .addOption(
+      flag(
+        "--new-connections-per-second <count>",
+        "connections that one pod may begin per second, where policies are (0 = any number)",
+      )
+        .argParser(integerBetween(0, 1_000_000))
+        .default(4_000),
+    )
+    .addOption(
+      flag(
+        "--neighbour-messages-per-second <count>",
+        "messages of ARP and neighbour discovery that one pod may send per second, five times as many at once (0 = any number)",
+      )
+        .argParser(integerBetween(0, 1_000_000))
+        .default(200),
+    );
+}
+
 function program(): Command {
-  return withConnectionLog(new Command("netplugin"))
+  return withPodLimits(withConnectionLog(new Command("netplugin")))
     .description("The node agent of contiv-ts: programs Open vSwitch and attaches pods.")
     .argument("[command]", "run, or cleanup: remove everything of ours from this node and give the NICs back", "run")
     .addOption(flag("--node-name <name>", "name of this node").default(hostname()))
@@ -188,22 +208,6 @@ function program(): Command {
       flag("--resync-interval-s <seconds>", "full comparison of all flows and ports")
         .argParser(integerBetween(1, 3_600))
         .default(60),
-    )
-    .addOption(
-      flag(
-        "--new-connections-per-second <count>",
-        "connections that one pod may begin per second, where policies are (0 = any number)",
-      )
-        .argParser(integerBetween(0, 1_000_000))
-        .default(4_000),
-    )
-    .addOption(
-      flag(
-        "--neighbour-messages-per-second <count>",
-        "messages of ARP and neighbour discovery that one pod may send per second, five times as many at once (0 = any number)",
-      )
-        .argParser(integerBetween(0, 1_000_000))
-        .default(200),
     )
     .addOption(
       flag(

@@ -130,14 +130,22 @@ function keepAlive(channel: Channel, intervalMs: number): void {
 }
 
 function connectionOf(channel: Channel): SwitchConnection {
-  const { name } = channel;
-  const within = (doing: string, options: CallOptions = {}, timeoutMs = CALL_TIMEOUT_MS): Limit =>
-    limitOf(doing, options, timeoutMs);
   const close = async () => endChannel(channel, undefined);
   return {
-    closed: channel.closed,
-    close,
-    [Symbol.asyncDispose]: close,
+    ...{ closed: channel.closed, close, [Symbol.asyncDispose]: close },
+    ...callsOfFlows(channel),
+    ...callsOfState(channel),
+  };
+}
+
+function within(doing: string, options: CallOptions = {}, timeoutMs = CALL_TIMEOUT_MS): Limit {
+  return limitOf(doing, options, timeoutMs);
+}
+
+/** Flows, groups and meters. */
+function callsOfFlows(channel: Channel) {
+  const { name } = channel;
+  return {
     bundle: (mods, options = {}) => {
       const limit = within(`apply a bundle of ${mods.length} changes to ${name}`, options, BULK_TIMEOUT_MS);
       return runBundle(channel, mods, options, limit);
@@ -167,6 +175,13 @@ function connectionOf(channel: Channel): SwitchConnection {
     meterStats: (meter, options) =>
       multipart(channel, meterStatsPart(meter), within(`read meter counters of ${name}`, options)),
     meterFeatures: (options) => meterFeatures(channel, within(`ask for meters of ${name}`, options)),
+  } satisfies Partial<SwitchConnection>;
+}
+
+/** Ports, packets and what the switch is told beside its flows. */
+function callsOfState(channel: Channel) {
+  const { name } = channel;
+  return {
     portDesc: (port, options) => multipart(channel, portsPart(port), within(`list ports of ${name}`, options)),
     portStats: (port, options) =>
       multipart(channel, portStatsPart(port), within(`read port counters of ${name}`, options)),
@@ -196,7 +211,7 @@ function connectionOf(channel: Channel): SwitchConnection {
       const limit = within(`hear an echo of ${name}`, options);
       await request(channel, { type: OFPT.echoRequest, replyType: OFPT.echoReply }, limit);
     },
-  };
+  } satisfies Partial<SwitchConnection>;
 }
 
 async function meterFeatures(channel: Channel, limit: Limit): Promise<MeterFeatures> {

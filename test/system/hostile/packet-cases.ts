@@ -203,71 +203,81 @@ const ROUTERS_ERRORS = {
 } as const satisfies Record<4 | 6, Record<string, readonly [number, number]>>;
 
 /** Connections of others that errors quote: of `atk2` to UDP port 80 of `all1`, and of `all1` to a port of `atk2`. */
-function icmpErrors(): readonly HostileCase[] {
+function quotedConnections(family: 4 | 6) {
   const [client, server, liar] = [actor("atk2"), actor("all1"), actor("atk1")];
-  return FAMILIES.flatMap((family) => {
-    const [asks, asked] = [
-      { srcPort: 40_100 + family, port: ALLOWED_PORT },
-      { srcPort: 40_200 + family, port: 9_999 },
-    ];
-    const toServer = between({ from: client, to: server, words: "" }, family);
-    const toClient = between({ from: server, to: client, words: "" }, family);
-    const begin = [
+  const [asks, asked] = [
+    { srcPort: 40_100 + family, port: ALLOWED_PORT },
+    { srcPort: 40_200 + family, port: 9_999 },
+  ];
+  const toServer = between({ from: client, to: server, words: "" }, family);
+  const toClient = between({ from: server, to: client, words: "" }, family);
+  const reply = { srcPort: asks.port, port: asks.srcPort };
+  return {
+    ...{ client, server, liar, toServer, toClient, asks },
+    before: [
       { by: client.name, frames: () => [frameOf(toServer.link, packet(toServer.ends, asks, payload("begin")))] },
       { by: server.name, frames: () => [frameOf(toClient.link, packet(toClient.ends, asked, payload("begin")))] },
-    ];
-    const reply = { srcPort: asks.port, port: asks.srcPort };
-    const error = (from: typeof liar, to: typeof liar, what: readonly [number, number], quoted: string) => {
+    ],
+    quotes: (mark: number) => [packet(toClient.ends, reply, marked(mark)), packet(toClient.ends, asked, marked(mark))],
+    error: (from: typeof liar, to: typeof liar, what: readonly [number, number], quoted: string) => {
       const { link, ends } = between({ from, to, words: "" }, family);
       return frameOf(link, icmpError(ends, what, quoted, 0x240));
-    };
-    const quotes = (mark: number) => [
-      packet(toClient.ends, reply, marked(mark)),
-      packet(toClient.ends, asked, marked(mark)),
-    ];
-    const all = { "port unreachable": PORT_UNREACHABLE[family], ...ROUTERS_ERRORS[family] };
-    return [
-      ...Object.entries(all).map(
-        ([word, what]): HostileCase => ({
-          ...{ name: `ICMP error of IPv${family}: ${word} about others' connections`, from: liar.name, before: begin },
-          frames: ({ mark }) => quotes(mark).map((quoted) => error(liar, server, what, quoted)),
-        }),
-      ),
-      ...Object.entries(ROUTERS_ERRORS[family]).map(
-        ([word, what]): HostileCase => ({
-          ...{ name: `ICMP error of IPv${family}: ${word} by the addressee itself`, from: client.name, before: begin },
-          frames: ({ mark }) => quotes(mark).map((quoted) => error(client, server, what, quoted)),
-        }),
-      ),
-      ...Object.entries(ROUTERS_ERRORS[family]).map(
-        ([word, what]): HostileCase => ({
-          ...{ name: `ICMP error of IPv${family}: ${word} to a pod without policies`, from: liar.name },
-          frames: ({ mark }) => [error(liar, client, what, packet(toServer.ends, asks, marked(mark)))],
-        }),
-      ),
-      {
-        ...{ name: `ICMP error of IPv${family}: port unreachable about no connection`, from: liar.name },
-        frames: ({ mark }): readonly string[] => {
-          const quoted = packet(toClient.ends, { srcPort: 7, port: 7 }, marked(mark));
-          return [error(liar, server, PORT_UNREACHABLE[family], quoted)];
-        },
+    },
+  };
+}
+
+/** Of each kind that hosts and routers send. */
+function icmpErrors(family: 4 | 6): readonly HostileCase[] {
+  const { client, server, liar, toServer, asks, before, quotes, error } = quotedConnections(family);
+  const all = { "port unreachable": PORT_UNREACHABLE[family], ...ROUTERS_ERRORS[family] };
+  return [
+    ...Object.entries(all).map(
+      ([word, what]): HostileCase => ({
+        ...{ name: `ICMP error of IPv${family}: ${word} about others' connections`, from: liar.name, before },
+        frames: ({ mark }) => quotes(mark).map((quoted) => error(liar, server, what, quoted)),
+      }),
+    ),
+    ...Object.entries(ROUTERS_ERRORS[family]).map(
+      ([word, what]): HostileCase => ({
+        ...{ name: `ICMP error of IPv${family}: ${word} by the addressee itself`, from: client.name, before },
+        frames: ({ mark }) => quotes(mark).map((quoted) => error(client, server, what, quoted)),
+      }),
+    ),
+    ...Object.entries(ROUTERS_ERRORS[family]).map(
+      ([word, what]): HostileCase => ({
+        ...{ name: `ICMP error of IPv${family}: ${word} to a pod without policies`, from: liar.name },
+        frames: ({ mark }) => [error(liar, client, what, packet(toServer.ends, asks, marked(mark)))],
+      }),
+    ),
+  ];
+}
+
+/** Those that say "nobody listens": of no connection, in another's name, and the one that is right. */
+function unreachables(family: 4 | 6): readonly HostileCase[] {
+  const { client, server, liar, toServer, toClient, before, quotes, error } = quotedConnections(family);
+  return [
+    {
+      ...{ name: `ICMP error of IPv${family}: port unreachable about no connection`, from: liar.name },
+      frames: ({ mark }): readonly string[] => {
+        const quoted = packet(toClient.ends, { srcPort: 7, port: 7 }, marked(mark));
+        return [error(liar, server, PORT_UNREACHABLE[family], quoted)];
       },
-      {
-        ...{ name: `ICMP error of IPv${family} in the addressee's name`, from: liar.name, before: begin },
-        frames: ({ mark }): readonly string[] => {
-          const { ends } = toServer;
-          const link = { src: liar.mac, dst: server.mac };
-          return quotes(mark).map((quoted) => frameOf(link, icmpError(ends, PORT_UNREACHABLE[family], quoted)));
-        },
+    },
+    {
+      ...{ name: `ICMP error of IPv${family} in the addressee's name`, from: liar.name, before },
+      frames: ({ mark }): readonly string[] => {
+        const { ends } = toServer;
+        const link = { src: liar.mac, dst: server.mac };
+        return quotes(mark).map((quoted) => frameOf(link, icmpError(ends, PORT_UNREACHABLE[family], quoted)));
       },
-      {
-        ...{ name: `legal: port unreachable of IPv${family} by the addressee`, from: client.name, before: begin },
-        must: [server.name],
-        frames: ({ mark }): readonly string[] =>
-          quotes(mark).map((quoted) => error(client, server, PORT_UNREACHABLE[family], quoted)),
-      },
-    ];
-  });
+    },
+    {
+      ...{ name: `legal: port unreachable of IPv${family} by the addressee`, from: client.name, before },
+      must: [server.name],
+      frames: ({ mark }): readonly string[] =>
+        quotes(mark).map((quoted) => error(client, server, PORT_UNREACHABLE[family], quoted)),
+    },
+  ];
 }
 
 /** Packets that no rule, or a rule against them, lets pass, however they are written. */
@@ -277,6 +287,6 @@ export function packetCases(): readonly HostileCase[] {
     ...OPEN_PAIRS.flatMap(lyingHeaders),
     ...deniedProtocols(),
     ...deniedTcp(),
-    ...icmpErrors(),
+    ...FAMILIES.flatMap((family) => [...icmpErrors(family), ...unreachables(family)]),
   ];
 }
