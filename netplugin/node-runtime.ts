@@ -31,6 +31,7 @@ import { PodEndKeeper } from "./reconcile/pod-end-keeper.ts";
 import { type StackKeeper, startStackKeeper } from "./reconcile/stack-keeper.ts";
 import { TunnelAddress } from "./reconcile/tunnel-address.ts";
 import { watchPodLinks } from "./reconcile/watch-pod-links.ts";
+import { createReachability, type Reachability } from "./report/reachability.ts";
 import type { NodeRuntime } from "./runtime.ts";
 import type { NodeSettings } from "./settings.ts";
 import type { NodeView } from "./view/node-view.ts";
@@ -49,7 +50,7 @@ export interface NodeRuntimeOptions {
 }
 
 /** The runtime with what the daemon's loops use. */
-export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
+export interface OpenNodeRuntime extends NodeRuntime, Reachability, AsyncDisposable {
   readonly driver: OpenOvsDriver;
   readonly holder: ViewHolder;
   readonly flows: FlowKeeper;
@@ -64,13 +65,6 @@ export interface OpenNodeRuntime extends NodeRuntime, AsyncDisposable {
   readonly panelName: PanelName;
   readonly tunnel: TunnelAddress;
   readonly vtep: VtepAddress;
-  /** Netmaster has accepted this node (or not any more). */
-  setRegistered(registered: boolean): void;
-  /** Why no netmaster was reached; undefined when one was. */
-  setNetmasterAway(reason: string | undefined): void;
-  /** Why netmaster does not take what this node says of itself, or why it cannot say it; undefined when it is taken. */
-  setRegistrationFault(reason: string | undefined): void;
-  registrationFault(): string | undefined;
   /** The address of this node's tunnels; empty while there is none. */
   vtepIp(): string;
   /** Why runtimes cannot reach this process; undefined when they can. */
@@ -109,78 +103,35 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   });
   const ports = openCloser({ driver, signal: options.signal, machine, panel, pool, records, report });
   const attached = openAttachments(options, {
-    holder,
-    machine,
-    panel,
-    pool,
-    flows,
-    limits,
-    records,
-    marks,
+    ...{ holder, machine, panel, pool, flows, limits, records, marks, report },
     closePort: ports.close,
     leases: () => leases,
-    report,
   });
   const known = new KnownLeases({ nodeName, holder, marksOf: (port) => marks.of(port) });
   const offers = new LeaseOffers({ ...options, holder, known });
   const parts = { holder, machine, flows, attached, known, offers, marks, closePort: ports.close };
   const leases: LeaseKeeper = openLeases(options, parts);
-  const stack = startStackKeeper({
-    ...{ guard: driver.guard, log, signal: options.signal },
-    onRepair: (what, count) => options.metrics().stackRepairs.inc({ what }, count),
-  });
   const infra = openInfra(options, { holder, machine, leases, report });
-  const foreignFlows = startForeignFlows({
-    ...{ log, signal: options.signal },
-    connection: () => (driver.flowConnection.connected ? driver.flowConnection.connection() : undefined),
-  });
-  driver.onChange(({ resync }) => (resync ? foreignFlows.compare() : undefined));
+  const { stack, foreignFlows } = openGuards(options);
   const panelName = new PanelName({ panel, name: settings.panelNetns, log });
   const tunnel = new TunnelAddress({ netlink: driver.netlink, vtepIp, missing: () => vtep.missing(), log });
-  let registered = false;
-  let away: string | undefined;
-  let registrationFault: string | undefined;
+  const reachability = createReachability();
   return {
     ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows },
-    ...{ tunnel, vtep, offers, pool, panel, panelName, log },
-    ...{ nodeName, vtepIp },
-    client: options.client,
-    netlink: driver.netlink,
+    ...{ tunnel, vtep, offers, pool, panel, panelName, log, nodeName, vtepIp },
+    ...{ client: options.client, netlink: driver.netlink, cniFault: options.cniFault },
+    ...reachability,
+    ...faultsOfPodLimits(settings, limits),
     view: holder.view,
     attachments: machine.attachments,
-    setRegistered: (value) => {
-      registered = value;
-    },
-    setNetmasterAway: (reason) => {
-      away = reason;
-    },
-    netmasterAway: () => away,
-    setRegistrationFault: (reason) => {
-      registrationFault = reason;
-    },
-    registrationFault: () => registrationFault,
-    connectionLimitFault: () => {
-      if (newConnectionsPerSecond === 0 || limits.means()?.meters !== false) return undefined;
-      return "this switch has no meters, so pods may begin any number of connections per second";
-    },
-    neighbourLimitFault: () => {
-      if (neighbourMessagesPerSecond === 0 || limits.means()?.meters !== false) return undefined;
-      return "this switch has no meters, so pods may send any number of ARP and neighbour discovery messages per second";
-    },
-    cniFault: options.cniFault,
-    notReady: () => options.cniFault() ?? whyNotReady({ driver, registered, away, view: holder.view() }),
+    notReady: () => options.cniFault() ?? whyNotReady({ driver, reachability, view: holder.view() }),
     markPort: (portName, ofPort) => marks.begin(portName, ofPort),
     removePort: ({ portName }, podEnd) => ports.remove(portName, podEnd),
     lowerIfIndex: (portName) => lowerIfIndex(driver, panel, portName),
     [Symbol.asyncDispose]: async () => {
       await ports[Symbol.asyncDispose]();
       await pool[Symbol.asyncDispose]();
-      await flows.ended;
-      await attached.loop.ended;
-      await infra.ended;
-      await stack.ended;
-      await foreignFlows.ended;
-      await limits.ended;
+      for (const { ended } of [flows, attached.loop, infra, stack, foreignFlows, limits]) await ended;
       panel[Symbol.dispose]();
     },
   };
@@ -191,6 +142,36 @@ async function closeAtStart({ driver, log }: NodeRuntimeOptions): Promise<void> 
   const tables = await driver.guard.repairTables();
   const open = [...tables, ...(await driver.guard.repairLinks())];
   if (open.length > 0) log.info({ first: open[0], more: open.length - 1 }, "closed to this node's kernel");
+}
+
+/** What looks after others' deeds: in the kernel's stack, and in the switch's flows. */
+function openGuards({ driver, log, signal, metrics }: NodeRuntimeOptions) {
+  const stack = startStackKeeper({
+    ...{ guard: driver.guard, log, signal },
+    onRepair: (what, count) => metrics().stackRepairs.inc({ what }, count),
+  });
+  const foreignFlows = startForeignFlows({
+    ...{ log, signal },
+    connection: () => (driver.flowConnection.connected ? driver.flowConnection.connection() : undefined),
+  });
+  driver.onChange(({ resync }) => (resync ? foreignFlows.compare() : undefined));
+  return { stack, foreignFlows };
+}
+
+/** Limits of each pod that the switch cannot keep. */
+function faultsOfPodLimits(settings: NodeSettings, limits: NodeLimits) {
+  const { newConnectionsPerSecond, neighbourMessagesPerSecond } = settings;
+  const faultOf = (perSecond: number, what: string) => () => {
+    if (perSecond === 0 || limits.means()?.meters !== false) return undefined;
+    return `this switch has no meters, so pods may ${what}`;
+  };
+  return {
+    connectionLimitFault: faultOf(newConnectionsPerSecond, "begin any number of connections per second"),
+    neighbourLimitFault: faultOf(
+      neighbourMessagesPerSecond,
+      "send any number of ARP and neighbour discovery messages per second",
+    ),
+  };
 }
 
 interface LimitParts {
@@ -325,16 +306,15 @@ function openInfra({ driver, client, settings, log, signal }: NodeRuntimeOptions
 
 interface Readiness {
   readonly driver: OpenOvsDriver;
-  readonly registered: boolean;
-  readonly away: string | undefined;
+  readonly reachability: Reachability;
   readonly view: NodeView;
 }
 
-function whyNotReady({ driver, registered, away, view }: Readiness): string | undefined {
+function whyNotReady({ driver, reachability, view }: Readiness): string | undefined {
   const fault = driver.fault();
   if (fault !== undefined) return fault;
-  if (!registered) {
-    return `This node is not registered with netmaster yet: ${away ?? "netmaster has not answered yet; see --netmaster-urls"}`;
+  if (!reachability.isRegistered()) {
+    return `This node is not registered with netmaster yet: ${reachability.netmasterAway() ?? "netmaster has not answered yet; see --netmaster-urls"}`;
   }
   if (!view.complete) return "The first complete view has not arrived from netmaster yet";
   return undefined;
