@@ -145,15 +145,20 @@ describe("meters", () => {
     expect(told).toEqual(["meter-add 1"]);
   });
 
-  it("are read anew after a refusal, so that the next attempt is right", async () => {
+  it("are put although the switch had others than was known: after a refusal they are read anew", async () => {
     const { keeper, table } = world(new Map());
     table.set(1, meter(1));
-    await expect(keeper.put([meter(1, 5)], signal)).rejects.toThrow("METER_EXISTS");
     await keeper.put([meter(1, 5)], signal);
     expect(table.get(1)).toEqual(meter(1, 5));
     table.clear();
-    await expect(keeper.put([meter(1, 6)], signal)).rejects.toThrow("UNKNOWN_METER");
     await keeper.put([meter(1, 6)], signal);
     expect(table.get(1)).toEqual(meter(1, 6));
+  });
+
+  it("that the switch refuses for good are told as refused", async () => {
+    const { keeper, room, told } = world(new Map());
+    room.add(1);
+    await expect(keeper.put([meter(2)], signal)).rejects.toThrow("OUT_OF_METERS");
+    expect(told).toEqual(["meter-add 2", "meter-add 2"]);
   });
 });

@@ -82,6 +82,16 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
     }
   }
 
+  /** A first refusal may come of not knowing what the switch has: after it, that is known. */
+  async function putTwice(meters: readonly Meter[], signal: AbortSignal): Promise<void> {
+    try {
+      await putNow(meters, signal);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      await putNow(meters, signal);
+    }
+  }
+
   /** Every meter that the switch could take, it has taken; the others share the reason of the first. */
   function refusedOf(meters: readonly Meter[], error: NetError): RefusedMeters {
     const refused = meters.filter((meter) => {
@@ -134,14 +144,12 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
       const meters = metersOf(flows).flatMap((id) => wanted(id) ?? []);
       if (meters.length === 0) return NONE_REFUSED;
       return inTurn(async () => {
-        for (let isSecond = false; ; isSecond = true) {
-          try {
-            await putNow(meters, signal);
-            return NONE_REFUSED;
-          } catch (error) {
-            if (!(error instanceof NetError) || error.code !== "REJECTED") throw error;
-            if (isSecond) return refusedOf(meters, error); // what the switch has was known by then
-          }
+        try {
+          await putTwice(meters, signal);
+          return NONE_REFUSED;
+        } catch (error) {
+          if (!isRefusal(error)) throw error;
+          return refusedOf(meters, error);
         }
       });
     },
@@ -155,13 +163,17 @@ export function createMeterKeeper(options: MeterKeeperOptions): MeterKeeper {
       if (present.size > 0) await inTurn(() => removeNow(present.keys(), signal));
     },
     put: async (meters, signal) => {
-      if (meters.length > 0) await inTurn(() => putNow(meters, signal));
+      if (meters.length > 0) await inTurn(() => putTwice(meters, signal));
     },
     refresh: (signal) =>
       inTurn(async () => {
         present = await readMeters(options, signal);
       }),
   };
+}
+
+function isRefusal(error: unknown): error is NetError {
+  return error instanceof NetError && error.code === "REJECTED";
 }
 
 async function readMeters({ connection }: MeterKeeperOptions, signal: AbortSignal): Promise<Map<number, Meter>> {
