@@ -45,10 +45,11 @@ async function showBandwidth({ services, params }: Call): Promise<Answer> {
       revisionHeaders(view),
     );
   }
-  const { overMs, podIngress, podEgress, droppedNewConnections, complaint } = report;
+  const { overMs, podIngress, podEgress, droppedNewConnections, droppedNeighbourMessages, complaint } = report;
   const measured = {
     ...{ overSeconds: overMs / 1_000, podIngress, podEgress },
     ...(droppedNewConnections === undefined ? {} : { droppedNewConnections }),
+    ...(droppedNeighbourMessages === undefined ? {} : { droppedNeighbourMessages }),
   };
   return json({ ...answer, measured, ...(complaint === undefined ? {} : { complaint }) }, revisionHeaders(view));
 }

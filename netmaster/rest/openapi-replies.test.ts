@@ -49,7 +49,14 @@ function tell(): void {
     ...{ failures, failureCounts: { rule: 1 } },
   });
   const key = "t1:n1:e1";
-  const both = { overMs: 10_000, podIngress: COUNTS, podEgress: COUNTS, droppedNewConnections: 1, complaint: "c" };
+  const both = {
+    overMs: 10_000,
+    podIngress: COUNTS,
+    podEgress: COUNTS,
+    droppedNewConnections: 1,
+    droppedNeighbourMessages: 1,
+    complaint: "c",
+  };
   measured.set(key, { key, ...both });
   const ceiling = { overMs: 10_000, podIngress: CEILING, podEgress: CEILING, complaint: "c" };
   ceilings.set("h1 t1:g1", { kind: "endpointGroup", key: "t1:g1", ...ceiling });

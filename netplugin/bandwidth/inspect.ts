@@ -57,7 +57,9 @@ export function createReportTurns<R extends { readonly key: string }>(list: () =
 }
 
 /** Those with limits or traffic only. */
-export function isWorthTelling({ podIngress, podEgress, droppedNewConnections, complaint }: BandwidthReport): boolean {
+export function isWorthTelling(report: BandwidthReport): boolean {
+  const { podIngress, podEgress, droppedNewConnections, droppedNeighbourMessages, complaint } = report;
   const isLimited = podIngress.mechanism !== undefined || podEgress.mechanism !== undefined || complaint !== undefined;
-  return isLimited || droppedNewConnections !== undefined || podIngress.bitPerSecond > 0 || podEgress.bitPerSecond > 0;
+  const hasDropped = droppedNewConnections !== undefined || droppedNeighbourMessages !== undefined;
+  return isLimited || hasDropped || podIngress.bitPerSecond > 0 || podEgress.bitPerSecond > 0;
 }

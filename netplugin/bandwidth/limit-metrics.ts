@@ -1,5 +1,5 @@
 import { Gauge, type Registry } from "prom-client";
-import type { DirectionTraffic } from "../../state/bandwidth/report.ts";
+import type { BandwidthReport, DirectionTraffic } from "../../state/bandwidth/report.ts";
 import type { PlannedLimit } from "./limit-plan.ts";
 import type { NodeLimits } from "./node-limits.ts";
 
@@ -34,18 +34,30 @@ export function registerLimitMetrics(registry: Registry, limits: () => NodeLimit
   gauge("passed_bytes", "Bytes that passed since the port was made", ({ traffic }) => traffic?.totalBytes);
   gauge("dropped_packets", "Packets dropped by the limit", ({ traffic }) => traffic?.droppedPackets);
   gauge("backlog_bytes", "Bytes that wait in the limit's queue", ({ traffic }) => traffic?.backlogBytes);
-  new Gauge({
-    name: "contiv_netplugin_new_connections_dropped",
-    help: "Beginnings of connections dropped because a pod began too many per second (--new-connections-per-second); only pods that did",
-    labelNames: ["endpoint"],
-    registers,
-    collect() {
-      this.reset();
-      for (const [endpoint, { droppedNewConnections }] of limits()?.traffic.reports() ?? []) {
-        if (droppedNewConnections !== undefined) this.set({ endpoint }, droppedNewConnections);
-      }
-    },
-  });
+  const dropped = (what: string, help: string, read: (report: BandwidthReport) => number | undefined) =>
+    new Gauge({
+      name: `contiv_netplugin_${what}_dropped`,
+      help: `${help}; only pods that did`,
+      labelNames: ["endpoint"],
+      registers,
+      collect() {
+        this.reset();
+        for (const [endpoint, report] of limits()?.traffic.reports() ?? []) {
+          const count = read(report);
+          if (count !== undefined) this.set({ endpoint }, count);
+        }
+      },
+    });
+  dropped(
+    "new_connections",
+    "Beginnings of connections dropped because a pod began too many per second (--new-connections-per-second)",
+    ({ droppedNewConnections }) => droppedNewConnections,
+  );
+  dropped(
+    "neighbour_messages",
+    "ARP and neighbour discovery dropped because a pod sent too many per second (--neighbour-messages-per-second)",
+    ({ droppedNeighbourMessages }) => droppedNeighbourMessages,
+  );
   new Gauge({
     name: "contiv_netplugin_limits_amiss",
     help: "Endpoints whose bandwidth limits are not in force",

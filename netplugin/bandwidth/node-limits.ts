@@ -16,6 +16,7 @@ import { type LimitKeeper, startLimitKeeper } from "./limit-keeper.ts";
 import type { LimitMeans } from "./mechanism.ts";
 import { MeterUse } from "./meter-ids.ts";
 import { createMeterKeeper, type MeterKeeper } from "./meters.ts";
+import { neighbourMeterId } from "./neighbour-limit.ts";
 import { createPortLimiter } from "./port-limiter.ts";
 import { startTrafficSampler, type TrafficSampler } from "./traffic-sampler.ts";
 
@@ -79,6 +80,7 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     statuses: () => keeper.statuses(),
     isConnected: () => driver.connected,
     hasMeters: () => means?.meters === true,
+    neighbourMeterId: (ofport) => neighbourMeterId(driver, ofport),
     onMissingMeter: options.onFlowsLost,
     signal,
     report: options.report,

@@ -21,6 +21,8 @@ export interface TrafficSamplerOptions {
   readonly isConnected: () => boolean;
   /** The switch has meters: those of new connections are read even when no pod is limited otherwise. */
   readonly hasMeters: () => boolean;
+  /** Number of the meter of a port's ARP and neighbour discovery. */
+  readonly neighbourMeterId: (ofport: number) => number;
   /** Somebody has deleted a meter, and with it the flows that name it. */
   readonly onMissingMeter: () => void;
   readonly signal: AbortSignal;
@@ -67,7 +69,10 @@ export function startTrafficSampler(options: TrafficSamplerOptions): TrafficSamp
       nextWindows.set(window, samples);
       nextReports.set(
         pod.endpointKey,
-        reportOf(pod, { counters, samples, status: options.statuses().get(pod.endpointKey) }),
+        reportOf(pod, {
+          ...{ counters, samples, status: options.statuses().get(pod.endpointKey) },
+          neighbourMeterId: options.neighbourMeterId(pod.ofport ?? 0),
+        }),
       );
     }
     windows = nextWindows;
@@ -127,11 +132,12 @@ interface ReportParts {
   readonly counters: Counters;
   readonly samples: readonly TrafficSample[];
   readonly status: LimitStatus | undefined;
+  readonly neighbourMeterId: number;
 }
 
 function reportOf(
   { endpointKey, portName, ofport }: Attachment,
-  { counters, samples, status }: ReportParts,
+  { counters, samples, status, neighbourMeterId }: ReportParts,
 ): BandwidthReport {
   const rates = ratesOf(samples);
   const last = samples.at(-1);
@@ -139,7 +145,8 @@ function reportOf(
   const mechanism = status?.plan.podEgress?.mechanism;
   const metered = mechanism === "meter" ? counters.meters.get(meterIdOf(ofport ?? 0)) : undefined;
   const complaint = status && complaintOf(status)?.slice(0, COMPLAINT_MAX_LENGTH);
-  const refused = Number(counters.meters.get(newConnectionsMeterId(ofport ?? 0))?.bands[0]?.packetCount ?? 0n);
+  const droppedBy = (meter: number) => Number(counters.meters.get(meter)?.bands[0]?.packetCount ?? 0n);
+  const [refused, unasked] = [droppedBy(newConnectionsMeterId(ofport ?? 0)), droppedBy(neighbourMeterId)];
   const outward = mechanism === "panel-tbf" ? queues?.far : mechanism === "ifb-tbf" ? queues?.ifb : undefined;
   return {
     key: endpointKey,
@@ -161,6 +168,7 @@ function reportOf(
       ...(mechanism === undefined ? {} : { mechanism }),
     },
     ...(refused === 0 ? {} : { droppedNewConnections: refused }),
+    ...(unasked === 0 ? {} : { droppedNeighbourMessages: unasked }),
     ...(complaint === undefined ? {} : { complaint }),
   };
 }

@@ -21,6 +21,8 @@ export const BandwidthReport = z.object({
   podEgress: DirectionTraffic,
   /** Beginnings of connections that were dropped, because the pod began too many per second; absent: none. */
   droppedNewConnections: Count.optional(),
+  /** Messages of ARP and neighbour discovery that were dropped, because the pod sent too many per second; absent: none. */
+  droppedNeighbourMessages: Count.optional(),
   /** What is not as the admin asked for, or not in force. */
   complaint: z.string().max(500).optional(),
 });

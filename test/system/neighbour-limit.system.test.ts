@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ovsRunDirectory, startOvs, vswitchdName } from "../../deploy/cluster/components.ts";
+import { findPod } from "../../deploy/cluster/pods.ts";
+import { askNetplugin } from "./node-dump.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /** The meters that pods' ARP and neighbour discovery pass, on one node: one for each port, whatever happens to them. */
@@ -60,6 +62,22 @@ async function untilPinging(): Promise<void> {
   await eventually("ping", ask, (answers) => answers > 0, REPAIR_TIMEOUT_MS);
 }
 
+/** Both the node and netmaster name the pod whose messages were dropped, and no other. */
+async function expectTold(atLeast: number): Promise<void> {
+  const { layout } = world.cluster;
+  const key = (pod: string) => `${findPod(layout, pod).containerId}:eth0`;
+  const metric = async () => (await askNetplugin(layout, 1, "/metrics")) ?? "";
+  const dropped = /^contiv_netplugin_neighbour_messages_dropped\{endpoint="(.*)"\} (\d+)$/gm;
+  const named = (text: string) => [...text.matchAll(dropped)].map(([, endpoint, count]) => [endpoint, Number(count)]);
+  const text = await eventually("metric", metric, (now) => Number(named(now)[0]?.[1] ?? 0) >= atLeast);
+  expect(named(text).map(([endpoint]) => endpoint)).toEqual([key("one")]);
+  type Answer = { readonly measured?: { readonly droppedNeighbourMessages?: number } };
+  const ask = (pod: string) => world.rest.get<Answer>(`/api/v1/endpoints/${key(pod)}/bandwidth/`);
+  const isTold = ({ measured }: Answer) => (measured?.droppedNeighbourMessages ?? 0) >= atLeast;
+  await eventually("what netmaster says", () => ask("one"), isTold, REPAIR_TIMEOUT_MS);
+  expect((await ask("two")).measured?.droppedNeighbourMessages).toBeUndefined();
+}
+
 describe("the meter of a pod's messages to neighbours", () => {
   it("comes and goes with its port", async () => {
     const before = await untilMetersOf(PODS.length);
@@ -104,5 +122,6 @@ for _ in range(${asked}): s.send(f)`;
     const got = (await received()) - before;
     expect(got).toBeLessThanOrEqual(PER_SECOND * (5 + 2 + (performance.now() - startMs) / 1_000));
     await untilPinging();
+    await expectTold(asked / 10); // of a burst the switch reads what its socket holds
   });
 });

@@ -7,7 +7,10 @@ const MEASURED = members(
     podIngress: named("DirectionTraffic", "What the pod received."),
     podEgress: named("DirectionTraffic", "What it sent."),
   },
-  { droppedNewConnections: count("Connections refused because the pod began too many per second.") },
+  {
+    droppedNewConnections: count("Connections refused because the pod began too many per second."),
+    droppedNeighbourMessages: count("ARP and neighbour discovery dropped because the pod sent too many per second."),
+  },
   "What the node has measured lately.",
 );
 
