@@ -119,7 +119,8 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   return {
     ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows },
     ...{ tunnel, vtep, offers, pool, panel, panelName, log, nodeName, vtepIp },
-    ...{ client: options.client, netlink: driver.netlink, cniFault: options.cniFault },
+    ...{ client: options.client, netlink: driver.netlink, datapathType: driver.datapathType },
+    cniFault: options.cniFault,
     ...reachability,
     ...faultsOfPodLimits(settings, limits),
     view: holder.view,
@@ -226,7 +227,7 @@ function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): A
   const { nodeName } = options.settings;
   const podEnds = new PodEndKeeper({
     ...{ ...options, nodeName, machine, panel, pool, records, closePort, onPluggedIn },
-    netlink: driver.netlink,
+    ...{ netlink: driver.netlink, datapathType: driver.datapathType },
     view: holder.view,
     leases: parts.leases,
     hasRebooted: driver.hasRebooted,

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { SocketPool } from "../drivers/netlink/pool.ts";
+import type { DatapathType } from "../drivers/ovs/base.ts";
 import type { Panel } from "../drivers/ovs/panel.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { Attachment } from "./attach/attachment.ts";
@@ -21,6 +22,7 @@ export interface NodeRuntime {
   /** Sockets in the node's namespace. */
   readonly netlink: SocketPool;
   readonly panel: Panel;
+  readonly datapathType: DatapathType;
   readonly holder: Pick<ViewHolder, "applyReply" | "releaseEarly" | "reached">;
   readonly flows: Pick<FlowKeeper, "enforced" | "check" | "withdrawn">;
   readonly limits: { readonly keeper: Pick<LimitKeeper, "enforced"> };

@@ -10,6 +10,7 @@ import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest }
 import { type CniResult, NO_DNS } from "../cni/result.ts";
 import type { NodeRuntime } from "../runtime.ts";
 import { type Attachment, attachmentMarks, POD_ROLE } from "./attachment.ts";
+import { knownNeighbours } from "./known-neighbours.ts";
 import { leaseMark } from "./lease-mark.ts";
 import { aliasesOf } from "./link-alias.ts";
 import { checkPod, type DressParts, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
@@ -213,11 +214,13 @@ async function attach(runtime: NodeRuntime, parts: AttachParts): Promise<CniResu
 }
 
 function dressParts(
-  { netlink, panel }: NodeRuntime,
+  runtime: NodeRuntime,
   { request, reply, port, netns }: AttachParts,
   alias: string | undefined,
 ): DressParts {
-  return { netlink, panel, port, netns, link: podLink(request, reply), alias };
+  const { netlink, panel } = runtime;
+  const link = { ...podLink(request, reply), neighbours: knownNeighbours(runtime, reply.ipv6?.gateway) };
+  return { netlink, panel, port, netns, link, alias };
 }
 
 /** A pod with a group is answered when the stream has brought all that its policies name, up to the revision of its lease. */

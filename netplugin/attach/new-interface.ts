@@ -5,21 +5,20 @@ import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
 import type { PortPool } from "../../drivers/ovs/types.ts";
 import { endpointAddressing, endpointMtuBytes } from "../../state/endpoint-addressing.ts";
 import { NetError } from "../../state/errors.ts";
-import type { NodeView } from "../view/node-view.ts";
 import { networkOf, nodeOf, recordOf } from "../view/query.ts";
 import { type Attachment, attachmentMarks } from "./attachment.ts";
 import type { AttachmentRecords } from "./attachment-records.ts";
+import { knownNeighbours, type Surroundings } from "./known-neighbours.ts";
 import { leaseMarkAmong } from "./lease-mark.ts";
 import { aliasesOf } from "./link-alias.ts";
 import { dressPod, type PodLink } from "./pod-link.ts";
 import { openPodNetns } from "./pod-netns.ts";
 
-export interface NewInterfaceParts {
+export interface NewInterfaceParts extends Surroundings {
   readonly nodeName: string;
   readonly netlink: SocketPool;
   readonly panel: Panel;
   readonly pool: Pick<PortPool, "take" | "giveBack">;
-  readonly view: () => NodeView;
   readonly records: Pick<AttachmentRecords, "marksOf">;
   readonly markPort: (portName: string, marks: Readonly<Record<string, string>>) => Promise<void>;
   readonly closePort: (portName: string) => void;
@@ -54,7 +53,8 @@ export async function giveNewInterface(
   await dressPod({ netlink, panel, port, netns, link, alias: aliasesOf(attachment)?.far }, signal);
 }
 
-function leasedLink({ view, nodeName }: NewInterfaceParts, { endpointKey, epoch, ifName }: Attachment): PodLink {
+function leasedLink(parts: NewInterfaceParts, { endpointKey, epoch, ifName }: Attachment): PodLink {
+  const { view, nodeName } = parts;
   const endpoint = recordOf(view(), "endpoint", endpointKey);
   const network = endpoint === undefined ? undefined : networkOf(view(), endpoint.networkId);
   const node = nodeOf(view(), nodeName);
@@ -65,5 +65,6 @@ function leasedLink({ view, nodeName }: NewInterfaceParts, { endpointKey, epoch,
   return {
     ...{ ifName, mac: endpoint.mac, mtuBytes: endpointMtuBytes(network, node.registration), routes },
     addresses: [ipv4.address, ...(ipv6 === undefined ? [] : [ipv6.address])],
+    neighbours: knownNeighbours(parts, ipv6?.gateway),
   };
 }

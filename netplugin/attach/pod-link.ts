@@ -3,6 +3,7 @@ import { isErrno } from "../../drivers/netlink/errno.ts";
 import { createMacvlan, dumpLinks, getLink, setLink } from "../../drivers/netlink/link.ts";
 import type { LinkRow } from "../../drivers/netlink/link-row.ts";
 import type { Message, Query } from "../../drivers/netlink/message.ts";
+import { addNeighbour } from "../../drivers/netlink/neighbour.ts";
 import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
 import {
@@ -22,6 +23,12 @@ import type { PodEnd } from "../reconcile/port-recycler.ts";
 import { openPodNetns } from "./pod-netns.ts";
 import { settlePodLink } from "./pod-settings.ts";
 
+/** A neighbour that the pod knows for good, without asking. */
+export interface Neighbour {
+  readonly address: string;
+  readonly mac: string;
+}
+
 /** What a pod's interface is to look like. */
 export interface PodLink {
   readonly ifName: string;
@@ -30,6 +37,7 @@ export interface PodLink {
   /** With prefix length, IPv4 first. */
   readonly addresses: readonly string[];
   readonly routes: readonly { readonly destination: string; readonly gateway?: string | undefined }[];
+  readonly neighbours?: readonly Neighbour[] | undefined;
 }
 
 const LOOPBACK_IFINDEX = 1;
@@ -94,7 +102,7 @@ function addressMessages(ifindex: number, { addresses }: PodLink): Message[] {
 const isIpv6 = (prefix: string) => prefix.includes(":");
 
 /**
- * Addresses and routes, in one send. The kernel makes the route to the link's own subnet with the address. The first interface of a
+ * Addresses, neighbours and routes, in one send. The kernel makes the route to the link's own subnet with the address. The first interface of a
  * pod keeps the routes that it has: a later one's to the same destination (mostly the default) gets a metric of its own behind it, and
  * takes over when the first one is gone. The routes of an interface that waits to be deleted do not count.
  */
@@ -104,7 +112,8 @@ async function dressInside(socket: NetlinkSocket, ifindex: number, link: PodLink
     gateway === undefined ? [] : [{ destination, gateway, ifindex }],
   );
   const lookups = onLink.map(({ destination }) => findRoute(firstOf(destination)));
-  const needed = [...upMessages(ifindex), ...addressMessages(ifindex, link)];
+  const known = (link.neighbours ?? []).map((neighbour) => addNeighbour({ ifindex, ...neighbour }));
+  const needed = [...upMessages(ifindex), ...addressMessages(ifindex, link), ...known];
   const routes = beyond.map((spec) => addRoute({ ...spec, exclusive: true }));
   // Looked up before the addresses are there: afterwards the answer would be the new link.
   const batch = [...lookups.map(({ message }) => message), ...needed, ...routes];

@@ -38,12 +38,6 @@ function routerIpv4(network: NetworkRecord, gateway: string): FlowDraft[] {
   return [arpAnswer(routerAnswer(network), gateway), echo];
 }
 
-/** Why pods here do not find a gateway of the network, or undefined. */
-export function gatewayFault(context: FlowContext, { config }: NetworkRecord): string | undefined {
-  if (answersDiscovery(context) || !isRouting(context) || config.ipv6Gateway === "") return undefined;
-  return `Pods do not find its IPv6 gateway ${config.ipv6Gateway}: the kernel's datapath cannot answer neighbour solicitations`;
-}
-
 function routerIpv6(context: FlowContext, network: NetworkRecord, gateway: string): FlowDraft[] {
   const echo = echoFlow(network, { icmpv6Type: Icmpv6.echoRequest, icmpv6Code: 0, ipv6Dst: gateway }, [
     moveField("ipv6Src", "ipv6Dst", IPV6_BIT_COUNT),

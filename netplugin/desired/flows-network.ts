@@ -18,7 +18,7 @@ import {
   uplinkOfport,
 } from "./context.ts";
 import { tunnelTo } from "./flows-endpoint.ts";
-import { gatewayFault, gatewayFlows } from "./flows-gateway.ts";
+import { gatewayFlows } from "./flows-gateway.ts";
 import { Flag, hasFlags, Priority, Register, Table } from "./pipeline.ts";
 import { floodToPods } from "./policy-endpoint.ts";
 
@@ -80,7 +80,7 @@ function vlanFlows(context: FlowContext, network: NetworkRecord): OwnedFlows {
   const drafts = [routedToUplink(context, network, uplink)];
   if (isLive(context, network))
     drafts.push(...vlanSegment(context, network, uplink), ...gatewayFlows(context, network));
-  return { flows: own(context, objectId("network", network.key), drafts), failure: gatewayFault(context, network) };
+  return { flows: own(context, objectId("network", network.key), drafts), failure: undefined };
 }
 
 function routedToUplink({ machine }: FlowContext, network: NetworkRecord, uplink: number): FlowDraft {
@@ -136,7 +136,7 @@ function vxlanFlows(context: FlowContext, network: NetworkRecord): OwnedFlows {
     ...gatewayFlows(context, network),
   ];
   const flows = own(context, objectId("network", network.key), drafts);
-  return { flows, failure: failure ?? gatewayFault(context, network) };
+  return { flows, failure };
 }
 
 /** To every other node that has endpoints of the network and whose tunnel address is known. */

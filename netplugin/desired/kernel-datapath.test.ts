@@ -3,10 +3,10 @@ import type { Match } from "../../drivers/ovs/openflow/flow.ts";
 import { simulateFlows } from "../../test/fakes/flow-simulator.ts";
 import { flowsFor } from "../../test/fakes/policy-nodes.ts";
 import { machineOf, worldView } from "../../test/fakes/world.ts";
-import { NO_CHANGES } from "../view/node-view.ts";
+import { knownNeighbours } from "../attach/known-neighbours.ts";
 import { EtherType, Icmpv6 } from "./actions.ts";
-import { newFlowSet, updateFlowSet } from "./flow-set.ts";
 import type { Machine } from "./machine.ts";
+import { GATEWAY_MAC } from "./pipeline.ts";
 
 /** What Open vSwitch takes on the userspace datapath only: it refuses the whole bundle on the kernel's. */
 const USERSPACE_ONLY = /"nd(Reserved|OptionsType)"/;
@@ -72,14 +72,23 @@ describe("a solicitation on the kernel's datapath", () => {
 });
 
 describe("an IPv6 gateway of the kernel's datapath", () => {
-  const failuresIn = (mode: string, machine: Machine) =>
-    updateFlowSet(newFlowSet(), { view: viewIn(mode), changes: NO_CHANGES, machine }).set.failures;
+  const gateway = "2001:db8:1::ff";
+  const known = (mode: string, datapathType: "system" | "netdev", ipv6Gateway: string | undefined) =>
+    knownNeighbours({ datapathType, view: () => viewIn(mode) }, ipv6Gateway);
 
-  it("is told of as one that pods do not find", () => {
-    const failures = failuresIn("routing proxy", machines.kernel);
-    expect([...failures.keys()]).toEqual(["network/t1:vx"]);
-    expect(failures.get("network/t1:vx")).toMatch(/IPv6 gateway 2001:db8:1::ff: the kernel's datapath cannot answer/);
-    expect(failuresIn("bridge proxy", machines.kernel).size).toBe(0);
-    expect(failuresIn("routing proxy", machines.userspace).size).toBe(0);
+  it("is known to pods by itself when it is the switch, and nowhere else", () => {
+    expect(known("routing proxy", "system", gateway)).toEqual([{ address: gateway, mac: GATEWAY_MAC }]);
+    expect(known("bridge proxy", "system", gateway)).toEqual([]);
+    expect(known("routing proxy", "netdev", gateway)).toEqual([]);
+    expect(known("routing proxy", "system", undefined)).toEqual([]);
+    expect(known("routing proxy", "system", "")).toEqual([]);
+  });
+
+  it("answers pings at the MAC that pods know", () => {
+    const own = { inPort: PORTS.a, ethSrc: "02:02:0a:01:01:01", ipv6Src: "2001:db8:1::1" };
+    const echo = { ethDst: GATEWAY_MAC, ipv6Dst: gateway, icmpv6Type: Icmpv6.echoRequest, icmpv6Code: 0 };
+    const fields = { ethType: EtherType.ipv6, ipProto: 58, ipTtl: 64, ...own, ...echo };
+    const sent = simulateFlows(flowsFor(viewIn("routing proxy"), machines.kernel).values()).send({ fields });
+    expect(sent.map(({ port }) => port)).toEqual([PORTS.a]);
   });
 });

@@ -5,7 +5,7 @@ import { type OpenOvsDriver, openOvsDriver } from "../../drivers/ovs/driver.ts";
 import { openPanel, type Panel, removePanel } from "../../drivers/ovs/panel.ts";
 import { openPortPool } from "../../drivers/ovs/port-pool.ts";
 import { type Attachment, attachmentMarks, POD_ROLE } from "../../netplugin/attach/attachment.ts";
-import { dressPod } from "../../netplugin/attach/pod-link.ts";
+import { dressPod, type Neighbour } from "../../netplugin/attach/pod-link.ts";
 import { COOKIE_OURS } from "../../netplugin/desired/pipeline.ts";
 import type { NetError } from "../../state/errors.ts";
 import { macOf } from "../fakes/world.ts";
@@ -25,7 +25,10 @@ export interface GuestNode extends AsyncDisposable {
   readonly signal: AbortSignal;
   stop(): void;
   /** Plugs pods in, dressed as an ADD does it. The namespaces end with the node. */
-  plugIn<Name extends string>(pods: Readonly<Record<Name, PodAddresses>>): Promise<Readonly<Record<Name, Attachment>>>;
+  plugIn<Name extends string>(
+    pods: Readonly<Record<Name, PodAddresses>>,
+    neighbours?: readonly Neighbour[],
+  ): Promise<Readonly<Record<Name, Attachment>>>;
 }
 
 /** With prefix lengths, IPv4 first. */
@@ -50,9 +53,9 @@ export async function openGuestNode(options: GuestNodeOptions): Promise<GuestNod
   const pods: string[] = [];
   return {
     ...{ driver, panel, signal, stop: () => controller.abort() },
-    plugIn: async (wanted) => {
+    plugIn: async (wanted, neighbours = []) => {
       pods.push(...Object.keys(wanted));
-      return plugIn({ ...options, driver, panel, signal }, wanted);
+      return plugIn({ ...options, driver, panel, signal, neighbours }, wanted);
     },
     [Symbol.asyncDispose]: async () => {
       controller.abort();
@@ -64,10 +67,11 @@ export async function openGuestNode(options: GuestNodeOptions): Promise<GuestNod
   };
 }
 
-type Parts = GuestNodeOptions & Pick<GuestNode, "driver" | "panel" | "signal">;
+type Parts = GuestNodeOptions &
+  Pick<GuestNode, "driver" | "panel" | "signal"> & { readonly neighbours: readonly Neighbour[] };
 
 async function plugIn<Name extends string>(parts: Parts, wanted: Readonly<Record<Name, PodAddresses>>) {
-  const { driver, panel, datapath, report, signal } = parts;
+  const { driver, panel, datapath, report, signal, neighbours } = parts;
   const { ports, netlink } = driver;
   const pods = Object.entries<PodAddresses>(wanted);
   await using pool = await openPortPool({
@@ -91,7 +95,7 @@ async function plugIn<Name extends string>(parts: Parts, wanted: Readonly<Record
     using netns = openNetns(netnsPath);
     const port = await pool.take({ signal });
     const mac = macOf(addresses[0]?.split("/")[0] ?? "");
-    const link = { ifName: "eth0", mac, mtuBytes: MTU_BYTES, addresses, routes: [] };
+    const link = { ifName: "eth0", mac, mtuBytes: MTU_BYTES, addresses, routes: [], neighbours };
     await dressPod({ netlink, panel, port, netns, link }, signal);
     const marks = { endpointKey: name, epoch: "e1", role: POD_ROLE, containerId: name, ifName: "eth0" } as const;
     attachments.set(name, { ...marks, configName: "test", netnsPath, portName: port.name, ofport: port.ofport });

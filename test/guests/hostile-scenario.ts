@@ -13,9 +13,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type HostileCase, judge, type Scene, shotsOf } from "../system/hostile/case.ts";
 import type { Shot } from "../system/hostile/hub.ts";
-import { actor, type Mode } from "../system/hostile/stage.ts";
+import { actor, GATEWAYS, type Mode } from "../system/hostile/stage.ts";
 import { guestCases } from "./hostile-cases.ts";
-import { type HostileWorld, openHostileWorld } from "./hostile-world.ts";
+import { GATEWAY6, type HostileWorld, openHostileWorld } from "./hostile-world.ts";
 import { startSwitch } from "./switch.ts";
 
 /** What is wanted is sent again until it has arrived: a busy machine loses packets. */
@@ -42,7 +42,9 @@ async function tell(): Promise<void> {
     report: (error) => log.push(error.message),
   });
   const { ipv4, ipv6 } = actor("q1");
-  const pings = [await world.ping("atk1", ipv4), await world.ping("atk1", ipv6)];
+  const targets = [ipv4, ipv6, ...(mode === "routing" ? [GATEWAYS.vx, GATEWAY6] : [])];
+  const pings: boolean[] = [];
+  for (const target of targets) pings.push(await world.ping("atk1", target));
   const before = await world.traces();
   const cases = guestCases(mode, datapath);
   const outcomes = await sendAll(world, cases);

@@ -3,11 +3,13 @@ import { inNetns, run } from "../../deploy/cluster/exec.ts";
 import { probeCapabilities } from "../../drivers/capabilities.ts";
 import { TUNNEL_PORT } from "../../drivers/ovs/names.ts";
 import type { Attachment } from "../../netplugin/attach/attachment.ts";
+import { knownNeighbours } from "../../netplugin/attach/known-neighbours.ts";
 import { MeterUse } from "../../netplugin/bandwidth/meter-ids.ts";
 import { createMeterKeeper } from "../../netplugin/bandwidth/meters.ts";
 import { neighbourMeterOf } from "../../netplugin/bandwidth/neighbour-limit.ts";
 import type { Machine } from "../../netplugin/desired/machine.ts";
 import { COOKIE_OURS } from "../../netplugin/desired/pipeline.ts";
+import type { NodeView } from "../../netplugin/view/node-view.ts";
 import { flowsFor } from "../fakes/policy-nodes.ts";
 import { machineOf, worldView } from "../fakes/world.ts";
 import { type Hub, type Station, startHub } from "../system/hostile/hub.ts";
@@ -33,6 +35,9 @@ export interface HostileWorld extends AsyncDisposable {
 }
 
 const NEIGHBOURS_PER_SECOND = 200;
+/** Of `machineOf`. */
+const VTEP = "192.0.2.1";
+export const GATEWAY6 = "fd00:1::ff";
 const NODE_NETNS = `guest-node-${process.pid}`;
 
 export async function openHostileWorld(options: GuestNodeOptions & { readonly mode: Mode }): Promise<HostileWorld> {
@@ -40,8 +45,10 @@ export async function openHostileWorld(options: GuestNodeOptions & { readonly mo
   await run(["ip", "address", "add", `${NODE_ADDRESSES[1]}/24`, "dev", "lo"]);
   await run(["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
   await run(["ip", "netns", "attach", NODE_NETNS, String(process.pid)]);
+  const view = stageView(options.mode);
   const pods = await node.plugIn(
     Object.fromEntries(CAST.map(({ name, ipv4, ipv6 }) => [name, [`${ipv4}/24`, `${ipv6}/64`]])),
+    knownNeighbours({ datapathType: options.datapath, view: () => view }, GATEWAY6),
   );
   const connection = node.driver.flowConnection.connection();
   const { meters } = await probeCapabilities({ connection, cookie: COOKIE_OURS.cookie });
@@ -51,7 +58,7 @@ export async function openHostileWorld(options: GuestNodeOptions & { readonly mo
     datapathType: options.datapath,
     ...(meters ? { neighbourMessagesPerSecond: NEIGHBOURS_PER_SECOND } : {}),
   });
-  await program(node, machine, options.mode);
+  await program(node, machine, view);
   const macOfPort = (port: string) => readFileSync(`/sys/class/net/${port}/address`, "utf8").trim();
   const nearEnds = new Map(Object.entries(pods).map(([name, { portName }]) => [name, macOfPort(portName)]));
   const hub = await startHub(stations());
@@ -69,14 +76,17 @@ function ofports(pods: Readonly<Record<string, Attachment>>): Record<string, num
   return Object.fromEntries(Object.entries(pods).map(([name, { ofport = 0 }]) => [name, ofport]));
 }
 
-/** What netplugin would have the switch do for these pods, meters before the flows that name them. */
-async function program({ driver, signal }: GuestNode, machine: Machine, mode: Mode): Promise<void> {
+function stageView(mode: Mode): NodeView {
   const networks = (["blue", "red"] as const).map(
     (tenant) =>
-      `network ${tenant}:vx vxlan ${VNI[tenant]} 10.1.0.0/24 gateway ${GATEWAYS.vx} ipv6 fd00:1::/64 gateway6 fd00:1::ff`,
+      `network ${tenant}:vx vxlan ${VNI[tenant]} 10.1.0.0/24 gateway ${GATEWAYS.vx} ipv6 fd00:1::/64 gateway6 ${GATEWAY6}`,
   );
   const endpoints = CAST.map(({ name, tenant, ipv4, ipv6 }) => `endpoint ${name} ${tenant}:vx n1 ${ipv4} ${ipv6}`);
-  const view = worldView([`mode ${mode} proxy`, `node n1 ${machine.vtepIp}`, ...networks, ...endpoints].join("\n"));
+  return worldView([`mode ${mode} proxy`, `node n1 ${VTEP}`, ...networks, ...endpoints].join("\n"));
+}
+
+/** What netplugin would have the switch do for these pods, meters before the flows that name them. */
+async function program({ driver, signal }: GuestNode, machine: Machine, view: NodeView): Promise<void> {
   const flows = [...flowsFor(view, machine).values()];
   const connection = driver.flowConnection.connection;
   const meters = createMeterKeeper({ connection });
