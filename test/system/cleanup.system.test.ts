@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -12,6 +12,7 @@ import {
 } from "../../deploy/cluster/components.ts";
 import { inNetns, type RunResult, run } from "../../deploy/cluster/exec.ts";
 import { netnsExists, nodeNetns, panelNetns } from "../../deploy/cluster/underlay.ts";
+import { recordsDirectoryOf } from "../../netplugin/attach/attachment-records.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /** `netplugin cleanup` takes a node apart when netplugin has ended, however it ended, and never while it runs. */
@@ -48,6 +49,8 @@ async function node(): Promise<string> {
   ];
   return (await Promise.all(what.map((argv) => world.onNode(1, argv)))).map(({ stdout }) => stdout).join("");
 }
+
+const records = () => recordsDirectoryOf(cniSocketPath(world.cluster.layout, 1));
 
 async function expectRefused(sign: RegExp): Promise<void> {
   const before = await node();
@@ -87,11 +90,13 @@ describe("netplugin cleanup", () => {
   });
 
   it("works as soon as netplugin was killed", async () => {
+    expect(readdirSync(records())).toHaveLength(2);
     await world.kill(NETPLUGIN, "SIGKILL");
     const { exitCode, stdout } = await cleanup();
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^removed: .*contiv-int/) });
     expect(netnsExists(panelNetns(world.cluster.layout.underlay, 1))).toBe(false);
     expect(await node()).not.toMatch(/contiv|cvh/);
+    expect(existsSync(records())).toBe(false);
     expect((await cleanup()).stdout).toBe("removed: nothing was there\n");
   });
 });
