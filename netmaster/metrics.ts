@@ -15,6 +15,7 @@ export interface MetricSources {
   waitingRequests(): number;
   nodeStreams(): number;
   isStoreFull(): boolean;
+  divergedMembers(): number;
 }
 
 /** The metrics of the process besides those of the REST API. */
@@ -77,6 +78,9 @@ function addGauges(registry: Registry, sources: MetricSources): void {
     sources.waitingRequests(),
   );
   gauge(registry, "contiv_store_full", "1 while the store has no room for writes", () => Number(sources.isStoreFull()));
+  gauge(registry, "contiv_store_diverged_members", "Members of the store that are not used: their data differ", () =>
+    sources.divergedMembers(),
+  );
   gauge(registry, "contiv_node_streams", "Watch streams of nodes", () => sources.nodeStreams());
   labelled(registry, "contiv_objects", "Objects by kind", "kind", () =>
     KINDS.map((kind: Kind) => [kind, sources.view().records(kind).size]),

@@ -26,6 +26,7 @@ import { addReportMetrics } from "./report-metrics.ts";
 import { createRestApp } from "./rest/app.ts";
 import type { Condition, Readiness, RestServices } from "./rest/services.ts";
 import { StoreLog } from "./store-log.ts";
+import { StoreMembers } from "./store-members.ts";
 import { StoreSpace } from "./store-space.ts";
 import type { TlsFiles } from "./tls-files.ts";
 import { startViewCache, type ViewCache } from "./view/cache.ts";
@@ -71,6 +72,7 @@ interface Core {
   readonly policyRevisions: PolicyRevisions;
   readonly metrics: NetmasterMetrics;
   readonly space: StoreSpace;
+  readonly members: StoreMembers;
   readonly storeLog: StoreLog;
 }
 
@@ -121,7 +123,8 @@ async function serve(
 }
 
 async function startCore({ config, build, log, openStore }: NetmasterParts): Promise<Core> {
-  const reports: ((report: StoreReport) => void)[] = [];
+  const members = new StoreMembers(log);
+  const reports: ((report: StoreReport) => void)[] = [members.report];
   const store = await openStore((report) => {
     for (const note of reports) note(report);
   });
@@ -137,6 +140,7 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     waitingRequests: () => committer.depth,
     nodeStreams: () => hub.streamCount,
     isStoreFull: () => space.isFull,
+    divergedMembers: () => members.divergedCount,
   });
   const storeLog = new StoreLog(log);
   const space = new StoreSpace({ store, log });
@@ -162,7 +166,7 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
   });
   return {
     ...{ config, build, log, store, cache, committer, addressHold, hub, heartbeats, hits, policyRevisions },
-    ...{ metrics, space, storeLog },
+    ...{ metrics, space, members, storeLog },
     self: selfInfo(config, build),
     directory: followLeader(store),
   };
@@ -290,10 +294,11 @@ function readiness({ cache, committer, directory, space, self }: Core): Readines
 }
 
 /** What is wrong while reads are right. */
-function conditions({ cache, space }: Core): readonly Condition[] {
+function conditions({ cache, space, members }: Core): readonly Condition[] {
   const found: Condition[] = cache
     .quarantined()
     .map(({ storeKey, reason }) => ({ name: "unreadable", key: storeKey, message: reason }));
+  found.unshift(...members.conditions());
   if (space.isFull) {
     const message = "the store is full: it can be read, not written; make room in etcd and disarm its alarm";
     found.unshift({ name: STORE_FULL, message });

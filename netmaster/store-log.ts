@@ -63,6 +63,11 @@ export class StoreLog {
       case "call-failed":
         this.#failed(report, report.call);
         break;
+      case "member-diverged":
+      case "members-undecided":
+      case "member-agrees":
+      case "members-not-compared":
+        break; // see StoreMembers
       default:
         report satisfies never;
     }

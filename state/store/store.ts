@@ -170,6 +170,14 @@ export type StoreReport =
   | { readonly kind: "call-failed"; readonly call: string; readonly endpoint: string; readonly cause: unknown }
   | { readonly kind: "lease-lost"; readonly id: LeaseId; readonly cause: unknown }
   /** The thread that beats for the leader's lease could not start or has ended; the main thread beats until there is a new one. */
-  | { readonly kind: "lease-thread-failed"; readonly cause: unknown };
+  | { readonly kind: "lease-thread-failed"; readonly cause: unknown }
+  /** A member of the store holds other data than most others: it is not used any more. */
+  | { readonly kind: "member-diverged"; readonly endpoint: string; readonly cause: string }
+  /** These hold different data, and none has most members on its side: all of them are used, though some are wrong. */
+  | { readonly kind: "members-undecided"; readonly endpoints: readonly string[] }
+  /** A member agrees with most others, for the first time or after one of these: it is used. */
+  | { readonly kind: "member-agrees"; readonly endpoint: string }
+  /** The members cannot be asked what they hold; told once. */
+  | { readonly kind: "members-not-compared"; readonly cause: unknown };
 
 export type Reporter = (report: StoreReport) => void;

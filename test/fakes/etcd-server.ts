@@ -30,8 +30,8 @@ export interface EtcdMember {
   stop(): void;
   /** SIGCONT. */
   cont(): void;
-  /** Starts it again on the same data; resolves when its port accepts. */
-  restart(): Promise<void>;
+  /** Starts it again on the same data, with these flags besides its own; resolves when its port accepts. */
+  restart(flags?: readonly string[]): Promise<void>;
 }
 
 export interface EtcdServer extends AsyncDisposable {
@@ -133,11 +133,11 @@ function newMember(plan: Plan, all: readonly Plan[], setting: Setting): EtcdMemb
     ending.kill("SIGKILL");
     await ended;
   }
-  async function restart(): Promise<void> {
+  async function restart(flags: readonly string[] = []): Promise<void> {
     await kill();
     const log = await open(logFile, "a");
     // PDEATHSIG: the process must not outlive the test, even when that is killed.
-    const argv = ["--pdeathsig", "KILL", "--", "etcd", ...flagsOf(plan, all, setting)];
+    const argv = ["--pdeathsig", "KILL", "--", "etcd", ...flagsOf(plan, all, setting), ...flags];
     child = spawn("setpriv", argv, { stdio: ["ignore", log.fd, log.fd] });
     await log.close();
     const started = child;

@@ -33,6 +33,8 @@ beforeAll(async () => {
   expect((await rest(0, "POST", "/api/v1/networks/default:net1/", NETWORK)).status).toBe(200);
   expect((await node(0, "/register", registration("n1", "192.168.1.1"))).status).toBe(200);
   await makeEndpoints("before", 5);
+  // Our own writes compare the request record that they replace, and change nothing when they are applied twice; others' do.
+  for (const value of ["1", "2", "3"]) await ctl(member(0), "put", "/other", value);
   snapshot = join(etcd.dataDir, "old.db");
   await run("etcdctl", [`--endpoints=${etcd.endpoints[0]}`, "snapshot", "save", snapshot], { env: env() });
   await makeEndpoints("since", 10);
@@ -112,32 +114,76 @@ function member(index: number): EtcdMember {
   return found;
 }
 
+function peerOf({ name, peerPort }: EtcdMember): string {
+  return `${name}=http://127.0.0.1:${peerPort}`;
+}
+
 /**
- * Gives a member the data of the snapshot as the only member of its cluster, and starts it. (With the flags of the whole cluster it would have the
- * same cluster id, and what etcd does then depends on whether a leader was elected meanwhile: docs/operations.md.)
+ * Gives a member the data of the snapshot, and starts it. As the only member of its cluster it has another cluster id. With the flags of the whole
+ * cluster it has the same one, and where another leader was elected meanwhile, it applies the others' log on top of the old data.
  */
-async function restoreAlone(restored: EtcdMember): Promise<void> {
+async function restore(restored: EtcdMember, initialCluster: readonly EtcdMember[]): Promise<void> {
   await restored.kill();
   const dataDir = join(etcd.dataDir, restored.name);
   await rm(dataDir, { recursive: true, force: true });
-  const peer = `http://127.0.0.1:${restored.peerPort}`;
-  const names = ["--name", restored.name, "--initial-cluster", `${restored.name}=${peer}`];
-  const where = ["--initial-advertise-peer-urls", peer, "--data-dir", dataDir];
+  const names = ["--name", restored.name, "--initial-cluster", initialCluster.map(peerOf).join(",")];
+  const where = ["--initial-advertise-peer-urls", `http://127.0.0.1:${restored.peerPort}`, "--data-dir", dataDir];
   await run("etcdctl", ["snapshot", "restore", snapshot, ...names, ...where], { env: env() });
   await restored.restart();
 }
 
-async function isServing({ endpoint }: EtcdMember): Promise<boolean> {
-  const asked = ["--command-timeout=2s", `--endpoints=${endpoint}`, "get", "/"];
-  return run("etcdctl", asked, { env: env() }).then(
+function ctl(asked: EtcdMember, ...argv: readonly string[]): Promise<string> {
+  return run("etcdctl", [`--endpoints=${asked.endpoint}`, ...argv], { env: env() }).then(({ stdout }) => stdout);
+}
+
+/** In hexadecimal, as etcdctl takes it. */
+async function idOf({ name }: EtcdMember, asked: EtcdMember): Promise<string> {
+  const line = (await ctl(asked, "member", "list")).split("\n").find((text) => text.includes(` ${name},`));
+  return line?.split(",")[0] ?? "";
+}
+
+/** Has the other one of two running members lead. */
+async function changeLeader(one: EtcdMember, other: EtcdMember): Promise<void> {
+  const [status] = JSON.parse(await ctl(one, "endpoint", "status", "-w", "json"));
+  const isLeading = status.Status.leader === status.Status.header.member_id;
+  const [leader, next] = isLeading ? [one, other] : [other, one];
+  await ctl(leader, "move-leader", await idOf(next, leader));
+}
+
+/** As docs/operations.md says. */
+async function replaceEmpty(replaced: EtcdMember, asked: EtcdMember): Promise<void> {
+  await replaced.kill();
+  await eventually("a leader", () => isServing(asked), Boolean, 30_000);
+  await ctl(asked, "member", "remove", await idOf(replaced, asked));
+  // etcd refuses while it has not heard its other members for some seconds.
+  const add = ["member", "add", replaced.name, `--peer-urls=http://127.0.0.1:${replaced.peerPort}`];
+  await eventually("room for it", () => isDone(ctl(asked, ...add)), Boolean, 30_000);
+  await rm(join(etcd.dataDir, replaced.name), { recursive: true, force: true });
+  await replaced.restart(["--initial-cluster-state=existing"]);
+}
+
+async function linesOf(index: number, text: string): Promise<readonly string[]> {
+  return (masters[index]?.log() ?? "").split("\n").filter((line) => line.includes(text));
+}
+
+async function getText(index: number, path: string): Promise<string> {
+  return await (await fetch(`${masters[index]?.restUrl}${path}`)).text();
+}
+
+function isDone(deed: Promise<unknown>): Promise<boolean> {
+  return deed.then(
     () => true,
     () => false,
   );
 }
 
+function isServing(asked: EtcdMember): Promise<boolean> {
+  return isDone(ctl(asked, "--command-timeout=2s", "get", "/"));
+}
+
 describe("one member of three, restored from an old snapshot by itself, while netmasters and pods live", () => {
   it("as a cluster of its own: no netmaster believes it, not one that starts either", async () => {
-    await restoreAlone(member(2));
+    await restore(member(2), [member(2)]);
     await eventually("old data", () => isServing(member(2)), Boolean, 30_000);
     await makeEndpoints("beside", 4);
     await masters[0]?.kill();
@@ -156,6 +202,67 @@ describe("one member of three, restored from an old snapshot by itself, while ne
     await member(0).restart();
     await makeEndpoint("none", 1);
     await makeEndpoints("after", 4);
+    await expectSound();
+  }, 120_000);
+});
+
+const DIVERGED = "holds other data than most and is not used";
+const AGREES = "holds the same data as most others again";
+
+describe("one member of three, restored from an old snapshot under the flags of the running cluster after another leader was elected", () => {
+  it("is named by every netmaster within 10 s and not used, not by one that starts either", async () => {
+    await member(2).kill();
+    await changeLeader(member(0), member(1));
+    await restore(member(2), etcd.members);
+    const startedMs = performance.now();
+    const pods = makeEndpoints("meanwhile", 10);
+    for (const index of [0, 1]) {
+      const told = await eventually(
+        "the name",
+        () => linesOf(index, DIVERGED),
+        ({ length }) => length > 0,
+        10_000,
+      );
+      expect(told).toHaveLength(1);
+      expect(JSON.parse(told[0] ?? "")).toMatchObject({ level: 50, endpoint: member(2).endpoint });
+    }
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
+    await pods;
+    expect(await getText(0, "/readyz")).toContain(`store-member-diverged: etcd ${member(2).endpoint} `);
+    expect(await getText(1, "/metrics")).toContain("contiv_store_diverged_members 1");
+    await masters[0]?.kill();
+    masters[0] = await startMaster("m1");
+    await makeEndpoints("distrusted", 4);
+    await expectSound();
+    expect(await linesOf(0, DIVERGED)).toHaveLength(1);
+  }, 120_000);
+
+  it("nor while one of the others is away", async () => {
+    await member(0).kill();
+    await makeEndpoint("without-0", 0);
+    await member(0).restart();
+    await member(1).kill();
+    await makeEndpoint("without-1", 1);
+    await member(1).restart();
+    await makeEndpoints("both", 2);
+    await expectSound();
+  }, 120_000);
+
+  it("is used again and told so when it was removed and added anew, empty", async () => {
+    await replaceEmpty(member(2), member(0));
+    for (const index of [0, 1]) {
+      const told = await eventually(
+        "the end",
+        () => linesOf(index, AGREES),
+        ({ length }) => length > 0,
+        20_000,
+      );
+      expect(JSON.parse(told[0] ?? "")).toMatchObject({ level: 30, endpoint: member(2).endpoint });
+      expect(await getText(index, "/readyz")).toBe("ok\n");
+    }
+    await member(0).kill();
+    await makeEndpoints("anew", 4);
+    await member(0).restart();
     await expectSound();
   }, 120_000);
 });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openReportedStore, sleep } from "../../../test/fakes/etcd-ground.ts";
+import { openReportedStore, type ReportedStore, sleep } from "../../../test/fakes/etcd-ground.ts";
 import { type EtcdServer, startEtcd } from "../../../test/fakes/etcd-server.ts";
 import { etcdctl } from "../../../test/fakes/etcdctl.ts";
 import type { TestCertificates } from "../../../test/fakes/test-certificates.ts";
@@ -155,5 +155,21 @@ describe("users and tokens (JWT of 2 s)", () => {
     expect(downs.length).toBeGreaterThan(0);
     expect(downs.length).toBeLessThan(15);
     void denied;
+  });
+
+  test("members cannot be compared without the role root: told once, and nothing else changes; with it they are", async () => {
+    const endpoints = [...server.endpoints, ...server.endpoints.map((url) => url.replace("127.0.0.1", "localhost"))];
+    const timings = { compareEveryMs: 1_000 };
+    const told = (opened: ReportedStore) => opened.reports.filter(({ kind }) => kind.startsWith("member"));
+    await using opened = await openReportedStore({ endpoints, auth }, timings);
+    await sleep(7_000);
+    expect(told(opened)).toMatchObject([{ kind: "members-not-compared" }]);
+    const failed = opened.reports.filter(
+      (report) => report.kind === "call-failed" && report.call !== "learn the cluster",
+    );
+    expect(failed).toEqual([]);
+    await opened.store.commit(newCommit({ puts: [{ key: "/contiv-ts/two/a", value: "1" }] }));
+    await using root = await openReportedStore({ endpoints, auth: { ...auth, username: "root" } }, timings);
+    expect(told(root)).toMatchObject(endpoints.map((endpoint) => ({ kind: "member-agrees", endpoint })));
   });
 });

@@ -1,8 +1,7 @@
-import type { Etcd3, IOptions } from "etcd3";
 import { NetError, storeFull } from "../../errors.ts";
 import type { Reporter } from "../store.ts";
 import { backoffMs, pause, throwIfAborted, within } from "../waiting.ts";
-import type { Endpoint, Endpoints } from "./endpoints.ts";
+import type { CallOptions, Endpoint, Endpoints, EtcdClient } from "./endpoints.ts";
 import { failureOf, givenUp, refusal } from "./failures.ts";
 import type { EtcdTimings } from "./options.ts";
 
@@ -12,8 +11,6 @@ export interface EtcdLink {
   readonly timings: EtcdTimings;
   readonly report: Reporter;
 }
-
-export type CallOptions = Exclude<IOptions["defaultCallOptions"], ((...context: never[]) => unknown) | undefined>;
 
 export interface AttemptOptions {
   readonly doing: string;
@@ -29,7 +26,25 @@ export async function attempt<T>(
   link: EtcdLink,
   endpoint: Endpoint,
   options: AttemptOptions,
-  call: (client: Etcd3, options: CallOptions) => Promise<T>,
+  call: (client: EtcdClient, options: CallOptions) => Promise<T>,
+): Promise<T> {
+  try {
+    const answer = await ask(link, endpoint, options, call);
+    refuseDiverged(endpoint);
+    return answer;
+  } catch (cause) {
+    if (!options.signal?.aborted)
+      link.report({ kind: "call-failed", call: options.doing, endpoint: endpoint.url, cause });
+    throw cause;
+  }
+}
+
+/** The same for questions about the member itself: a member that is not trusted may answer, and failures are not reported. */
+export async function ask<T>(
+  link: EtcdLink,
+  endpoint: Endpoint,
+  options: AttemptOptions,
+  call: (client: EtcdClient, options: CallOptions) => Promise<T>,
 ): Promise<T> {
   const { client } = endpoint;
   try {
@@ -38,11 +53,16 @@ export async function attempt<T>(
     refuseForeign(link, endpoint, answer);
     return answer;
   } catch (cause) {
-    if (options.signal?.aborted) throw cause;
-    link.report({ kind: "call-failed", call: options.doing, endpoint: endpoint.url, cause });
-    if (failureOf(cause).kind === "stale-auth") endpoint.renewClient(client);
+    if (failureOf(cause).kind === "stale-auth" && !options.signal?.aborted) endpoint.renewClient(client);
     throw cause;
   }
+}
+
+/** What a member with other data says is not about our store either, also where it was asked before that was known. */
+export function refuseDiverged({ url, divergence }: Endpoint): void {
+  if (divergence === undefined) return;
+  const text = `etcd ${url} ${divergence}; stop that member, remove it from the cluster, and add it anew, empty`;
+  throw new NetError("UNAVAILABLE", text, { reason: "diverged-member" });
 }
 
 /** A member that was restored or set up alone belongs to another cluster: what it says is not about our store. */
@@ -67,7 +87,7 @@ export interface ReadOptions {
 export async function read<T>(
   link: EtcdLink,
   options: ReadOptions,
-  call: (client: Etcd3, options: CallOptions) => Promise<T>,
+  call: (client: EtcdClient, options: CallOptions) => Promise<T>,
 ): Promise<T> {
   const { doing, signal } = options;
   const attemptTimeoutMs = options.attemptTimeoutMs ?? link.timings.callTimeoutMs;

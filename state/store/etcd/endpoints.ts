@@ -1,5 +1,5 @@
 import { noop } from "cockatiel";
-import { Etcd3, type IOptions } from "etcd3";
+import { Etcd3, type IHashKVRequest, type IHashKVResponse, type IOptions } from "etcd3";
 import { ClusterBelief } from "./cluster-belief.ts";
 import type { TlsMaterial } from "./tls.ts";
 
@@ -11,6 +11,13 @@ const GRPC_OPTIONS = {
   "grpc.max_receive_message_length": 64 * 1024 * 1024,
 };
 
+/** etcd3's `maintenance.hashKV` names a method that gRPC does not have: it cannot be called there. */
+export class EtcdClient extends Etcd3 {
+  hashKv(request: IHashKVRequest, options: CallOptions): Promise<IHashKVResponse> {
+    return this.pool.exec("Maintenance", "HashKV", request, options);
+  }
+}
+
 export interface ClientOptions {
   readonly tls: TlsMaterial | undefined;
   readonly auth: { readonly username: string; readonly password: string } | undefined;
@@ -20,8 +27,11 @@ export interface ClientOptions {
 /** One etcd member as we reach it, with a client of its own: a client with several hosts picks stopped ones again. */
 export class Endpoint {
   readonly url: string;
+  /** False from a break of its link on until its data were compared with the other members'. */
+  isCompared = false;
   readonly #options: ClientOptions;
-  #client: Etcd3;
+  #client: EtcdClient;
+  #distrust = new AbortController();
 
   constructor(url: string, options: ClientOptions) {
     this.url = url;
@@ -29,12 +39,27 @@ export class Endpoint {
     this.#client = openClient(url, options);
   }
 
-  get client(): Etcd3 {
+  get client(): EtcdClient {
     return this.#client;
   }
 
+  /** Aborts when its data turn out to be others than those of most members. */
+  get distrusted(): AbortSignal {
+    return this.#distrust.signal;
+  }
+
+  /** In which way its data differ from those of most members; undefined: nothing is known against it. */
+  get divergence(): string | undefined {
+    return this.distrusted.aborted ? String(this.distrusted.reason) : undefined;
+  }
+
+  setDivergence(divergence: string | undefined): void {
+    if (divergence !== undefined) this.#distrust.abort(divergence);
+    else if (this.distrusted.aborted) this.#distrust = new AbortController();
+  }
+
   /** Drops a client whose credentials etcd no longer accepts; running streams of the old one end by themselves. */
-  renewClient(stale: Etcd3): void {
+  renewClient(stale: EtcdClient): void {
     if (stale !== this.#client) return;
     this.#client = openClient(this.url, this.#options);
     stale.close();
@@ -64,7 +89,14 @@ export class Endpoints {
     return this.at(this.#preferred);
   }
 
+  /** The first one from there on that may be used, and rather one whose data were compared since its link broke. */
   at(index: number): Endpoint {
+    const inTurn = this.all.map((_, offset) => this.#get(index + offset));
+    const usable = inTurn.filter(({ divergence }) => divergence === undefined);
+    return usable.find(({ isCompared }) => isCompared) ?? usable[0] ?? this.#get(index);
+  }
+
+  #get(index: number): Endpoint {
     const endpoint = this.all[index % this.all.length];
     if (endpoint === undefined) throw new RangeError(`No endpoint ${index}`);
     return endpoint;
@@ -76,7 +108,19 @@ export class Endpoints {
 
   /** Moves on to the next member, unless another call has done so already. */
   avoid(failed: Endpoint): void {
-    if (this.preferred === failed) this.#preferred = (this.#preferred + 1) % this.all.length;
+    if (this.preferred === failed) this.#preferred = (this.all.indexOf(failed) + 1) % this.all.length;
+    failed.isCompared = false;
+  }
+
+  /** By URL: the endpoints that must not be used, and why. */
+  get diverged(): ReadonlyMap<string, string> {
+    return new Map(
+      this.all.flatMap(({ url, divergence }) => (divergence === undefined ? [] : [[url, divergence] as const])),
+    );
+  }
+
+  set diverged(diverged: ReadonlyMap<string, string>) {
+    for (const endpoint of this.all) endpoint.setDivergence(diverged.get(endpoint.url));
   }
 
   /** Notes the cluster that a member's answer names; false: not ours, as far as is known, so that its answers must not be used. */
@@ -109,7 +153,7 @@ export class Endpoints {
   }
 }
 
-type CallOptions = Exclude<IOptions["defaultCallOptions"], ((...context: never[]) => unknown) | undefined>;
+export type CallOptions = Exclude<IOptions["defaultCallOptions"], ((...context: never[]) => unknown) | undefined>;
 type Interceptor = NonNullable<CallOptions["interceptors"]>[number];
 
 /** Asks the member to end the stream when it has lost its leader, instead of staying silent with old data. */
@@ -123,9 +167,9 @@ const requireLeader: Interceptor = (options, nextCall) => {
   return call as ReturnType<Interceptor>;
 };
 
-function openClient(url: string, { tls, auth, callTimeoutMs }: ClientOptions): Etcd3 {
+function openClient(url: string, { tls, auth, callTimeoutMs }: ClientOptions): EtcdClient {
   const serverName = tls?.serverName;
-  return new Etcd3({
+  return new EtcdClient({
     hosts: url,
     grpcOptions: serverName ? { ...GRPC_OPTIONS, "grpc.ssl_target_name_override": serverName } : GRPC_OPTIONS,
     ...(tls === undefined ? {} : { credentials: credentialsOf(tls) }),

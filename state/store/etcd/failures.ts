@@ -20,6 +20,7 @@ export type Failure =
 /** Texts of etcdserver's errors (rpctypes/error.go) after which nothing was done. */
 const REFUSALS: readonly (readonly [string, ErrorCode])[] = [
   ["etcdserver: permission denied", "FORBIDDEN"],
+  ["auth: permission denied", "FORBIDDEN"], // maintenance calls pass the inner text on
   ["etcdserver: user name is empty", "FORBIDDEN"],
   ["etcdserver: too many operations in txn request", "INVALID"],
   ["etcdserver: request is too large", "INVALID"],

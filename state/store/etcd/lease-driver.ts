@@ -3,7 +3,7 @@ import { systemClock } from "../clock.ts";
 import type { LeaseDriver } from "../lease.ts";
 import type { LeaseId } from "../store.ts";
 import { within } from "../waiting.ts";
-import { type EtcdLink, read, refuseForeign } from "./calls.ts";
+import { type EtcdLink, read, refuseDiverged, refuseForeign } from "./calls.ts";
 import { failureOf } from "./failures.ts";
 
 const REVOKE_TIMEOUT_MS = 1_500;
@@ -26,6 +26,7 @@ export function etcdLeaseDriver(link: EtcdLink): LeaseDriver {
       try {
         const answer = await keepAliveOnce(client, id, timeoutMs, signal);
         refuseForeign(link, endpoint, answer);
+        refuseDiverged(endpoint);
         return Number(answer.TTL) * 1_000;
       } catch (cause) {
         link.endpoints.avoid(endpoint);

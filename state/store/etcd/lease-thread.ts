@@ -36,6 +36,7 @@ export class LeaseThread {
   #worker: LeaseWorkerHandle | undefined;
   #failures = 0;
   #restartAtMs = 0;
+  #diverged: ReadonlyMap<string, string> = new Map();
   #isClosed = false;
 
   constructor(options: LeaseThreadOptions) {
@@ -49,10 +50,17 @@ export class LeaseThread {
     const { data, report } = this.#options;
     try {
       this.#worker = new LeaseWorkerHandle(data, report, (cause) => this.#failed(startedMs, cause));
+      this.#worker.distrust(this.#diverged);
     } catch (error) {
       this.#failed(startedMs, error);
     }
     return this.#worker;
+  }
+
+  /** The thread has a connection of its own, and must not use these endpoints either. */
+  distrust(diverged: ReadonlyMap<string, string>): void {
+    this.#diverged = diverged;
+    this.#worker?.distrust(diverged);
   }
 
   #failed(startedMs: number, cause: unknown): void {
@@ -144,6 +152,10 @@ class LeaseWorkerHandle {
       this.#kept.set(id, settle);
       this.#send(order);
     });
+  }
+
+  distrust(diverged: ReadonlyMap<string, string>): void {
+    this.#send({ is: "distrust", diverged });
   }
 
   #send(order: LeaseOrder): void {

@@ -29,7 +29,9 @@ export type LeaseOrder =
       /** The cluster that granted the lease. */
       readonly clusterId: string | undefined;
     }
-  | { readonly is: "drop"; readonly id: LeaseId };
+  | { readonly is: "drop"; readonly id: LeaseId }
+  /** By endpoint: those that must not be used, and why. */
+  | { readonly is: "distrust"; readonly diverged: ReadonlyMap<string, string> };
 
 /** What the thread tells. */
 export type LeaseNews =
@@ -50,8 +52,19 @@ class LeaseWorker {
   }
 
   take(order: LeaseOrder): void {
-    if (order.is === "keep") void this.#keep(order);
-    else this.#kept.get(order.id)?.abort();
+    switch (order.is) {
+      case "keep":
+        void this.#keep(order);
+        break;
+      case "drop":
+        this.#kept.get(order.id)?.abort();
+        break;
+      case "distrust":
+        this.#link.endpoints.diverged = order.diverged;
+        break;
+      default:
+        order satisfies never;
+    }
   }
 
   async #keep({ id, ttlMs, marginMs, proof, intervalMs, ownerSilenceMs, clusterId }: KeepOrder): Promise<void> {

@@ -48,6 +48,8 @@ export interface EtcdTimings {
   readonly verifyEveryMs: number;
   /** How long a difference may last before it counts as a lost event. */
   readonly verifyGraceMs: number;
+  /** Time between two comparisons of what the members hold, where nothing has happened to them; the same jitter. */
+  readonly compareEveryMs: number;
   /** TTL of the lease on request records. */
   readonly requestTtlS: number;
 }
@@ -66,6 +68,7 @@ export const DEFAULT_TIMINGS: EtcdTimings = {
   queueFullMs: 30_000,
   verifyEveryMs: 400_000,
   verifyGraceMs: 5_000,
+  compareEveryMs: 60_000,
   requestTtlS: 600,
 };
 

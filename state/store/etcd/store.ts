@@ -17,7 +17,7 @@ import type {
   WatchConsumer,
   WatchOptions,
 } from "../store.ts";
-import { onAbort, throwIfAborted } from "../waiting.ts";
+import { linkSignals, onAbort, throwIfAborted } from "../waiting.ts";
 import { startWatch } from "../watch-handle.ts";
 import { attempt, type EtcdLink, read } from "./calls.ts";
 import { commitOnce } from "./commit.ts";
@@ -25,6 +25,7 @@ import { Endpoints } from "./endpoints.ts";
 import { etcdLeaseDriver } from "./lease-driver.ts";
 import { LeaseThread } from "./lease-thread.ts";
 import type { LeaseWorkerData } from "./lease-worker.ts";
+import { MemberWatch } from "./member-watch.ts";
 import {
   checkEndpoints,
   closeWatchTimings,
@@ -50,30 +51,39 @@ export async function openEtcdStore(options: EtcdOptions): Promise<Store> {
   const requestPrefix = options.requestPrefix ?? DEFAULT_REQUEST_PREFIX;
   const report = options.report ?? (() => undefined);
   const link = { endpoints: new Endpoints(urls, clientOptions), timings, report };
+  const members = new MemberWatch({ link, clock: systemClock });
   try {
-    await firstContact(link, requestPrefix, tls, options.signal);
+    await firstContact(link, requestPrefix, { tls, members, signal: options.signal });
   } catch (error) {
     link.endpoints.close();
     throw error;
   }
-  return new EtcdStore(link, requestPrefix, { urls, clientOptions, timings });
+  return new EtcdStore({ link, requestPrefix, members }, { urls, clientOptions, timings });
 }
 
 const FIRST_LOOK_MS = 1_000;
 
+/** The first comparison of the members may keep the opening waiting for so long. */
+const FIRST_COMPARISON_MS = 4_000;
+
+interface FirstContactOptions {
+  readonly tls: TlsMaterial | undefined;
+  readonly members: MemberWatch;
+  readonly signal: AbortSignal | undefined;
+}
+
 /** One linearizable read; where it fails, says what is wrong with TLS, which gRPC calls "unavailable". */
-async function firstContact(
-  link: EtcdLink,
-  key: string,
-  tls: TlsMaterial | undefined,
-  signal?: AbortSignal,
-): Promise<void> {
+async function firstContact(link: EtcdLink, key: string, { tls, members, signal }: FirstContactOptions): Promise<void> {
   const request = { key: Buffer.from(key), limit: 1, keys_only: true };
   const contact = (totalTimeoutMs: number) =>
     read(link, { doing: "open the store", signal, totalTimeoutMs }, (client, options) =>
       client.kv.range(request, options),
     );
-  if (link.endpoints.all.length > 1) await learnClusters(link, signal);
+  if (link.endpoints.all.length > 1) {
+    await learnClusters(link, signal);
+    using patience = linkSignals(signal, AbortSignal.timeout(FIRST_COMPARISON_MS));
+    await members.look(patience.signal);
+  }
   try {
     await contact(tls === undefined ? link.timings.operationTimeoutMs : FIRST_LOOK_MS);
   } catch (error) {
@@ -108,6 +118,12 @@ async function refuseBadTls(link: EtcdLink, tls: TlsMaterial, cause: NetError): 
   }
 }
 
+interface StoreParts {
+  readonly link: EtcdLink;
+  readonly requestPrefix: string;
+  readonly members: MemberWatch;
+}
+
 class EtcdStore implements Store {
   readonly #link: EtcdLink;
   readonly #slots: RequestSlots;
@@ -116,7 +132,9 @@ class EtcdStore implements Store {
   readonly #closed = new AbortController();
   readonly #open = new Set<AsyncDisposable>();
 
-  constructor(link: EtcdLink, requestPrefix: string, data: LeaseWorkerData) {
+  readonly #watchesMembers: Promise<void>;
+
+  constructor({ link, requestPrefix, members }: StoreParts, data: LeaseWorkerData) {
     this.#link = link;
     this.#leases = etcdLeaseDriver(link);
     this.#leaseThread = new LeaseThread({
@@ -129,6 +147,9 @@ class EtcdStore implements Store {
       grant: (ttlS) => this.#leases.grant(ttlS, this.#closed.signal),
       nowMs: systemClock.nowMs,
     });
+    this.#leaseThread.distrust(link.endpoints.diverged);
+    members.onTrust = (diverged) => this.#leaseThread.distrust(diverged);
+    this.#watchesMembers = link.endpoints.all.length > 1 ? members.run(this.#closed.signal) : Promise.resolve();
   }
 
   list(prefix: string, options: ReadOptions = {}): Promise<Snapshot> {
@@ -224,7 +245,7 @@ class EtcdStore implements Store {
     if (this.#closed.signal.aborted) return;
     this.#closed.abort(new NetError("CLOSED", "The store was closed"));
     await Promise.all([...this.#open].map((open) => open[Symbol.asyncDispose]()));
-    await this.#leaseThread.close();
+    await Promise.all([this.#leaseThread.close(), this.#watchesMembers]);
     this.#link.endpoints.close();
   }
 }

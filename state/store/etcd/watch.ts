@@ -1,7 +1,7 @@
 import type { IEvent } from "etcd3";
 import { NetError } from "../../errors.ts";
 import type { StoredValue, WatchConsumer, WatchEvent } from "../store.ts";
-import { backoffMs, nextTurn, pause, throwIfAborted } from "../waiting.ts";
+import { backoffMs, nextTurn, onAbort, pause, throwIfAborted } from "../waiting.ts";
 import { deferred } from "../watch-handle.ts";
 import {
   acceptEvents,
@@ -80,6 +80,7 @@ function afterLinkFailure(follower: Follower, endpoint: Endpoint, cause: unknown
   follower.link.report({ kind: "watch-down", prefix: follower.prefix, endpoint: endpoint.url, cause });
   follower.endpointIndex += 1;
   follower.failures += 1;
+  endpoint.isCompared = false;
 }
 
 /** The store is not the one that the watch began with. */
@@ -174,6 +175,7 @@ async function streamOnce(follower: Follower, endpoint: Endpoint): Promise<Strea
     runStream({ client: endpoint.client, prefix, next, timings, queue, onLive, signal: ended.signal }),
     verified.then(() => pump(follower, queue, ended.signal)),
     verifyRegularly(link, prefix, progress, ended.signal),
+    untilDiverged(endpoint, ended.signal),
   ] as const;
   try {
     return await Promise.race(parts);
@@ -183,6 +185,17 @@ async function streamOnce(follower: Follower, endpoint: Endpoint): Promise<Strea
     live.reject(new NetError("CLOSED", `The stream of "${prefix}" has ended`));
     await Promise.allSettled(parts); // the consumer's present call too: never two at a time
   }
+}
+
+/** Ends when the member turns out to hold other data than most: what it has told may never have been. */
+function untilDiverged(endpoint: Endpoint, signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const unlink = onAbort(endpoint.distrusted, (why) => reject(new StoreReplaced(`etcd ${endpoint.url} ${why}`)));
+    onAbort(signal, (reason) => {
+      unlink();
+      reject(reason);
+    });
+  });
 }
 
 /** An expired token is renewed for unary calls only: one such call before the stream takes the present token. */
