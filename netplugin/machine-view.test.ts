@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { WARM_ROLE } from "../drivers/ovs/port-pool.ts";
 import type { OvsDriver, SwitchPort } from "../drivers/ovs/types.ts";
 import { NodeName } from "../state/names.ts";
-import { type Attachment, attachmentMarks, POD_ROLE } from "./attach/attachment.ts";
+import { type Attachment, attachmentMarks, INFRA_ROLE, POD_ROLE } from "./attach/attachment.ts";
 import { createMachineView } from "./machine-view.ts";
 
 const [P1, P2] = ["cvh0000000001", "cvh0000000002"] as const;
@@ -51,6 +51,8 @@ describe("whose a port is", () => {
     ["exchanged marks", [port(P1, marksOfB), port(P2, marksOfA)]],
     ["marks of an earlier lease", [port(P1, attachmentMarks(attachment("a", P1, "earlier"))), port(P2, marksOfB)]],
     ["no marks", [port(P1, {}), port(P2, {})]],
+    ["the mark of an infra port", [port(P1, { ...marksOfA, "contiv-role": INFRA_ROLE }), port(P2, marksOfB)]],
+    ["another namespace", [port(P1, { ...marksOfA, "contiv-netns": "/run/netns/b" }), port(P2, marksOfB)]],
     ["the mark of a free port", [port(P1, { "contiv-role": WARM_ROLE }), port(P2, marksOfB)]],
   ])("stays although somebody writes %s", (_, ports) => {
     const { view, write } = machineWith(port(P1, marksOfA), port(P2, marksOfB));

@@ -3,7 +3,7 @@ import { TUNNEL_PORT } from "../drivers/ovs/names.ts";
 import type { OvsDriver, SwitchPort } from "../drivers/ovs/types.ts";
 import { Mac } from "../state/ids.ts";
 import type { NodeName } from "../state/names.ts";
-import { type Attachment, attachmentOf, isOneLease, POD_ROLE } from "./attach/attachment.ts";
+import { type Attachment, attachmentOf, isSameFacts, POD_ROLE } from "./attach/attachment.ts";
 import type { LimitMeans } from "./bandwidth/mechanism.ts";
 import type { Machine } from "./desired/machine.ts";
 
@@ -129,9 +129,10 @@ function withRemembered({ inSwitch, closing, remembered }: Known): ReadonlyMap<s
   return found;
 }
 
+/** The number is the switch's to say; whose the port is, no row can change. */
 function asShown(attachment: Attachment, port: SwitchPort | undefined): Attachment {
   const shown = port === undefined ? undefined : attachmentOf(port);
-  if (shown !== undefined && isOneLease(shown, attachment)) return shown;
+  if (shown !== undefined && isSameFacts(shown, attachment)) return shown;
   return attachment.ofport === port?.ofport ? attachment : { ...attachment, ofport: port?.ofport };
 }
 

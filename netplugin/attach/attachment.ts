@@ -42,11 +42,18 @@ export function attachmentMarks(attachment: Omit<Attachment, "portName" | "ofpor
   };
 }
 
+const FACTS = ["endpointKey", "epoch", "role", "containerId", "ifName", "configName", "netnsPath"] as const;
+
 type LeaseFacts = Pick<Attachment, "endpointKey" | "epoch">;
 
 /** Do both speak of one lease of one endpoint? */
 export function isOneLease(left: LeaseFacts, right: LeaseFacts): boolean {
   return left.endpointKey === right.endpointKey && left.epoch === right.epoch;
+}
+
+/** Do both say the same of an attachment, wherever it is plugged in? */
+export function isSameFacts(left: Omit<Attachment, "portName" | "ofport">, right: typeof left): boolean {
+  return left === right || FACTS.every((fact) => left[fact] === right[fact]);
 }
 
 /** What the driver gives does not change; of a node's ports few are new each time. */

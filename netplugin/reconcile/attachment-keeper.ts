@@ -7,7 +7,7 @@ import type { Panel } from "../../drivers/ovs/panel.ts";
 import { peerNameOf, WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
 import type { PortDriver, PortPool, PortSpec, SwitchPort } from "../../drivers/ovs/types.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
-import { type Attachment, attachmentMarks, attachmentOf, isOneLease, POD_ROLE } from "../attach/attachment.ts";
+import { type Attachment, attachmentMarks, attachmentOf, isSameFacts, POD_ROLE } from "../attach/attachment.ts";
 import type { AttachmentRecords } from "../attach/attachment-records.ts";
 import { leaseMarkAmong } from "../attach/lease-mark.ts";
 import { aliasesOf } from "../attach/link-alias.ts";
@@ -105,7 +105,7 @@ class Keeper implements AttachmentKeeper {
     const isLost = (attachment: Attachment) => {
       const port = present.get(attachment.portName);
       const shown = port === undefined ? undefined : attachmentOf(port);
-      return attachment.role === POD_ROLE && (shown === undefined || !isOneLease(shown, attachment));
+      return attachment.role === POD_ROLE && (shown === undefined || !isSameFacts(shown, attachment));
     };
     if ([...machine.attachments().values()].some(isLost)) this.loop.kick();
   }
@@ -134,8 +134,8 @@ class Keeper implements AttachmentKeeper {
     const { pairs, plan } = await this.#look(signal);
     const known = machine.attachments();
     for (const found of [...plan.unplugged, ...plan.broken]) {
-      const { portName, epoch } = known.get(found.endpointKey) ?? {};
-      if (portName !== found.portName || epoch !== found.epoch) machine.remember(found);
+      const before = known.get(found.endpointKey);
+      if (before?.portName !== found.portName || !isSameFacts(before, found)) machine.remember(found);
     }
     if (!this.hasLooked) this.#recall(pairs);
     this.hasLooked = true;

@@ -2,7 +2,7 @@ import { isWhole, type LinkPair } from "../../drivers/ovs/link-pairs.ts";
 import { ROLE_KEY } from "../../drivers/ovs/names.ts";
 import { WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
 import type { SwitchPort } from "../../drivers/ovs/types.ts";
-import { type Attachment, attachmentMarks, attachmentOf, isOneLease, POD_ROLE } from "../attach/attachment.ts";
+import { type Attachment, attachmentOf, isOneLease, isSameFacts, POD_ROLE } from "../attach/attachment.ts";
 import { type AttachmentFacts, factsOf } from "../attach/link-alias.ts";
 
 export interface AttachmentInput {
@@ -145,8 +145,7 @@ function attachmentFrom(facts: AttachmentFacts, portName: string): Attachment {
 }
 
 function isSame(left: AttachmentFacts | undefined, right: AttachmentFacts): boolean {
-  const marks = attachmentMarks(right);
-  return left !== undefined && Object.entries(attachmentMarks(left)).every(([key, value]) => marks[key] === value);
+  return left !== undefined && isSameFacts(left, right);
 }
 
 /** Pairs whose names, states or sizes somebody has changed. */

@@ -44,6 +44,11 @@ const PORTS: readonly Deed[] = [
     line: PLUGGED,
   },
   {
+    what: "a port's role",
+    delete: async (site) => site.vsctl("set", "Port", await site.port("a1"), "external_ids:contiv-role=infra"),
+    line: PLUGGED,
+  },
+  {
     what: "a port's marks, overwritten by another pod's",
     delete: async (site) => {
       const [port, other] = [await site.port("a1"), await site.port("a3")];
