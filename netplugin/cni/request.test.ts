@@ -194,8 +194,8 @@ describe("CHECK, GC, STATUS, VERSION", () => {
   const gc = (lists: object) => parse("GC", {}, { cniVersion: "1.1.0", ...lists });
   const item = (containerID: string) => ({ containerID, ifname: "eth0" });
 
-  it.each([[[]], [null]])("GC takes %o as no valid attachment", (list) => {
-    expect(gc({ "cni.dev/valid-attachments": list })).toMatchObject({ validAttachments: [] });
+  it("GC takes an empty list as no valid attachment", () => {
+    expect(gc({ "cni.dev/valid-attachments": [] })).toMatchObject({ validAttachments: [] });
   });
 
   it("GC keeps what either list names", () => {

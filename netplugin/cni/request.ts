@@ -253,17 +253,20 @@ function requiredPrevResultOf(config: Config, version: CniVersion): CniResult {
 
 /**
  * The list has two names: `cni.dev/attachments` stood in the text of the tag spec-v1.1.0. With neither, nothing is removed: an
- * absent list is far more likely a caller's mistake than the wish to cut off every pod. null is Go's empty list.
+ * absent list is far more likely a caller's mistake than the wish to cut off every pod. So is null, which Go writes for a list that
+ * was never filled; one that is meant to be empty is [].
  */
 function validAttachmentsOf(config: Config): readonly Attachment[] {
-  const names = ["cni.dev/valid-attachments", "cni.dev/attachments"].filter((name) => config[name] !== undefined);
+  const names = ["cni.dev/valid-attachments", "cni.dev/attachments"].filter(
+    (name) => (config[name] ?? undefined) !== undefined,
+  );
   if (names.length === 0) {
     const message =
-      'Network configuration: "cni.dev/valid-attachments" is missing; GC needs it (an empty list: no attachment is valid)';
+      'Network configuration: "cni.dev/valid-attachments" is missing or null; GC needs it (an empty list: no attachment is valid)';
     throw cniFault("invalid-config", message, { field: "cni.dev/valid-attachments" });
   }
   return names.flatMap((name) =>
-    parseMember(Attachments, config[name] ?? [], name).map(({ containerID, ifname }) => ({
+    parseMember(Attachments, config[name], name).map(({ containerID, ifname }) => ({
       containerId: containerID,
       ifName: ifname,
     })),
