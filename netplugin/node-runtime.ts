@@ -234,7 +234,7 @@ function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): A
     markPort: (portName, ofPort) => marks.begin(portName, ofPort),
   });
   const attached = startAttachmentKeeper({
-    ...{ ...options, machine, panel, pool, podEnds, records, closePort, onPluggedIn },
+    ...{ ...options, nodeName, machine, panel, pool, podEnds, records, closePort, onPluggedIn },
     ports: driver.ports,
     netlink: driver.netlink,
     view: holder.view,
@@ -243,6 +243,7 @@ function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): A
     mtuBytes: portMtuBytes(driver),
   });
   driver.onChange(({ resync }) => (resync ? attached.loop.kick() : attached.onPorts()));
+  holder.onStep(() => attached.onView());
   for (const netns of [undefined, panel.netns]) void watchPodLinks({ attached, netns, signal, report });
   return attached;
 }
@@ -269,7 +270,7 @@ function openLeases(
     ...{ ...options, holder, known, offers, closePort, attachments },
     marks: new LeaseMarks({ ports: driver.ports.read, known, attachments, write: (all) => marks.write(all), log }),
     nodeName: options.settings.nodeName,
-    isKernelKnown: () => attached.hasLooked,
+    isKernelKnown: () => attached.knowsAll,
     enforced: async (caller) => {
       await flows.loop.done(caller);
       await flows.connections.settled(caller);

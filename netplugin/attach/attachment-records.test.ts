@@ -1,4 +1,16 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pino from "pino";
@@ -115,6 +127,45 @@ describe("records of attachments", () => {
     expect(readdirSync(directory).sort()).toEqual(["cvh1.json", "cvh2.json"]);
     records.keep(kept(attachment("cvh1"), attachment("cvh2")));
     expect(JSON.parse(readFileSync(join(directory, "cvh2.json"), "utf8"))).toEqual(attachmentMarks(attachment("cvh2")));
+  });
+
+  it("that somebody has truncated, or put something else in their place, are written again", () => {
+    const records = open();
+    const [one, two, three] = ["cvh1", "cvh2", "cvh3"].map((portName) => attachment(portName)) as [
+      Attachment,
+      Attachment,
+      Attachment,
+    ];
+    for (const each of [one, two, three]) records.write(each.portName, attachmentMarks(each));
+    const elsewhere = join(parent, "elsewhere");
+    writeFileSync(join(directory, "cvh1.json"), "");
+    rmSync(join(directory, "cvh2.json"));
+    symlinkSync(elsewhere, join(directory, "cvh2.json"));
+    rmSync(join(directory, "cvh3.json"));
+    execFileSync("mkfifo", [join(directory, "cvh3.json")]);
+    records.keep(kept(one, two, three));
+    expect(existsSync(elsewhere)).toBe(false);
+    expect(open().all()).toEqual(expect.arrayContaining([one, two, three]));
+  });
+
+  it("are read from files alone: a pipe would never answer", () => {
+    open();
+    execFileSync("mkfifo", [join(directory, "cvh1.json")]);
+    expect(open().all()).toEqual([]);
+    expect(lines.join("")).toMatch(/cvh1.json.*it is no file/);
+  });
+
+  it("of many pods that fail alike are told in one line, and in one when all is well again", () => {
+    const records = open();
+    const many = Array.from({ length: 20 }, (_, index) => attachment(`cvh${index}`));
+    for (const { portName } of many) mkdirSync(join(directory, `${portName}.json`, "in the way"), { recursive: true });
+    for (let round = 0; round < 3; round += 1) records.keep(kept(...many));
+    expect(lines).toHaveLength(1);
+    rmSync(directory, { recursive: true });
+    records.keep(kept(...many));
+    expect(lines).toHaveLength(2);
+    expect(lines[1]).toMatch(/written again/);
+    expect(open().all()).toHaveLength(20);
   });
 
   it("that cannot be written are told once, and tried again", () => {

@@ -9,6 +9,7 @@ import type { CniHandler } from "../cni/handler.ts";
 import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest } from "../cni/request.ts";
 import { type CniResult, NO_DNS } from "../cni/result.ts";
 import type { NodeRuntime } from "../runtime.ts";
+import { recordOf } from "../view/query.ts";
 import { type Attachment, attachmentMarks, POD_ROLE } from "./attachment.ts";
 import { knownNeighbours } from "./known-neighbours.ts";
 import { leaseMark } from "./lease-mark.ts";
@@ -296,7 +297,10 @@ async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachO
 
 async function unplug(runtime: NodeRuntime, attachment: Attachment, options: DetachOptions): Promise<void> {
   const target = await undressTarget(runtime, attachment, options.netnsPath);
-  runtime.holder.releaseEarly(attachment.endpointKey, attachment.epoch);
+  const { endpointKey, epoch } = attachment;
+  const home = recordOf(runtime.view(), "endpoint", endpointKey)?.nodeName;
+  const isOurs = home === undefined || home === runtime.nodeName; // another node's pod lives on, whatever is plugged in here
+  if (isOurs) runtime.holder.releaseEarly(endpointKey, epoch);
   const [withdrawn, undressed] = await Promise.allSettled([
     runtime.flows.withdrawn(options.signal),
     undressPod(target, options.signal),
@@ -308,7 +312,7 @@ async function unplug(runtime: NodeRuntime, attachment: Attachment, options: Det
     throw outcome.reason;
   }
   runtime.removePort(attachment, podEnd);
-  await runtime.leases.release({ key: attachment.endpointKey, epoch: attachment.epoch }, options.signal);
+  if (isOurs) await runtime.leases.release({ key: endpointKey, epoch }, options.signal);
 }
 
 /** The caller's path first: the one of ADD may lead elsewhere by now. */

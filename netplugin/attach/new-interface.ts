@@ -58,7 +58,7 @@ function leasedLink(parts: NewInterfaceParts, { endpointKey, epoch, ifName }: At
   const endpoint = recordOf(view(), "endpoint", endpointKey);
   const network = endpoint === undefined ? undefined : networkOf(view(), endpoint.networkId);
   const node = nodeOf(view(), nodeName);
-  if (endpoint?.epoch !== epoch || network === undefined || node === undefined) {
+  if (endpoint?.epoch !== epoch || endpoint.nodeName !== nodeName || network === undefined || node === undefined) {
     throw new NetError("UNAVAILABLE", `Cannot give ${endpointKey} a new interface: its lease is not known here (yet)`);
   }
   const { ipv4, ipv6, routes } = endpointAddressing(endpoint, network);

@@ -2,9 +2,8 @@ import type { Logger } from "pino";
 import { setLink } from "../../drivers/netlink/link.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
 import { type LinkPair, readPairs } from "../../drivers/ovs/link-pairs.ts";
-import { ROLE_KEY } from "../../drivers/ovs/names.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
-import { peerNameOf, WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
+import { isHostName, peerNameOf } from "../../drivers/ovs/port-pool.ts";
 import type { PortDriver, PortPool, PortSpec, SwitchPort } from "../../drivers/ovs/types.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import { type Attachment, attachmentMarks, attachmentOf, isSameFacts, POD_ROLE } from "../attach/attachment.ts";
@@ -15,20 +14,15 @@ import type { MachineView } from "../machine-view.ts";
 import type { Metrics } from "../metrics.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
-import {
-  type AttachmentPlan,
-  factsOfPair,
-  inBoth,
-  isDamaged,
-  isInAgreement,
-  planAttachments,
-} from "./attachment-plan.ts";
+import { type AttachmentPlan, inBoth, isDamaged, isInAgreement, planAttachments } from "./attachment-plan.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { PodEndKeeper } from "./pod-end-keeper.ts";
 import { hasInterface } from "./pod-ends.ts";
+import { recalledFrom } from "./recalled.ts";
 import { startTicketLoop, type TicketLoop } from "./ticket-loop.ts";
 
 export interface AttachmentKeeperOptions {
+  readonly nodeName: string;
   readonly ports: PortDriver;
   readonly netlink: SocketPool;
   readonly panel: Panel;
@@ -56,8 +50,10 @@ export interface AttachmentKeeper {
   onPorts(): void;
   /** Links have changed, by their indexes in one of the two namespaces: looks again when they are a pod's. */
   onLinks(ifindexes: ReadonlySet<number>): void;
-  /** Have the kernel's links been compared since the start? Before, an endpoint without port may still have a pod. */
-  readonly hasLooked: boolean;
+  /** The view has changed: the records are asked when it is complete for the first time. */
+  onView(): void;
+  /** Have switch, kernel and records been compared since the start? Before, an endpoint without port may still have a pod. */
+  readonly knowsAll: boolean;
   conditions(): readonly NodeCondition[];
 }
 
@@ -72,7 +68,8 @@ export function startAttachmentKeeper(options: AttachmentKeeperOptions): Attachm
 
 class Keeper implements AttachmentKeeper {
   readonly loop: TicketLoop;
-  hasLooked = false;
+  #hasLooked = false;
+  #hasRecalled = false;
   readonly #options: AttachmentKeeperOptions;
   /** Whose the links of pods' ports are, by their indexes in both namespaces. */
   #byIfindex: ReadonlyMap<number, Attachment> = new Map();
@@ -110,6 +107,14 @@ class Keeper implements AttachmentKeeper {
     if ([...machine.attachments().values()].some(isLost)) this.loop.kick();
   }
 
+  onView(): void {
+    if (!this.#hasRecalled && this.#options.view().complete) this.loop.kick();
+  }
+
+  get knowsAll(): boolean {
+    return this.#hasLooked && this.#hasRecalled;
+  }
+
   onLinks(ifindexes: ReadonlySet<number>): void {
     if ([...ifindexes].some((ifindex) => this.#isSettled(this.#byIfindex.get(ifindex)))) this.loop.kick();
   }
@@ -130,15 +135,15 @@ class Keeper implements AttachmentKeeper {
   }
 
   async #work(signal: AbortSignal): Promise<void> {
-    const { machine, ports, closePort, isConnected, pool, podEnds } = this.#options;
+    const { machine, ports, closePort, isConnected, pool, podEnds, view } = this.#options;
     const { pairs, plan } = await this.#look(signal);
     const known = machine.attachments();
     for (const found of [...plan.unplugged, ...plan.broken]) {
       const before = known.get(found.endpointKey);
       if (before?.portName !== found.portName || !isSameFacts(before, found)) machine.remember(found);
     }
-    if (!this.hasLooked) this.#recall(pairs);
-    this.hasLooked = true;
+    this.#hasLooked = true;
+    if (!this.#hasRecalled && view().complete) this.#recall(pairs);
     this.#noteIndexes(pairs);
     await this.#label(plan.unlabelled, pairs, signal);
     for (const portName of plan.surplus) closePort(portName);
@@ -148,18 +153,17 @@ class Keeper implements AttachmentKeeper {
     await pool.repair();
     this.#closeDead(pairs);
     await podEnds.settle(pairs, signal);
-    this.#keepRecords();
+    if (this.#hasRecalled) this.#keepRecords();
   }
 
-  /** At the start: pods of which neither the switch nor the kernel knows any more. */
+  /** Once, with the first complete view: pods of which neither the switch nor the kernel knows any more. */
   #recall(pairs: ReadonlyMap<string, LinkPair>): void {
-    const { machine, ports, leases, records, log } = this.#options;
-    const isShown = ({ endpointKey, portName }: Attachment) => {
-      const pair = pairs.get(portName);
-      const isInKernel = pair !== undefined && factsOfPair(pair) !== undefined;
-      return isInKernel || machine.attachments().has(endpointKey) || ports.read().has(portName);
-    };
-    const lost = records.all().filter((each) => !leases().isPending(each.endpointKey) && !isShown(each));
+    const { nodeName, machine, ports, leases, records, view, log } = this.#options;
+    this.#hasRecalled = true;
+    const lost = recalledFrom({
+      ...{ nodeName, pairs, records, view: view(), ports: ports.read(), attachments: machine.attachments() },
+      isPending: (endpointKey) => leases().isPending(endpointKey),
+    });
     if (lost.length === 0) return;
     for (const attachment of lost) machine.remember(attachment);
     log.warn(
@@ -193,7 +197,7 @@ class Keeper implements AttachmentKeeper {
       isFarInPanel: panel.podEnd === "macvlan",
       isClosing: machine.isClosing,
       isPending: (endpointKey) => leases().isPending(endpointKey),
-      hasLooked: this.hasLooked,
+      hasLooked: this.#hasLooked,
       isLeased: ({ endpointKey, epoch }) => recordOf(view(), "endpoint", endpointKey)?.epoch === epoch,
     });
   }
@@ -276,11 +280,12 @@ class Keeper implements AttachmentKeeper {
     return used;
   }
 
-  /** Free ports whose links somebody has deleted. */
+  /** Ports without links that are nobody's: free ones, and those whose marks say nothing. */
   #closeDead(pairs: ReadonlyMap<string, LinkPair>): void {
-    const { ports, closePort } = this.#options;
-    for (const { name, externalIds, error } of ports.read().values()) {
-      if (externalIds[ROLE_KEY] === WARM_ROLE && error !== undefined && !pairs.has(name)) closePort(name);
+    const { ports, machine, closePort } = this.#options;
+    const used = new Set([...machine.attachments().values()].map(({ portName }) => portName));
+    for (const { name, error } of ports.read().values()) {
+      if (isHostName(name) && !used.has(name) && error !== undefined && !pairs.has(name)) closePort(name);
     }
   }
 

@@ -159,6 +159,28 @@ describe("gone from the switch and from the kernel, while netplugin is away", ()
   it.each<[string, () => Promise<unknown>]>([
     ["a pod's port and its links", () => unplug("a1")],
     [
+      "a mark of a port, and its links",
+      async () => {
+        const port = await site.port("a1");
+        await site.vsctl("remove", "Port", port, "external_ids", "contiv-role");
+        await site.onNode(`ip link delete ${port}`);
+      },
+    ],
+    [
+      "a port's marks, overwritten by a dead pod's, and its links",
+      async () => {
+        const port = await site.port("a1");
+        await site.vsctl(
+          "set",
+          "Port",
+          port,
+          "external_ids:contiv-endpoint=ghost:eth0",
+          "external_ids:contiv-epoch=ghost",
+        );
+        await site.onNode(`ip link delete ${port}`);
+      },
+    ],
+    [
       "the integration bridge and the panel",
       async () => {
         await site.vsctl("del-br", "contiv-int");
@@ -178,6 +200,8 @@ describe("gone from the switch and from the kernel, while netplugin is away", ()
     await netpluginRestarts(deed);
     await expectTold(RECALLED, sinceMs);
     await expectWell([]);
+    const ports = await site.vsctl("--format=json", "--columns=name,error", "find", "Interface", "'error!=[]'");
+    expect(ports).not.toContain("cvh"); // nothing is left of the old ones
   });
 
   it("a pod that is gone, too: its lease is released", async () => {
