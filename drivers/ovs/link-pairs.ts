@@ -51,3 +51,20 @@ function otherEnd(link: LinkRow, others: ReadonlyMap<number, LinkRow>): LinkRow 
 export function isWhole({ portName, near, far }: LinkPair): boolean {
   return near?.name === portName && far?.name === peerNameOf(portName);
 }
+
+/** The kernel's datapath is the master of its ports; a link without kind is one of an old kernel's. */
+const DATAPATH_KINDS: readonly (string | undefined)[] = ["openvswitch", undefined];
+
+/** Does the near end hang on somebody else's bridge, bond or VRF? What it carries goes there instead of to the switch alone. */
+export function isNearCaptured({ near }: LinkPair): boolean {
+  return hasMaster(near) && !DATAPATH_KINDS.includes(near?.masterKind);
+}
+
+/** The same of the far end, which hangs on nothing. */
+export function isFarCaptured({ far }: LinkPair): boolean {
+  return hasMaster(far);
+}
+
+function hasMaster(link: LinkRow | undefined): boolean {
+  return (link?.masterIfindex ?? 0) !== 0;
+}

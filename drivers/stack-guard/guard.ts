@@ -26,6 +26,8 @@ export interface StackGuardOptions extends LinkParts {
 }
 
 const FAMILIES: readonly TableFamily[] = ["inet", "arp"];
+/** A second hold where the kernel has the family: near ends are taken out of others' bridges anyhow. */
+const EXTRA_FAMILIES: readonly TableFamily[] = ["bridge"];
 
 /**
  * Keeps what belongs to the switch from the stack of the node's own kernel. Near ends of pods' ports and uplink NICs lie in the node's
@@ -51,7 +53,7 @@ export class StackGuard {
     const wanted = JSON.stringify(links);
     const isDrift = this.#wanted === undefined || this.#wanted === wanted; // what we want anew was not open before
     this.#wanted = wanted;
-    for (const family of FAMILIES) {
+    for (const family of [...FAMILIES, ...EXTRA_FAMILIES]) {
       const outcome = await ensureTable(closingTable(family, links), netns).catch((error: unknown) =>
         asNetError(error, `set up table ${family} of nftables`),
       );
@@ -116,7 +118,9 @@ export class StackGuard {
 
   /** Why the kernel's stack may get what is the switch's; undefined when tables and settings hold. */
   fault(): string | undefined {
-    for (const [family, outcome] of this.#outcomes) {
+    for (const family of FAMILIES) {
+      const outcome = this.#outcomes.get(family);
+      if (outcome === undefined) continue;
       if (typeof outcome !== "string") return outcome.message;
       if (outcome === "absent from this kernel") return `this kernel has no nftables of family ${family}`;
     }
@@ -125,7 +129,7 @@ export class StackGuard {
 
   /** Takes the tables away, when nothing is left that they close. */
   async remove(): Promise<void> {
-    for (const family of FAMILIES) {
+    for (const family of [...FAMILIES, ...EXTRA_FAMILIES]) {
       await removeTable(
         closingTable(family, { ...this.#options.closed(), nearEndPrefix: "" }).address,
         this.#options.netns,

@@ -1,4 +1,4 @@
-import { type Expression, META_IIFNAME, META_L4PROTO, NF_DROP } from "../netlink/nftables/expression.ts";
+import { type Expression, META_IIFNAME, META_L4PROTO, META_OIFNAME, NF_DROP } from "../netlink/nftables/expression.ts";
 import { type BaseChain, NF_ACCEPT, type Table, type TableFamily } from "../netlink/nftables/table.ts";
 
 /** Links whose frames belong to the switch alone, as the packet filter knows them: by name. */
@@ -18,6 +18,9 @@ export const TABLE_NAME = "contiv-ts";
 const PRIORITY = -500;
 const NF_INET_PRE_ROUTING = 0;
 const NF_ARP_IN = 0;
+/** linux/netfilter_bridge.h */
+const NF_BR_PRE_ROUTING = 0;
+const NF_BR_POST_ROUTING = 4;
 const IFNAMSIZ = 16;
 const IPPROTO_UDP = 17;
 const UDP_PORT_OFFSET_BYTES = 2;
@@ -27,10 +30,24 @@ const UDP_PORT_OFFSET_BYTES = 2;
  * frame, so a switch on either datapath gets everything; a hook of the `netdev` family would come before the kernel's.
  */
 export function closingTable(family: TableFamily, links: ClosedLinks): Table {
-  return { address: { family, name: TABLE_NAME }, flags: 0, chains: [closingChain(family, links)] };
+  const chains = family === "bridge" ? bridgeChains(links) : [closingChain(family, links)];
+  return { address: { family, name: TABLE_NAME }, flags: 0, chains };
 }
 
-function closingChain(family: TableFamily, { nearEndPrefix, names, tunnels }: ClosedLinks): BaseChain {
+/**
+ * A near end that somebody has put into one of the kernel's bridges: nothing comes in by it nor leaves by it until it is taken out. The
+ * other tables do not see it, for what a bridge hands to the stack comes in by the bridge.
+ */
+function bridgeChains({ nearEndPrefix }: ClosedLinks): readonly BaseChain[] {
+  const prefix = nameBytes(nearEndPrefix);
+  const common = { priority: PRIORITY, policy: NF_ACCEPT };
+  return [
+    { ...common, name: "prerouting", hook: NF_BR_PRE_ROUTING, rules: [dropOf(META_IIFNAME, prefix)] },
+    { ...common, name: "postrouting", hook: NF_BR_POST_ROUTING, rules: [dropOf(META_OIFNAME, prefix)] },
+  ];
+}
+
+function closingChain(family: "inet" | "arp", { nearEndPrefix, names, tunnels }: ClosedLinks): BaseChain {
   const place =
     family === "inet" ? { name: "prerouting", hook: NF_INET_PRE_ROUTING } : { name: "input", hook: NF_ARP_IN };
   const onTunnels = family === "inet" ? sorted(tunnels.names) : [];
@@ -39,8 +56,8 @@ function closingChain(family: TableFamily, { nearEndPrefix, names, tunnels }: Cl
     priority: PRIORITY,
     policy: NF_ACCEPT,
     rules: [
-      dropFrom(nameBytes(nearEndPrefix)),
-      ...sorted(names).map((name) => dropFrom(wholeName(name))),
+      dropOf(META_IIFNAME, nameBytes(nearEndPrefix)),
+      ...sorted(names).map((name) => dropOf(META_IIFNAME, wholeName(name))),
       ...onTunnels.map((name) => dropTunnel(name, tunnels.udpPort)),
     ],
   };
@@ -50,13 +67,13 @@ function sorted(names: readonly string[]): readonly string[] {
   return [...new Set(names)].sort();
 }
 
-function dropFrom(name: Buffer): readonly Expression[] {
-  return [...cameFrom(name), { kind: "counter" }, { kind: "verdict", verdict: NF_DROP }];
+function dropOf(key: number, name: Buffer): readonly Expression[] {
+  return [...named(key, name), { kind: "counter" }, { kind: "verdict", verdict: NF_DROP }];
 }
 
 function dropTunnel(name: string, udpPort: number): readonly Expression[] {
   return [
-    ...cameFrom(wholeName(name)),
+    ...named(META_IIFNAME, wholeName(name)),
     { kind: "meta", key: META_L4PROTO },
     { kind: "equals", hex: Buffer.of(IPPROTO_UDP).toString("hex") },
     { kind: "transport", offsetBytes: UDP_PORT_OFFSET_BYTES, lengthBytes: 2 },
@@ -66,9 +83,9 @@ function dropTunnel(name: string, udpPort: number): readonly Expression[] {
   ];
 }
 
-function cameFrom(name: Buffer): readonly Expression[] {
+function named(key: number, name: Buffer): readonly Expression[] {
   return [
-    { kind: "meta", key: META_IIFNAME },
+    { kind: "meta", key },
     { kind: "equals", hex: name.toString("hex") },
   ];
 }

@@ -52,6 +52,37 @@ describe("tables", () => {
     expect(listed("arp")).not.toContain("udp");
   });
 
+  it("keep what is put into a bridge by hand from it, in and out", async () => {
+    const bridge = closingTable("bridge", LINKS);
+    expect(await ensureTable(bridge, netns)).toBe("repaired");
+    expect(await ensureTable(bridge, netns)).toBe("as wanted");
+    expect(listed("bridge")).toBe(
+      [
+        "table bridge contiv-ts {",
+        "\tchain prerouting {",
+        "\t\ttype filter hook prerouting priority -500; policy accept;",
+        '\t\tiifname "cvh*" counter … drop',
+        "\t}",
+        "",
+        "\tchain postrouting {",
+        "\t\ttype filter hook postrouting priority -500; policy accept;",
+        '\t\toifname "cvh*" counter … drop',
+        "\t}",
+        "}",
+        "",
+      ].join("\n"),
+    );
+    scratch.run("ip", "link", "add", "br0", "type", "bridge");
+    scratch.run("ip", "link", "add", "cvh0", "master", "br0", "type", "veth", "peer", "name", "far0");
+    for (const name of ["br0", "cvh0", "far0"]) scratch.run("ip", "link", "set", name, "up"); // each speaks up for IPv6
+    const counts = () => [...scratch.run("nft", "list", "table", "bridge", "contiv-ts").matchAll(/packets (\d+)/g)];
+    await expect.poll(() => counts().every(([, packets]) => Number(packets) > 0), { timeout: 5_000 }).toBe(true);
+    expect(scratch.run("ip", "-s", "-j", "link", "show", "br0")).toMatch(/"rx":\{"bytes":0,/);
+    await removeTable(bridge.address, netns);
+    scratch.run("ip", "link", "delete", "br0");
+    scratch.run("ip", "link", "delete", "cvh0");
+  });
+
   it("are left alone when nothing differs, whoever wrote them", async () => {
     const text = scratch.run("nft", "list", "ruleset");
     scratch.run("nft", "flush", "ruleset");

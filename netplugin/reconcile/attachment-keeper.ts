@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { setLink } from "../../drivers/netlink/link.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
-import { type LinkPair, readPairs } from "../../drivers/ovs/link-pairs.ts";
+import { isFarCaptured, isNearCaptured, type LinkPair, readPairs } from "../../drivers/ovs/link-pairs.ts";
 import type { Panel } from "../../drivers/ovs/panel.ts";
 import { isHostName, peerNameOf } from "../../drivers/ovs/port-pool.ts";
 import type { PortDriver, PortPool, PortSpec, SwitchPort } from "../../drivers/ovs/types.ts";
@@ -14,7 +14,14 @@ import type { MachineView } from "../machine-view.ts";
 import type { Metrics } from "../metrics.ts";
 import type { NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
-import { type AttachmentPlan, inBoth, isDamaged, isInAgreement, planAttachments } from "./attachment-plan.ts";
+import {
+  type AttachmentPlan,
+  inBoth,
+  isCaptured,
+  isDamaged,
+  isInAgreement,
+  planAttachments,
+} from "./attachment-plan.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { PodEndKeeper } from "./pod-end-keeper.ts";
 import { hasInterface } from "./pod-ends.ts";
@@ -202,21 +209,38 @@ class Keeper implements AttachmentKeeper {
     });
   }
 
-  /** The pairs, with names, states and sizes as we gave them. */
+  /** The pairs, with names, states and sizes as we gave them, and on nobody else's bridge. */
   async #readMended(signal: AbortSignal): Promise<ReadonlyMap<string, LinkPair>> {
     const { netlink, panel, mtuBytes, machine, log, metrics } = this.#options;
     // Asked before the kernel is: a port that is taken meanwhile may have been on its way up.
     const used = new Set([...machine.attachments().values()].map(({ portName }) => portName));
     const pairs = await readPairs(netlink, panel);
-    const damaged = [...pairs.values()].filter((pair) => used.has(pair.portName) && isDamaged(pair, mtuBytes));
+    // Ports that nobody uses may be in the making; on another's bridge they are not.
+    const isWrong = (pair: LinkPair) => (used.has(pair.portName) ? isDamaged(pair, mtuBytes) : isCaptured(pair));
+    const damaged = [...pairs.values()].filter(isWrong);
     if (damaged.length === 0) return pairs;
-    for (const pair of damaged) await this.#mend(pair, signal);
+    for (const pair of damaged) {
+      await this.#release(pair, signal);
+      if (used.has(pair.portName)) await this.#mend(pair, signal);
+    }
     metrics().attachmentRepairs.inc({ kind: "link" }, damaged.length);
     log.warn(
       { count: damaged.length, ports: damaged.slice(0, NAMED_MAX).map(({ portName }) => portName) },
-      "links of pods' ports were renamed, down or too small; put right",
+      "links of pods' ports were renamed, down, too small or on another's bridge; put right",
     );
     return readPairs(netlink, panel);
+  }
+
+  async #release(pair: LinkPair, signal: AbortSignal): Promise<void> {
+    const { netlink, panel } = this.#options;
+    const ends = [
+      { link: isNearCaptured(pair) ? pair.near : undefined, sockets: netlink },
+      { link: isFarCaptured(pair) ? pair.far : undefined, sockets: panel.netlink },
+    ];
+    for (const { link, sockets } of ends) {
+      if (link === undefined) continue;
+      await sockets.execute([setLink({ ifindex: link.ifindex }, { masterIfindex: 0 })], { signal });
+    }
   }
 
   async #mend({ near, far, portName }: LinkPair, signal: AbortSignal): Promise<void> {

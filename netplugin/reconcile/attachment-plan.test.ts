@@ -244,10 +244,26 @@ describe("a pair", () => {
     ["renamed", { name: "else" }, true],
     ["too small", { mtuBytes: 1_400 }, true],
     ["larger", { mtuBytes: 9_000 }, false],
+    ["in a bridge", { masterIfindex: 9, masterKind: "bridge" }, true],
+    ["in a VRF", { masterIfindex: 9, masterKind: "vrf" }, true],
+    ["in the kernel's datapath", { masterIfindex: 9, masterKind: "openvswitch" }, false],
+    ["taken out of a bridge", { masterIfindex: 0 }, false],
   ])("%s", (_, change, damaged) => {
     const pair = pairsOf({ port: P1, of: a }).get(P1);
     if (pair === undefined) throw new Error("no pair");
     const near = pair.near && { ...pair.near, ...change };
     expect(isDamaged({ ...pair, near }, 1_500)).toBe(damaged);
+  });
+
+  it.each(["bridge", "vrf", "openvswitch"])("with its far end in a master of kind %s", (masterKind) => {
+    const pair = pairsOf({ port: P1, of: a }).get(P1);
+    const far = pair?.far && { ...pair.far, masterIfindex: 9, masterKind };
+    expect(isDamaged({ portName: P1, near: pair?.near, far }, 1_500)).toBe(true);
+  });
+
+  it("whose far end is in the pod, with its near end in a bridge", () => {
+    const pair = pairsOf({ port: P1, of: a, without: "far" }).get(P1);
+    const near = pair?.near && { ...pair.near, masterIfindex: 9, masterKind: "bridge" };
+    expect(isDamaged({ portName: P1, near, far: undefined }, 1_500)).toBe(true);
   });
 });

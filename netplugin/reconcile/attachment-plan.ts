@@ -1,4 +1,4 @@
-import { isWhole, type LinkPair } from "../../drivers/ovs/link-pairs.ts";
+import { isFarCaptured, isNearCaptured, isWhole, type LinkPair } from "../../drivers/ovs/link-pairs.ts";
 import { ROLE_KEY } from "../../drivers/ovs/names.ts";
 import { WARM_ROLE } from "../../drivers/ovs/port-pool.ts";
 import type { SwitchPort } from "../../drivers/ovs/types.ts";
@@ -148,9 +148,15 @@ function isSame(left: AttachmentFacts | undefined, right: AttachmentFacts): bool
   return left !== undefined && isSameFacts(left, right);
 }
 
-/** Pairs whose names, states or sizes somebody has changed. */
+/** Pairs of which an end hangs on somebody else's bridge, bond or VRF. */
+export function isCaptured(pair: LinkPair): boolean {
+  return isNearCaptured(pair) || isFarCaptured(pair);
+}
+
+/** Pairs whose names, states, sizes or masters somebody has changed. */
 export function isDamaged(pair: LinkPair, mtuBytes: number): boolean {
   const { near, far } = pair;
+  if (isCaptured(pair)) return true;
   if (near === undefined || far === undefined) return false;
   return !isWhole(pair) || !near.up || !far.up || near.mtuBytes < mtuBytes || far.mtuBytes < mtuBytes;
 }

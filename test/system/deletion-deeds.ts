@@ -216,6 +216,24 @@ const LINKS_OF_PODS: readonly Deed[] = [
     line: LINKS,
   },
   {
+    what: "two pods' near ends, put into a bridge",
+    delete: async (site) => {
+      await site.onNode("ip link add brx type bridge; ip link set brx up");
+      for (const pod of ["a1", "v1"]) await site.onNode(`ip link set ${await site.port(pod)} master brx`);
+    },
+    line: LINKS,
+    isBack: async (site) => !/master/.test(await site.onNode("ip -o link show type veth")),
+  },
+  {
+    what: "a ready port's near end, put into a bridge",
+    delete: async (site) => {
+      await site.onNode("ip link add bry type bridge; ip link set bry up");
+      await site.onNode(`ip link set ${await site.readyPort()} master bry`);
+    },
+    line: LINKS,
+    isBack: async (site) => !/master bry/.test(await site.onNode("ip -o link show type veth")),
+  },
+  {
     what: "a far end's alias",
     delete: async (site) => site.inPanel(`ip link set ${await site.farEnd("a1")} alias ''`),
     line: /written down again/,

@@ -18,6 +18,8 @@ export interface DeletionSite {
   /** The port of a pod; repairs may have given it another. */
   port(pod: string): Promise<string>;
   farEnd(pod: string): Promise<string>;
+  /** A port that waits for a pod. */
+  readyPort(): Promise<string>;
   /** The same while the switch is away: its database alone is changed. */
   readonly withoutSwitch: Omit<DeletionSite, "withoutSwitch">;
 }
@@ -46,6 +48,12 @@ export function deletionSite(world: TestCluster): DeletionSite {
     },
     inPanel: async (script: string) =>
       (await run(inNetns(panelNetns(layout.underlay, 1), ["sh", "-c", script]))).stdout,
+    readyPort: async () =>
+      (
+        await onNode(
+          "ip -o link show type veth | sed -n '/alias contiv-ts$/s/^[0-9]*: \\(cvh[^@:]*\\).*/\\1/p' | head -n 1",
+        )
+      ).trim(),
     farEnd: async (pod: string) => (await port(pod)).replace("cvh", "cvp"),
   };
   return { ...site, withoutSwitch: { ...site, vsctl: vsctl("--no-wait") } };

@@ -31,6 +31,7 @@ export type Expression =
 
 // enum nft_meta_keys
 export const META_IIFNAME = 6;
+export const META_OIFNAME = 7;
 export const META_L4PROTO = 16;
 /** linux/netfilter.h */
 export const NF_DROP = 0;

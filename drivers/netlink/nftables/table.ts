@@ -17,8 +17,8 @@ import { type Expression, expressionAttributes, readExpressions } from "./expres
  * transaction becomes effective at once or not at all. Numbers are in network order.
  */
 
-/** Address families that a table can be of; `inet` is IPv4 and IPv6 together. */
-export type TableFamily = "inet" | "arp";
+/** Address families that a table can be of; `inet` is IPv4 and IPv6 together, `bridge` what the kernel's bridges forward. */
+export type TableFamily = "inet" | "arp" | "bridge";
 
 export interface TableAddress {
   readonly family: TableFamily;
@@ -28,7 +28,7 @@ export interface TableAddress {
 /** A chain that the kernel calls at a hook, with its rules. */
 export interface BaseChain {
   readonly name: string;
-  /** NF_INET_… or NF_ARP_…; 0 is prerouting, and input of the ARP family. */
+  /** NF_INET_…, NF_ARP_… or NF_BR_…; 0 is prerouting, and input of the ARP family. */
   readonly hook: number;
   readonly priority: number;
   /** What becomes of packets that no rule has decided: NF_DROP or NF_ACCEPT. */
@@ -56,7 +56,7 @@ export interface RuleRow {
 
 // linux/netfilter.h
 export const NF_ACCEPT = 1;
-const FAMILIES: Readonly<Record<TableFamily, number>> = { inet: 1, arp: 3 };
+const FAMILIES: Readonly<Record<TableFamily, number>> = { inet: 1, arp: 3, bridge: 7 };
 
 const NFNL_SUBSYS_NFTABLES = 10;
 const NFNL_MSG_BATCH_BEGIN = 0x10;
