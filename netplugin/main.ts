@@ -240,6 +240,7 @@ async function compareRegularly({ runtime, settings, signal }: Service): Promise
     runtime.flows.loop.kick({ full: true });
     runtime.infra.kick();
     runtime.attached.loop.kick();
+    runtime.checksums.compare();
     runtime.limits.compare();
     runtime.stack.compare();
     runtime.foreignFlows.compare();

@@ -20,6 +20,7 @@ import type { Metrics } from "./metrics.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
 import { lowerIfIndex, openCloser, openPool, portMtuBytes } from "./node-ports.ts";
 import { type AttachmentKeeper, startAttachmentKeeper } from "./reconcile/attachment-keeper.ts";
+import { ChecksumKeeper } from "./reconcile/checksum-keeper.ts";
 import { type FlowKeeper, startFlowKeeper } from "./reconcile/flow-keeper.ts";
 import { type ForeignFlows, startForeignFlows } from "./reconcile/foreign-flows.ts";
 import { KnownLeases } from "./reconcile/known-leases.ts";
@@ -57,6 +58,7 @@ export interface OpenNodeRuntime extends NodeRuntime, Reachability, AsyncDisposa
   readonly leases: LeaseKeeper;
   readonly offers: LeaseOffers;
   readonly attached: AttachmentKeeper;
+  readonly checksums: ChecksumKeeper;
   readonly infra: Infra;
   readonly limits: NodeLimits;
   readonly connections: ConnectionLog;
@@ -102,8 +104,10 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     limits: settings.connectionLog,
   });
   const ports = openCloser({ driver, signal: options.signal, machine, panel, pool, records, report });
+  const isNeeded = driver.datapathType === "netdev";
+  const checksums = new ChecksumKeeper({ ...options, panel, ports: driver.ports, isNeeded });
   const attached = openAttachments(options, {
-    ...{ holder, machine, panel, pool, flows, limits, records, marks, report },
+    ...{ checksums, holder, machine, panel, pool, flows, limits, records, marks, report },
     closePort: ports.close,
     leases: () => leases,
   });
@@ -117,7 +121,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const tunnel = new TunnelAddress({ netlink: driver.netlink, vtepIp, missing: () => vtep.missing(), log });
   const reachability = createReachability();
   return {
-    ...{ driver, holder, flows, leases, attached, infra, limits, connections, stack, foreignFlows },
+    ...{ driver, holder, flows, leases, attached, checksums, infra, limits, connections, stack, foreignFlows },
     ...{ tunnel, vtep, offers, pool, panel, panelName, log, nodeName, vtepIp },
     ...{ client: options.client, netlink: driver.netlink, datapathType: driver.datapathType },
     cniFault: options.cniFault,
@@ -132,7 +136,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     [Symbol.asyncDispose]: async () => {
       await ports[Symbol.asyncDispose]();
       await pool[Symbol.asyncDispose]();
-      for (const { ended } of [flows, attached.loop, infra, stack, foreignFlows, limits]) await ended;
+      for (const { ended } of [flows, attached.loop, checksums, infra, stack, foreignFlows, limits]) await ended;
       panel[Symbol.dispose]();
     },
   };
@@ -204,6 +208,7 @@ function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, repor
 }
 
 interface AttachmentParts {
+  readonly checksums: ChecksumKeeper;
   readonly holder: ViewHolder;
   readonly machine: MachineView;
   readonly panel: Panel;
@@ -219,7 +224,7 @@ interface AttachmentParts {
 
 function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): AttachmentKeeper {
   const { driver, signal } = options;
-  const { holder, machine, panel, pool, flows, limits, records, marks, closePort, report } = parts;
+  const { checksums, holder, machine, panel, pool, flows, limits, records, marks, closePort, report } = parts;
   const onPluggedIn = () => {
     flows.loop.kick({ full: true });
     limits.compare();
@@ -235,6 +240,7 @@ function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): A
   });
   const attached = startAttachmentKeeper({
     ...{ ...options, nodeName, machine, panel, pool, podEnds, records, closePort, onPluggedIn },
+    onChangedLinks: (ifindexes) => checksums.onLinks(ifindexes),
     ports: driver.ports,
     netlink: driver.netlink,
     view: holder.view,

@@ -217,7 +217,10 @@ describe("port pool", () => {
     await expect.poll(() => pool.size, { timeout: 5_000 }).toBe(4);
     const used = await Promise.all(Array.from({ length: 6 }, () => pool.take({ signal })));
     await driver.ports.mark(new Map(used.map(({ name }) => [name, { "contiv-role": "pod" }])));
+    const first = peerNameOf(used[0]?.name ?? "");
+    await run(inNetns(panelName, ["ethtool", "-K", first, "tx", "on"]));
     for (const { name } of used) pool.giveBack(await pool.clean(name));
+    expect((await run(inNetns(panelName, ["ethtool", "-k", first]))).stdout).toMatch(/^tx-checksumming: off/m);
     expect(driver.ports.read().get(used[0]?.name ?? "")?.externalIds["contiv-role"]).toBe("warm");
     expect([pool.hasRoom(0), pool.hasRoom(16)]).toEqual([true, false]);
     const [unplugged] = [...driver.ports.read().keys()].filter((name) => name.startsWith("cvh"));

@@ -254,19 +254,23 @@ async function dressEnds(options: PortPoolOptions, near: readonly LinkRow[]): Pr
   await options.closeNearEnds(near);
   await options.netlink.execute(near.map(({ ifindex }) => setLink({ ifindex }, { alias: LINK_ALIAS, up: true })));
   const far = near.flatMap(({ peerIfindex }) => peerIfindex ?? []);
-  if (options.finishChecksums) {
-    using ethtool = openEthtool({ netns: options.panel.netns });
-    for (const ifindex of far) await ethtool.disableTxChecksum(ifindex);
-  }
+  await finishChecksums(options, far);
   // An end that is to move into a pod itself must be down for its new name.
   if (options.panel.podEnd === "macvlan") {
     await options.panel.netlink.execute(far.map((ifindex) => setLink({ ifindex }, { up: true })));
   }
 }
 
+async function finishChecksums(options: PortPoolOptions, far: readonly number[]): Promise<void> {
+  if (!options.finishChecksums) return;
+  using ethtool = openEthtool({ netns: options.panel.netns });
+  for (const ifindex of far) await ethtool.disableTxChecksum(ifindex);
+}
+
 async function markReady(options: PortPoolOptions, name: string): Promise<WarmPort> {
   const near = await options.netlink.get(getLink({ name }));
   await clearFacts(options, near);
+  if (near.peerIfindex !== undefined) await finishChecksums(options, [near.peerIfindex]); // whatever the last pod's time brought
   const failures = await options.ports.mark(new Map([[name, { [ROLE_KEY]: WARM_ROLE }]]));
   for (const failure of failures.values()) throw failure;
   const port = warmPort(near, options.ports.read().get(name)?.ofport);

@@ -45,6 +45,8 @@ export interface AttachmentKeeperOptions {
   readonly closePort: (portName: string) => void;
   /** Ports have been plugged in again: what hangs on their numbers wants a look. */
   readonly onPluggedIn: () => void;
+  /** Links of pods' ports have changed, by their indexes in one of the two namespaces. */
+  readonly onChangedLinks: (ifindexes: readonly number[]) => void;
   readonly metrics: () => Metrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -123,7 +125,10 @@ class Keeper implements AttachmentKeeper {
   }
 
   onLinks(ifindexes: ReadonlySet<number>): void {
-    if ([...ifindexes].some((ifindex) => this.#isSettled(this.#byIfindex.get(ifindex)))) this.loop.kick();
+    const settled = [...ifindexes].filter((ifindex) => this.#isSettled(this.#byIfindex.get(ifindex)));
+    if (settled.length === 0) return;
+    this.loop.kick();
+    this.#options.onChangedLinks(settled);
   }
 
   /** Links that an ADD or DEL changes are no reason to look. */

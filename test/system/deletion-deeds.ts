@@ -234,6 +234,12 @@ const LINKS_OF_PODS: readonly Deed[] = [
     isBack: async (site) => !/master bry/.test(await site.onNode("ip -o link show type veth")),
   },
   {
+    what: "a far end's finished checksums",
+    delete: async (site) => site.inPanel(`ethtool -K ${await site.farEnd("a1")} tx on`),
+    line: /far ends of pods' ports left checksums unfinished/,
+    isBack: async (site) => /^tx-checksumming: off$/m.test(await site.inPanel(`ethtool -k ${await site.farEnd("a1")}`)),
+  },
+  {
     what: "a far end's alias",
     delete: async (site) => site.inPanel(`ip link set ${await site.farEnd("a1")} alias ''`),
     line: /written down again/,
