@@ -13,7 +13,12 @@ import { NETLINK_ROUTE, openDescriptor, receiveNow } from "./transport.ts";
 
 /** What to look at again. It does not say what happened: read the link, and believe only that. */
 export type LinkChange =
-  | { readonly kind: "links"; readonly ifindexes: ReadonlySet<number> }
+  | {
+      readonly kind: "links";
+      readonly ifindexes: ReadonlySet<number>;
+      /** Those among them whose qdiscs have changed. */
+      readonly withQdiscs: ReadonlySet<number>;
+    }
   /** Everything: the watch has just begun, or events were lost. */
   | { readonly kind: "resync"; readonly reason: "start" | "overflow" };
 
@@ -106,7 +111,7 @@ function groupsOf({ withAddresses = false, withRoutes = false, withQdiscs = fals
 }
 
 interface Pending {
-  add(ifindex: number): void;
+  add(ifindex: number, isQdisc: boolean): void;
   overflow(): void;
   take(): LinkChange | undefined;
 }
@@ -114,24 +119,28 @@ interface Pending {
 function createPending(): Pending {
   let resync: "start" | "overflow" | undefined = "start";
   let ifindexes = new Set<number>();
+  let withQdiscs = new Set<number>();
   return {
-    add(ifindex) {
+    add(ifindex, isQdisc) {
       if (resync === undefined) ifindexes.add(ifindex);
+      if (resync === undefined && isQdisc) withQdiscs.add(ifindex);
       if (ifindexes.size > IFINDEXES_MAX) this.overflow();
     },
     overflow() {
       resync ??= "overflow";
       ifindexes = new Set();
+      withQdiscs = new Set();
     },
     take() {
       const change: LinkChange | undefined =
         resync !== undefined
           ? { kind: "resync", reason: resync }
           : ifindexes.size > 0
-            ? { kind: "links", ifindexes }
+            ? { kind: "links", ifindexes, withQdiscs }
             : undefined;
       resync = undefined;
       ifindexes = new Set();
+      withQdiscs = new Set();
       return change;
     },
   };
@@ -144,7 +153,7 @@ function drain(fd: number, pending: Pending): void {
     if (messages === undefined) return;
     for (const message of messages) {
       const ifindex = changedIfindex(message);
-      if (ifindex !== undefined) pending.add(ifindex);
+      if (ifindex !== undefined) pending.add(ifindex, message.type === RTM_NEWQDISC || message.type === RTM_DELQDISC);
     }
   }
 }

@@ -92,7 +92,8 @@ function world(first: Change = {}, means: LimitMeans = MEANS) {
         ports.set(portName, after);
       },
       queues: async () => new Map(),
-      knows: () => true,
+      portsOf: (ifindex) => [`cvh${ifindex}`],
+      note: async () => {},
       forget: async () => {},
     },
     meters: {
@@ -165,10 +166,28 @@ describe("limits of a node's ports", () => {
     const { ports, settled, keeper, counts } = world({ profile: SHAPED });
     await settled();
     ports.set("cvh1", BARE_PORT);
-    keeper.onLinks(new Set([1]));
+    keeper.onLinks(new Set([1]), new Set());
     await settled();
     expect(rateOf(ports.get("cvh1"))).toEqual([1e6, 1e6]);
     expect(counts.repairs).toBe(1);
+  });
+
+  it("are nobody else's: what is set on a port without limits goes, and that is counted", async () => {
+    const { ports, settled, keeper, counts } = world({ profile: SHAPED });
+    await settled();
+    ports.set("cvh2", { ...BARE_PORT, foreign: { far: "tbf" } });
+    keeper.onLinks(new Set([2]), new Set()); // an ADD or DEL
+    await settled();
+    expect(counts.repairs).toBe(0);
+    keeper.onLinks(new Set([2]), new Set([2]));
+    await settled();
+    expect(ports.get("cvh2")).toEqual(BARE_PORT);
+    expect(counts.repairs).toBe(1);
+    ports.set("spare", { ...BARE_PORT, foreign: { near: "netem" } });
+    keeper.onLinks(new Set([2]), new Set([2]));
+    await settled();
+    expect(ports.get("spare")).toEqual(BARE_PORT);
+    expect(counts.repairs).toBe(2);
   });
 
   it("are found on the port after a restart, and taken off where nobody wants them", async () => {

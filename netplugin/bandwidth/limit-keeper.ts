@@ -45,8 +45,8 @@ export interface LimitKeeper {
   onView(changes: Changes): void;
   /** The database has changed: somebody may have taken policing away. */
   onPorts(): void;
-  /** Links or their qdiscs have changed. */
-  onLinks(ifindexes: ReadonlySet<number>): void;
+  /** Links have changed, and of some of them qdiscs. */
+  onLinks(ifindexes: ReadonlySet<number>, withQdiscs: ReadonlySet<number>): void;
   /**
    * Waits until the endpoint's limits are in force, confirmed by kernel and switch. What cannot be is logged, or an error when its
    * profile is strict.
@@ -100,8 +100,15 @@ class Keeper implements LimitKeeper {
     if (hasPolicing || this.#hasUnused()) this.loop.kick({ full: hasPolicing });
   }
 
-  onLinks(ifindexes: ReadonlySet<number>): void {
-    if ([...ifindexes].some((ifindex) => this.#options.limiter.knows(ifindex))) this.loop.kick({ full: true });
+  /** Links of pods without limits change with each ADD and DEL: of them only qdiscs are looked at. */
+  onLinks(ifindexes: ReadonlySet<number>, withQdiscs: ReadonlySet<number>): void {
+    const { limiter } = this.#options;
+    const isLimited = (portName: string) => !isBare(this.#carried.get(portName) ?? BARE_PORT);
+    const isOurs = (ifindex: number) => {
+      const ports = limiter.portsOf(ifindex);
+      return withQdiscs.has(ifindex) ? ports.length > 0 : ports.some(isLimited);
+    };
+    if ([...ifindexes].some(isOurs)) this.loop.kick({ full: true });
   }
 
   async enforced(endpointKey: string, signal: AbortSignal): Promise<void> {
@@ -192,12 +199,13 @@ class Keeper implements LimitKeeper {
     if (wanted.size === 0) return;
     for (const [portName, state] of await this.#options.limiter.read(wanted, signal)) {
       const before = this.#carried.get(portName);
-      if (before !== undefined && !samePortState(before, state)) this.#tellRepair(portName, before, state);
+      const isChanged = before !== undefined && !samePortState(before, state);
+      if (isChanged || state.foreign !== undefined) this.#tellRepair(portName, before, state);
       this.#carried.set(portName, state);
     }
   }
 
-  #tellRepair(portName: string, before: PortState, found: PortState): void {
+  #tellRepair(portName: string, before: PortState | undefined, found: PortState): void {
     this.#options.onRepair();
     this.#options.log.warn({ port: portName, before, found }, "limits were not as they should be; repairing");
   }
@@ -226,8 +234,15 @@ class Keeper implements LimitKeeper {
         this.#carried.delete(portName); // unknown now: a full round finds out
         failure = asNetError(error, `limit port "${portName}"`).message;
       }
-    }
+    } else await this.#noteBare(portName, before);
     this.#note(endpointKey, { plan, portName, ofport, failure });
+  }
+
+  /** Events of a port without limits count, too: somebody may slow it down. */
+  async #noteBare(portName: string, before: PortState): Promise<void> {
+    if (this.#carried.has(portName)) return;
+    this.#carried.set(portName, before);
+    await this.#options.limiter.note(portName).catch(() => {}); // found with the regular comparison, then
   }
 
   #note(endpointKey: string, status: LimitStatus): void {

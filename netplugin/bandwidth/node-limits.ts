@@ -145,7 +145,7 @@ async function watchQdiscs(keeper: LimitKeeper, { netns, signal, report }: Watch
       for (;;) {
         const change = await monitor.next({ signal });
         if (change.kind === "resync") keeper.loop.kick({ full: true });
-        else keeper.onLinks(change.ifindexes);
+        else keeper.onLinks(change.ifindexes, change.withQdiscs);
         await sleep(GATHER_MS, undefined, { signal });
       }
     } catch (error) {

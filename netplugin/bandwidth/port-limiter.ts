@@ -8,7 +8,16 @@ import type { Policing, PortDriver } from "../../drivers/ovs/types.ts";
 import { NetError } from "../../state/errors.ts";
 import { ifbNameOf, isRedirected, putIfb, removeIfb } from "./ifb.ts";
 import { isSameTbf, type PortState, samePolicing } from "./port-state.ts";
-import { findLink, isOurTbf, putTbf, readShapedLinks, removeTbf, type ShapedLinks } from "./qdiscs.ts";
+import {
+  findLink,
+  foreignKind,
+  isOurTbf,
+  putTbf,
+  readShapedLinks,
+  removeForeign,
+  removeTbf,
+  type ShapedLinks,
+} from "./qdiscs.ts";
 
 export interface PortLimiterOptions {
   readonly ports: PortDriver;
@@ -33,8 +42,10 @@ export interface PortLimiter {
   change(change: PortChange, signal: AbortSignal): Promise<void>;
   /** Counters of the shapers of ports that were read or changed before. */
   queues(portNames: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, PortQueues>>;
-  /** Is it the near or far end, or the ifb, of a port that was read or changed? To recognise their events. */
-  knows(ifindex: number): boolean;
+  /** Ports that were read or changed whose near or far end, or ifb, it is: indexes of two namespaces may be alike. To recognise events. */
+  portsOf(ifindex: number): readonly string[];
+  /** The ends' events are recognised from now on. */
+  note(portName: string): Promise<void>;
   /** Forgets ports that are gone, and removes what outlived them. */
   forget(portNames: Iterable<string>): Promise<void>;
 }
@@ -57,11 +68,11 @@ interface Ends {
 
 export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
   const ends = new Map<string, Ends>();
-  let ifindexes: ReadonlySet<number> | undefined;
+  let byIfindex: ReadonlyMap<number, readonly string[]> | undefined;
 
   function remember(portName: string, found: Ends): Ends {
     ends.set(portName, found);
-    ifindexes = undefined;
+    byIfindex = undefined;
     return found;
   }
 
@@ -100,9 +111,12 @@ export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
       ]);
       return new Map(portNames.map((portName) => [portName, queuesOf(portName, node, panel)]));
     },
-    knows: (ifindex) => {
-      ifindexes ??= new Set([...ends.values()].flatMap(({ near, far, ifb }) => [near ?? 0, far ?? 0, ifb ?? 0]));
-      return ifindexes.has(ifindex);
+    portsOf: (ifindex) => {
+      byIfindex ??= portsByIfindex(ends);
+      return byIfindex.get(ifindex) ?? [];
+    },
+    note: async (portName) => {
+      if (!ends.has(portName)) await endsOf(portName);
     },
     forget: async (portNames) => {
       for (const portName of portNames) {
@@ -111,9 +125,19 @@ export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
           await removeIfb(options.netlink, portName, undefined);
         }
       }
-      ifindexes = undefined;
+      byIfindex = undefined;
     },
   };
+}
+
+function portsByIfindex(ends: ReadonlyMap<string, Ends>): ReadonlyMap<number, readonly string[]> {
+  const ports = new Map<number, string[]>();
+  for (const [portName, { near, far, ifb }] of ends) {
+    for (const ifindex of [near, far, ifb]) {
+      if (ifindex !== undefined) ports.set(ifindex, [...(ports.get(ifindex) ?? []), portName]);
+    }
+  }
+  return ports;
 }
 
 function queuesOf(portName: string, node: ShapedLinks, panel: ShapedLinks): PortQueues {
@@ -143,7 +167,17 @@ async function readPort(options: PortLimiterOptions, { portName, want, node, pan
     far: shaperOf(panel, peerNameOf(portName)),
     ifb: await readIfb(options, portName, node),
     policing: isIdle ? undefined : told,
+    ...foreignOf(foreignKindOf(node, portName), foreignKindOf(panel, peerNameOf(portName))),
   };
+}
+
+function foreignKindOf({ ifindexes, roots }: ShapedLinks, name: string): string | undefined {
+  return foreignKind(roots.get(ifindexes.get(name) ?? 0));
+}
+
+function foreignOf(near: string | undefined, far: string | undefined): Pick<PortState, "foreign"> {
+  if (near === undefined && far === undefined) return {};
+  return { foreign: { ...(near === undefined ? {} : { near }), ...(far === undefined ? {} : { far }) } };
 }
 
 function shaperOf({ ifindexes, roots }: ShapedLinks, name: string): TbfParameters | undefined {
@@ -170,6 +204,9 @@ async function changePort(
 ): Promise<void> {
   const { portName, before, after } = change;
   const { netlink, panelNetlink } = options;
+  const { near: onNear, far: onFar } = before.foreign ?? {};
+  if (onNear !== undefined && ends.near !== undefined) await removeForeign(netlink, ends.near);
+  if (onFar !== undefined && ends.far !== undefined) await removeForeign(panelNetlink, ends.far);
   await Promise.all([
     changeTbf(netlink, { name: portName, ifindex: ends.near, before: before.near, after: after.near }),
     changeTbf(panelNetlink, { name: peerNameOf(portName), ifindex: ends.far, before: before.far, after: after.far }),

@@ -11,6 +11,8 @@ export interface PortState {
   /** Root of the ifb that the near end's traffic is redirected to. */
   readonly ifb: TbfParameters | undefined;
   readonly policing: Policing | undefined;
+  /** Kinds of qdiscs that somebody else has set at the roots of near and far end; absent when there is none, as it should be. */
+  readonly foreign?: { readonly near?: string; readonly far?: string };
 }
 
 export const BARE_PORT: PortState = { near: undefined, far: undefined, ifb: undefined, policing: undefined };
@@ -36,6 +38,8 @@ export function samePortState(left: PortState, right: PortState): boolean {
     isSameTbf(left.near, right.near) &&
     isSameTbf(left.far, right.far) &&
     isSameTbf(left.ifb, right.ifb) &&
+    left.foreign?.near === right.foreign?.near &&
+    left.foreign?.far === right.foreign?.far &&
     samePolicing(left.policing, right.policing)
   );
 }

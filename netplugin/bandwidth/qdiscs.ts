@@ -28,6 +28,20 @@ export async function removeTbf(netlink: SocketPool, ifindex: number): Promise<v
   }
 }
 
+/** Takes off what somebody else has set at a link's root. */
+export async function removeForeign(netlink: SocketPool, ifindex: number): Promise<void> {
+  try {
+    await netlink.execute([deleteQdisc({ ifindex })]);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "EINVAL", "ENODEV")) throw error;
+  }
+}
+
+/** The kind of a root qdisc that neither we nor the kernel itself have set. */
+export function foreignKind(row: QdiscRow | undefined): string | undefined {
+  return row === undefined || row.handle === 0 || isOurTbf(row) ? undefined : row.kind;
+}
+
 export function isOurTbf(row: QdiscRow): boolean {
   return row.kind === "tbf" && row.parent === TC_H_ROOT && row.handle === OURS;
 }

@@ -261,6 +261,18 @@ const LIMITS_AND_FLOWS: readonly Deed[] = [
     isBack: async (site) => /tbf/.test(await site.inPanel(`tc qdisc show dev ${await site.farEnd("a2")}`)),
   },
   {
+    what: "the bareness of pods without limits",
+    delete: async (site) => {
+      const tbf = "root tbf rate 8bit burst 100 latency 1s";
+      await site.onNode(`tc qdisc replace dev ${await site.port("a1")} ${tbf}`);
+      await site.inPanel(`tc qdisc replace dev ${await site.farEnd("v1")} ${tbf}`);
+    },
+    line: LIMITS,
+    isBack: async (site) =>
+      !/tbf/.test(await site.onNode(`tc qdisc show dev ${await site.port("a1")}`)) &&
+      !/tbf/.test(await site.inPanel(`tc qdisc show dev ${await site.farEnd("v1")}`)),
+  },
+  {
     what: "the meters",
     delete: ({ ofctl }) => ofctl("del-meters", "contiv-int"),
     line: FLOWS,
