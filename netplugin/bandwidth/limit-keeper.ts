@@ -234,15 +234,15 @@ class Keeper implements LimitKeeper {
         this.#carried.delete(portName); // unknown now: a full round finds out
         failure = asNetError(error, `limit port "${portName}"`).message;
       }
-    } else await this.#noteBare(portName, before);
+    } else this.#noteBare(portName, before);
     this.#note(endpointKey, { plan, portName, ofport, failure });
   }
 
-  /** Events of a port without limits count, too: somebody may slow it down. */
-  async #noteBare(portName: string, before: PortState): Promise<void> {
+  /** Events of a port without limits count, too: somebody may slow it down. No ADD waits for it. */
+  #noteBare(portName: string, before: PortState): void {
     if (this.#carried.has(portName)) return;
     this.#carried.set(portName, before);
-    await this.#options.limiter.note(portName).catch(() => {}); // found with the regular comparison, then
+    this.#options.limiter.note(portName).catch(() => {}); // found with the regular comparison, then
   }
 
   #note(endpointKey: string, status: LimitStatus): void {
