@@ -30,6 +30,7 @@ import type { DriverChange, OvsDriver, Uplink } from "./types.ts";
 import { ensureUplink, nothingSeen, type UplinkOptions, type UplinkSpec, undoUplink } from "./uplink.ts";
 import { uplinkRepairs } from "./uplink-bridge.ts";
 import { closedLinks, NO_TUNNELS } from "./uplink-closing.ts";
+import { recoverMemory } from "./uplink-recovery.ts";
 
 export interface OvsDriverOptions {
   /** The switch's run directory, with `db.sock` and the bridges' management sockets. */
@@ -100,10 +101,12 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   async function ensureBase(): Promise<void> {
     const found = [...baseFaults()];
     const changes: string[] = [];
+    const notes = { note: (what: string) => found.push(what), follow: (what: string) => changes.push(what) };
     try {
       await guard.keepTables();
+      const memory = { database, netlink, states: seen.states, note: notes.note, signal };
+      for (const { nic } of options.uplinks) await recoverMemory(nic, memory);
       await ensureIntegration(integration, { signal });
-      const notes = { note: (what: string) => found.push(what), follow: (what: string) => changes.push(what) };
       for (const spec of options.uplinks) await bringUplink(spec, notes);
       for (const what of await repairState()) found.push(what);
     } finally {

@@ -47,6 +47,28 @@ describe("what a device shows", () => {
     expect(missing).toEqual([]);
   });
 
+  it("has addresses where none is remembered: they are the NIC's, with the routes of admins", () => {
+    const actual = { ...saved, routes: [...saved.routes, route("10.0.0.0/8", "192.0.2.7", BIRD)] };
+    const { state, followed, missing } = compareDevice({ addresses: [], routes: [] }, actual);
+    expect(state).toEqual(saved);
+    expect(followed).toEqual([
+      "address 192.0.2.1/24, 198.51.100.1/24, 2001:db8::1/64 is new",
+      "route 0.0.0.0/0 via 192.0.2.254 is new",
+    ]);
+    expect(missing).toEqual([]);
+  });
+
+  it("has a first address, and lacks a route that is remembered: that was lost all the same", () => {
+    const { state, missing } = compareDevice({ ...saved, addresses: [] }, { ...saved, routes: [] });
+    expect(state).toEqual(saved);
+    expect(missing).toEqual(["route 0.0.0.0/0 via 192.0.2.254"]);
+  });
+
+  it("has nothing where nothing is remembered", () => {
+    const nothing = { addresses: [], routes: [] };
+    expect(compareDevice(nothing, nothing)).toEqual({ state: nothing, followed: [], missing: [] });
+  });
+
   it("lacks a route: it was lost", () => {
     expect(compareDevice(saved, { ...saved, routes: [] }).missing).toEqual(["route 0.0.0.0/0 via 192.0.2.254"]);
   });

@@ -17,14 +17,21 @@ export interface Comparison {
 /**
  * Compares what is remembered of a NIC with what its bridge's device shows. An address in whose place another of its family has come was
  * changed on purpose; one that is only gone was lost. An address that comes in addition is not ours to keep: it may be another program's.
+ * Where no address is remembered, those that appear are the NIC's.
  */
-export function compareDevice(saved: DeviceState, actual: DeviceState): Comparison {
+export function compareDevice(remembered: DeviceState, actual: DeviceState): Comparison {
+  const appeared = remembered.addresses.length === 0 ? actual.addresses : [];
+  const saved = { ...remembered, addresses: [...remembered.addresses, ...appeared] };
   const families = [4, 6].map((family) => compareAddresses(ofFamily(saved, family), ofFamily(actual, family)));
   const isMoved = families.some(({ followed }) => followed.length > 0);
   const routes = compareRoutes(saved.routes, actual.routes, isMoved);
   return {
     state: { addresses: families.flatMap(({ addresses }) => addresses), routes: routes.routes },
-    followed: [...families.flatMap(({ followed }) => followed), ...routes.followed],
+    followed: [
+      ...(appeared.length === 0 ? [] : [`address ${appeared.join(", ")} is new`]),
+      ...families.flatMap(({ followed }) => followed),
+      ...routes.followed,
+    ],
     missing: [...families.flatMap(({ missing }) => missing), ...routes.missing],
   };
 }

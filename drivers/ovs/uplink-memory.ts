@@ -18,9 +18,10 @@ const KEYS = [STATE_KEY, SETTINGS_KEY] as const;
 
 const NicSettingsText = z.object({ disable_ipv6: z.int(), arp_ignore: z.int(), rp_filter: z.int() });
 
-/** Addresses and routes that the NIC had, as far as anything is remembered. */
+/** Addresses and routes that the NIC had, as far as anything is remembered: a copy without an address stands back behind one that has some. */
 export function savedState(nic: string, database: SwitchDatabase): DeviceState | undefined {
-  return recall(STATE_KEY, DeviceState, { nic, database });
+  const copies = recall(STATE_KEY, DeviceState, { nic, database });
+  return copies.find(({ addresses }) => addresses.length > 0) ?? copies[0];
 }
 
 export function savedStateOrNone(nic: string, database: SwitchDatabase): DeviceState {
@@ -28,7 +29,7 @@ export function savedStateOrNone(nic: string, database: SwitchDatabase): DeviceS
 }
 
 export function savedSettings(nic: string, database: SwitchDatabase): NicSettings | undefined {
-  return recall(SETTINGS_KEY, NicSettingsText, { nic, database });
+  return recall(SETTINGS_KEY, NicSettingsText, { nic, database })[0];
 }
 
 /** External ids of a bridge that is being made for the NIC: what is remembered already, and its state. */
@@ -70,15 +71,14 @@ interface Place {
   readonly database: SwitchDatabase;
 }
 
-/** The bridge's copy, or the other one where that is gone or cannot be read. */
-function recall<T>(key: string, schema: z.ZodType<T>, { nic, database }: Place): T | undefined {
+/** The bridge's copy, then the other one; one that is gone or cannot be read is left out. */
+function recall<T>(key: string, schema: z.ZodType<T>, { nic, database }: Place): readonly T[] {
   const bridge = findBridge(database, uplinkBridgeName(nic));
   const texts = [bridge?.external_ids.get(key), rootRow(database).external_ids.get(`${key}:${nic}`)];
-  for (const text of texts) {
+  return texts.flatMap((text) => {
     const value = text === undefined ? undefined : schema.safeParse(parsed(text));
-    if (value?.success === true) return value.data;
-  }
-  return undefined;
+    return value?.success === true ? [value.data] : [];
+  });
 }
 
 /** Anything may have been written there by hand. */

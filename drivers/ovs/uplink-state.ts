@@ -31,6 +31,17 @@ export type DeviceState = z.infer<typeof DeviceState>;
 
 export const NO_STATE: DeviceState = { addresses: [], routes: [] };
 
+export function isEmptyState({ addresses, routes }: DeviceState): boolean {
+  return addresses.length === 0 && routes.length === 0;
+}
+
+export function joinedStates(...states: readonly DeviceState[]): DeviceState {
+  return {
+    addresses: [...new Set(states.flatMap(({ addresses }) => addresses))],
+    routes: states.flatMap(({ routes }) => routes),
+  };
+}
+
 export async function findLink(netlink: SocketPool, name: string): Promise<LinkRow | undefined> {
   try {
     return await netlink.get(getLink({ name }));
@@ -53,6 +64,17 @@ export async function readDeviceState(netlink: SocketPool, ifindex: number): Pro
       ...(row.metric === undefined ? {} : { metric: row.metric }),
     })),
   };
+}
+
+/** What a device has that may vanish at any moment, or be gone already. */
+export async function survivingState(device: string, netlink: SocketPool): Promise<DeviceState> {
+  try {
+    const link = await findLink(netlink, device);
+    return link === undefined ? NO_STATE : await readDeviceState(netlink, link.ifindex);
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return NO_STATE;
+    throw error;
+  }
 }
 
 function isOwnAddress(row: AddressRow): boolean {

@@ -30,11 +30,14 @@ import {
   type DeviceState,
   findLink,
   hasDefaultRoute,
+  isEmptyState,
+  joinedStates,
   lacking,
   NO_STATE,
   putState,
   raise,
   readDeviceState,
+  survivingState,
   takeState,
 } from "./uplink-state.ts";
 
@@ -68,12 +71,14 @@ export interface UplinkOptions {
 
 export interface SeenUplinks {
   readonly nics: SeenNics;
+  /** NIC → what is remembered of it. */
+  readonly states: Map<string, DeviceState>;
   /** NIC → what was put back last, and when. */
   readonly putBack: Map<string, { readonly what: string; readonly atMs: number }>;
 }
 
 export function nothingSeen(): SeenUplinks {
-  return { nics: new Map(), putBack: new Map() };
+  return { nics: new Map(), states: new Map(), putBack: new Map() };
 }
 
 const CONFIGURE_TIMEOUT_MS = 15_000;
@@ -101,6 +106,7 @@ export async function ensureUplink(spec: UplinkSpec, options: UplinkOptions): Pr
     if (fresh) await verified(options);
   } catch (error) {
     if (fresh) await undoUplink(spec.nic, options);
+    if (fresh) options.seen.states.delete(spec.nic); // the NIC has them again
     throw asNetError(error, `take over NIC "${spec.nic}"`);
   }
   await noteFacts(nic, options);
@@ -150,7 +156,8 @@ async function takeOver(nic: LinkRow, options: UplinkOptions): Promise<void> {
     );
   }
   const before = savedState(nic.name, options.database);
-  const state = before === undefined ? onNic : compareDevice(before, onNic).state;
+  const present = joinedStates(await survivingState(uplinkBridgeName(nic.name), options.netlink), onNic);
+  const state = before === undefined ? present : compareDevice(before, present).state;
   await configure(options.database, uplinkBridge(nic, state, options), {
     signal: options.signal,
     timeoutMs: CONFIGURE_TIMEOUT_MS,
@@ -203,12 +210,8 @@ async function settleAddresses(nic: LinkRow, options: UplinkOptions): Promise<vo
   await raiseLinks([nic, device], options);
   const onNic = await readDeviceState(netlink, nic.ifindex);
   const onDevice = await readDeviceState(netlink, device.ifindex);
-  const both = {
-    addresses: [...new Set([...onDevice.addresses, ...onNic.addresses])],
-    routes: [...onDevice.routes, ...onNic.routes],
-  };
   const saved = savedStateOrNone(nic.name, database);
-  const { state, followed, missing } = compareDevice(saved, both);
+  const { state, followed, missing } = compareDevice(saved, joinedStates(onDevice, onNic));
   if (followed.length > 0) {
     await database.transact([...rememberState(nic.name, state, database)], { signal });
     for (const change of followed) options.follow(`NIC ${nic.name}: ${change}`);
@@ -254,7 +257,9 @@ async function raiseLinks(links: readonly LinkRow[], { netlink, note, signal, se
 }
 
 /** Facts of the NIC that have changed since the last look. */
-async function noteFacts(nic: LinkRow, { seen, follow, netlink }: UplinkOptions): Promise<void> {
+async function noteFacts(nic: LinkRow, { seen, follow, netlink, database }: UplinkOptions): Promise<void> {
+  const state = savedStateOrNone(nic.name, database);
+  if (!isEmptyState(state)) seen.states.set(nic.name, state); // a database that has just been lost says nothing
   const before = seen.nics.get(nic.name);
   const { ifindex, mac, mtuBytes } = nic;
   if (before !== undefined && before.mac !== mac) follow(`NIC ${nic.name}: MAC ${before.mac} is ${mac} now`);

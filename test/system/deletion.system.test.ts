@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { cniSocketPath, startOvs } from "../../deploy/cluster/components.ts";
+import { cniSocketPath, ovsRunDirectory, startOvs } from "../../deploy/cluster/components.ts";
 import { stopDaemon } from "../../deploy/cluster/daemon.ts";
 import { run } from "../../deploy/cluster/exec.ts";
 import { panelNetns, podNetns } from "../../deploy/cluster/underlay.ts";
@@ -146,6 +147,46 @@ describe("deleted by hand under living pods", () => {
       await expectWell([deed]);
     },
   );
+});
+
+describe("the switch's database, lost", () => {
+  const ADDRESS = "192.168.213.11/24";
+
+  async function loseDatabase(): Promise<void> {
+    const { layout } = world.cluster;
+    for (const daemon of ["vswitchd-n1", "ovsdb-n1"]) await stopDaemon(layout.home, daemon, "SIGKILL");
+    await rm(join(ovsRunDirectory(layout, 1), "conf.db"));
+    await startOvs(layout, 1);
+  }
+
+  /** In both places of the new database, and so that the bridge can be made from it. */
+  async function expectRemembered(): Promise<void> {
+    const places = async () => [
+      await site.vsctl("br-get-external-id", "cu-eth0"),
+      await site.vsctl("get", "Open_vSwitch", ".", "external_ids"),
+    ];
+    const areFull = (texts: readonly string[]) => texts.every((text) => text.includes(ADDRESS));
+    await eventually("remembered", places, areFull, AGAIN_MS);
+    const sinceMs = Date.now();
+    await site.vsctl("--no-wait", "del-br", "cu-eth0");
+    await expectTold(/bridge cu-eth0 is gone.*repaired/, sinceMs);
+    await expectWell([]);
+    expect(await site.onNode("ip -o address show dev cu-eth0")).toContain(ADDRESS);
+    expect(await askNetplugin(world.cluster.layout, 1, "/inspect/driver")).not.toContain("no tunnel address");
+  }
+
+  it("while netplugin runs: what the uplink's port still has is remembered, also by the next netplugin", async () => {
+    await loseDatabase();
+    await expectWell([]);
+    await netpluginRestarts(async () => {});
+    await expectRemembered();
+  });
+
+  it("while netplugin is away", async () => {
+    await netpluginRestarts(loseDatabase);
+    await expectWell([]);
+    await expectRemembered();
+  });
 });
 
 describe("gone from the switch and from the kernel, while netplugin is away", () => {

@@ -190,6 +190,23 @@ describe("addresses of an uplink", () => {
     await expectPings();
   });
 
+  it("forgotten, by netplugin too: what is there is taken, and put back from then on", async () => {
+    await world.kill("netplugin-n1", "SIGKILL");
+    const inRoot = `'"contiv-nic-state:${NODE_NIC}"'`;
+    const forget = ["remove", "Bridge", DEVICE, "external_ids", "contiv-nic-state"];
+    await site.vsctl(...forget, "--", "remove", "Open_vSwitch", ".", "external_ids", inRoot);
+    await world.restartNetplugin(1);
+    const places = async () => [
+      await site.vsctl("br-get-external-id", DEVICE),
+      await site.vsctl("get", "Open_vSwitch", ".", "external_ids"),
+    ];
+    const areFull = (texts: readonly string[]) => texts.every((text) => text.includes("192.168.213.11/24"));
+    await eventually("remembered", places, areFull, AGAIN_MS);
+    await site.onNode(`ip address flush dev ${DEVICE}`);
+    await expectLine(/address 192\.168\.213\.11\/24 of cu-eth0.*repaired/);
+    await expectPings();
+  });
+
   it("a route: one that is added is remembered, one that is lost is put back", async () => {
     await site.onNode(`ip route add 10.99.0.0/16 via 192.168.213.1 dev ${DEVICE}`);
     await expectLine(/route 10\.99\.0\.0\/16 via 192\.168\.213\.1 is new/);
