@@ -161,11 +161,14 @@ describe("why the switch cannot be told anything", () => {
     [true, false, ["protocols OpenFlow10"], /ENOENT; found and being repaired: protocols OpenFlow10/],
   ] as const)("database %s, flows %s, found %j", (inDatabase, inFlows, found, text) => {
     const flowConnection = { connected: inFlows, failure };
-    expect(switchFault({ database: { connected: inDatabase }, flowConnection, faults: () => found })).toMatch(text);
+    const parts = { database: { connected: inDatabase }, flowConnection, faults: () => found, held: () => undefined };
+    expect(switchFault(parts)).toMatch(text);
   });
 
   it("nothing when it can", () => {
     const flowConnection = { connected: true, failure: undefined };
-    expect(switchFault({ database: { connected: true }, flowConnection, faults: () => ["x"] })).toBeUndefined();
+    const parts = { database: { connected: true }, flowConnection, faults: () => ["x"] };
+    expect(switchFault({ ...parts, held: () => undefined })).toBeUndefined();
+    expect(switchFault({ ...parts, held: () => "it is held" })).toBe("it is held");
   });
 });

@@ -107,12 +107,14 @@ interface FaultParts {
   readonly database: Pick<SwitchDatabase, "connected">;
   readonly flowConnection: Pick<FlowConnection, "connected" | "failure">;
   readonly faults: () => readonly string[];
+  /** Why it forwards nothing although it can be told things. */
+  readonly held: () => string | undefined;
 }
 
-/** Why the switch cannot be told anything. */
-export function switchFault({ database, flowConnection, faults }: FaultParts): string | undefined {
+/** Why the switch cannot be told anything, or does nothing of what it is told. */
+export function switchFault({ database, flowConnection, faults, held }: FaultParts): string | undefined {
   if (!database.connected) return "Open vSwitch does not answer on this node; see that ovsdb-server runs";
-  if (flowConnection.connected) return undefined;
+  if (flowConnection.connected) return held();
   const found = faults();
   const reason = flowConnection.failure?.message ?? "the connection has not been made yet";
   const advice =

@@ -12,6 +12,7 @@ const TABLES = {
     next_cfg: integer,
     ovs_version: optional(string),
     external_ids: mapOf(string, string),
+    other_config: mapOf(string, string),
   },
   Bridge: {
     name: string,

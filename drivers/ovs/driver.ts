@@ -19,6 +19,7 @@ import {
 import { removeBridge } from "./bridge.ts";
 import { findBridge, openDatabase, ownBridges, rootRow, type SwitchDatabase } from "./database.ts";
 import { createFlowCache, type FlowCache } from "./flow-cache.ts";
+import { FlowRestoreWait } from "./flow-restore.ts";
 import { type FlowConnection, openFlowConnection } from "./flows.ts";
 import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, uplinkBridgeName } from "./names.ts";
 import type { ReplicaChange } from "./ovsdb-client/replica.ts";
@@ -97,12 +98,18 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     for (const listener of listeners) listener({ resync: false, uplinks: false, base: false, ...change });
   };
 
+  const restoreWait = new FlowRestoreWait({
+    ...{ database, signal },
+    isConnected: () => isOpen && database.connected && flowConnection.connected,
+    wake: () => tell({ base: true }),
+  });
   const parts = { database, netlink, guard, datapathType };
   async function ensureBase(): Promise<void> {
     const found = [...baseFaults()];
     const changes: string[] = [];
     const notes = { note: (what: string) => found.push(what), follow: (what: string) => changes.push(what) };
     try {
+      for (const what of await restoreWait.look()) found.push(what);
       await guard.keepTables();
       const memory = { database, netlink, states: seen.states, note: notes.note, signal };
       for (const { nic } of options.uplinks) await recoverMemory(nic, memory);
@@ -164,10 +171,14 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     cookieMask: options.cookieMask,
     signal,
     report,
-    onConnect: () => tell({ resync: true }),
+    onConnect: () => {
+      restoreWait.restart();
+      tell({ resync: true });
+    },
   });
   const isBaseThere = () => baseFaults().length === 0;
-  const stopWatching = watchChanges({ database, netlink, options, tell, isBaseThere });
+  const isWell = () => isBaseThere() && restoreWait.fault() === undefined;
+  const stopWatching = watchChanges({ database, netlink, options, tell, isWell });
 
   return {
     ports,
@@ -185,7 +196,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     get connected() {
       return database.connected && flowConnection.connected;
     },
-    fault: () => switchFault({ database, flowConnection, faults: baseFaults }),
+    fault: () => switchFault({ database, flowConnection, faults: baseFaults, held: () => restoreWait.fault() }),
     isBaseThere,
     uplinks: () => uplinks,
     uplinkFailures: () => uplinkFailures,
@@ -195,6 +206,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
     },
     [Symbol.asyncDispose]: async () => {
       stopWatching();
+      restoreWait.restart();
       await flowConnection[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
       netlink[Symbol.dispose]();
@@ -231,7 +243,7 @@ interface WatchParts {
   readonly netlink: SocketPool;
   readonly options: OvsDriverOptions;
   readonly tell: Tell;
-  readonly isBaseThere: () => boolean;
+  readonly isWell: () => boolean;
 }
 
 /** Database and link events both only say "look again". */
@@ -253,15 +265,16 @@ function watchChanges(parts: WatchParts): () => void {
 const TABLES_OF_BASE = ["Bridge", "Port", "Interface", "Mirror"];
 
 /** Most changes are of the switch's progress in the root row: what was well before them still is. */
-function baseWatch({ database, isBaseThere }: WatchParts): (change: Pick<ReplicaChange, "rows">) => boolean {
-  const idsOfRoot = () => [...database.rows("Open_vSwitch").values()][0]?.external_ids;
+function baseWatch({ database, isWell }: WatchParts): (change: Pick<ReplicaChange, "rows">) => boolean {
   let wasWell = false;
-  let seen: ReturnType<typeof idsOfRoot>;
+  let ids: unknown;
+  let config: unknown;
   return ({ rows }) => {
-    const ids = idsOfRoot();
-    if (wasWell && ids === seen && !TABLES_OF_BASE.some((table) => rows.has(table))) return true;
-    wasWell = isBaseThere();
-    seen = ids;
+    const [root] = database.rows("Open_vSwitch").values();
+    const isSameRoot = root?.external_ids === ids && root?.other_config === config;
+    if (wasWell && isSameRoot && !TABLES_OF_BASE.some((table) => rows.has(table))) return true;
+    wasWell = isWell();
+    [ids, config] = [root?.external_ids, root?.other_config];
     return wasWell;
   };
 }

@@ -189,6 +189,22 @@ describe("the switch's database, lost", () => {
   });
 });
 
+describe("left behind in the switch's database", () => {
+  it("flow-restore-wait, with which a switch that starts forwards nothing: told at once, and removed after a while", async () => {
+    const sinceMs = Date.now();
+    await switchRestarts(() =>
+      site.withoutSwitch.vsctl("set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true"),
+    );
+    for (const path of ["/readyz", "/inspect/driver"]) {
+      const told = async () => (await askNetplugin(world.cluster.layout, 1, path)) ?? "";
+      await eventually(`told by ${path}`, told, (text) => text.includes("flow-restore-wait"), 5_000);
+    }
+    await expectTold(/flow-restore-wait.*not as they should be; repaired/, sinceMs);
+    await expectWell([]);
+    expect(await site.vsctl("get", "Open_vSwitch", ".", "other_config")).not.toContain("flow-restore-wait");
+  });
+});
+
 describe("gone from the switch and from the kernel, while netplugin is away", () => {
   const RECALLED = /neither the switch nor the kernel knows of these pods any more/;
   const unplug = async (pod: string) => {
