@@ -84,6 +84,14 @@ async function until(what: string, holds: () => boolean | Promise<boolean>, time
   return performance.now() - startedMs;
 }
 
+/** One that has seen no other leader write gives the store a new epoch when it leads, and new addresses wait for the nodes. */
+async function untilAllHaveSeenAWrite(): Promise<void> {
+  expect((await rest(running[0], "POST", "/api/v1/tenants/seen/", { tenantName: "seen" })).status).toBe(200);
+  for (const each of running) {
+    await until(`${each.name} shows it`, async () => (await rest(each, "GET", "/api/v1/tenants/seen/")).status === 200);
+  }
+}
+
 describe("three netmasters", () => {
   it("take writes through any of them, and each shows at once what was written through it", async () => {
     for (const [index, each] of running.entries()) {
@@ -128,6 +136,7 @@ describe("three netmasters", () => {
     await until("the endpoint on the old stream", () => watch.known.has(`endpoint/c${containerCount}:eth0`));
     expect(watch.hasEnded()).toBe(false);
     running = [...followers, await start(leader.name)];
+    await untilAllHaveSeenAWrite();
   });
 
   it("let a leader that was stopped write nothing when it wakes", async () => {
