@@ -92,10 +92,9 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const vtep = new VtepAddress({ driver, given: settings.vtepIp, netmasterUrls: settings.netmasterUrls });
   const vtepIp = () => vtep.current();
   const { nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond } = settings;
-  const limitMeans = () => limits.means();
   const machine = createMachineView({
     ...{ driver, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond },
-    ...{ vtepIp, limitMeans },
+    ...{ vtepIp, limitMeans: () => limits.means() },
   });
   const limits = openLimits(options, { holder, machine, panel, report, flows: () => flows });
   const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });

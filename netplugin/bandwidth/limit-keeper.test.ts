@@ -74,10 +74,7 @@ function world(first: Change = {}, means: LimitMeans = MEANS) {
   let attachments = new Map(
     [attachment("a", "cvh1", 11), attachment("b", "cvh2", 12)].map((each) => [each.endpointKey, each]),
   );
-  const ports = new Map<string, PortState>([
-    ["cvh1", BARE_PORT],
-    ["cvh2", BARE_PORT],
-  ]);
+  const ports = new Map<string, PortState>(["cvh1", "cvh2"].map((name) => [name, BARE_PORT]));
   const meters = new Map<number, Meter>();
   const broken = new Set<string>();
   const counts = { changes: 0, repairs: 0 };
