@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { parseConfig } from "./config.ts";
 import { parseDurationMs } from "./duration.ts";
-import { isLoopback, parseListenAddress } from "./listen-address.ts";
+import { isLoopback, parseListenAddress } from "./http/listen-address.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "config-"));
 const cert = join(directory, "cert.pem");

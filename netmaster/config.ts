@@ -6,8 +6,8 @@ import type { Global } from "../state/kinds/global.ts";
 import type { EtcdOptions, EtcdTlsOptions } from "../state/store/etcd/options.ts";
 import { isSwitchedOn } from "../state/switch-text.ts";
 import { parseDurationMs } from "./duration.ts";
-import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from "./listen-address.ts";
-import { readTlsFiles, type TlsFiles } from "./tls-files.ts";
+import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from "./http/listen-address.ts";
+import { readTlsFiles, type TlsFiles } from "./http/tls-files.ts";
 
 /** What netmaster was asked to be, checked; files are read. */
 export interface NetmasterConfig {

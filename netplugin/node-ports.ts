@@ -2,15 +2,15 @@ import { isErrno } from "../drivers/netlink/errno.ts";
 import { getLink } from "../drivers/netlink/link.ts";
 import { createLinkDeleter } from "../drivers/netlink/link-deleter.ts";
 import type { SocketPool } from "../drivers/netlink/pool.ts";
-import type { OpenOvsDriver } from "../drivers/ovs/driver.ts";
-import type { Panel } from "../drivers/ovs/panel.ts";
-import { openPortPool, peerNameOf } from "../drivers/ovs/port-pool.ts";
+import type { Panel } from "../drivers/ovs/pod-ports/panel.ts";
+import { createPortCloser } from "../drivers/ovs/pod-ports/port-closer.ts";
+import { openPortPool, peerNameOf } from "../drivers/ovs/pod-ports/port-pool.ts";
+import { createPortRecycler, deletePodEnd, type PodEnd } from "../drivers/ovs/pod-ports/port-recycler.ts";
+import type { OpenOvsDriver } from "../drivers/ovs/switch.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
-import type { AttachmentRecords } from "./attach/attachment-records.ts";
-import type { MachineView } from "./machine-view.ts";
-import { createPortCloser } from "./reconcile/port-closer.ts";
-import { createPortRecycler, deletePodEnd, type PodEnd } from "./reconcile/port-recycler.ts";
+import type { AttachmentRecords } from "./machine/attachment-records.ts";
+import type { MachineView } from "./machine/machine-view.ts";
 
 type Report = (error: NetError) => void;
 

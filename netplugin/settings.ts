@@ -2,13 +2,13 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
-import type { UplinkSpec } from "../drivers/ovs/uplink.ts";
+import type { UplinkSpec } from "../drivers/ovs/uplinks/uplink.ts";
 import { asNetError } from "../state/errors.ts";
 import { NodeName } from "../state/names.ts";
 import { isSwitchedOn } from "../state/switch-text.ts";
-import type { LineLimits } from "./connection-log/line-limiter.ts";
-import { PIPELINE_GENERATION } from "./desired/pipeline.ts";
+import { PIPELINE_GENERATION } from "./desired/pipeline/pipeline.ts";
 import type { TlsFiles } from "./node-client/transport.ts";
+import type { LineLimits } from "./report/connection-log/line-limiter.ts";
 
 /** Everything that can be set, by flag or by environment variable `CONTIV_NETPLUGIN_…`. */
 export interface NodeSettings {

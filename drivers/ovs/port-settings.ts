@@ -1,8 +1,8 @@
 import { configure, type PortRow, type SwitchDatabase } from "./database.ts";
 import { ROLE_KEY, TUNNEL_PORT } from "./names.ts";
 import { byUuid, type Operation, update } from "./ovsdb-client/operations.ts";
-import { isHostName } from "./port-pool.ts";
-import { PLAIN } from "./uplink-bridge.ts";
+import { isHostName } from "./pod-ports/port-pool.ts";
+import { PLAIN } from "./uplinks/uplink-bridge.ts";
 
 /*
  * Ports of pods, ready ports, ports in infra networks and the tunnel's: what somebody has set on them that changes what passes through.

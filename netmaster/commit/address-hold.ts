@@ -1,4 +1,4 @@
-import type { Heartbeats } from "../node-api/heartbeats.ts";
+import type { Heartbeats } from "../node-reports/heartbeats.ts";
 import type { ClusterView } from "../view/types.ts";
 import type { LeaderPen } from "./pen.ts";
 

@@ -13,8 +13,8 @@ import { createEndpoint, releaseEndpoint } from "../intents/endpoint.ts";
 import { upsertNetwork } from "../intents/network.ts";
 import { registerNode } from "../intents/node.ts";
 import { upsertTenant } from "../intents/tenant.ts";
+import { startTestEngine, type TestEngine, type TestEngineOptions } from "../leader/testing.ts";
 import { worldObjects } from "../view/testing.ts";
-import { startTestEngine, type TestEngine, type TestEngineOptions } from "./testing.ts";
 
 const N1 = NodeName.parse("n1");
 

@@ -1,9 +1,9 @@
 import { type CeilingConfig, type CeilingKind, ceilingsIn } from "../../state/bandwidth/ceiling.ts";
 import type { PodLimits, RateLimit } from "../../state/bandwidth/limits.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import type { NodeReports } from "../node-reports/reports.ts";
 import { groupKeyOf, networkKeyOf } from "../view/indexes.ts";
 import type { ClusterView } from "../view/types.ts";
-import type { NodeReports } from "./reports.ts";
 import { omitEmpty, type Rendered } from "./streamed.ts";
 
 /** A group or a tenant. */

@@ -1,7 +1,7 @@
 import type { NodeRecord } from "../../state/kinds/node.ts";
+import type { PolicyChange } from "../node-reports/policy-revisions.ts";
+import type { NodeReports } from "../node-reports/reports.ts";
 import type { ClusterView } from "../view/types.ts";
-import type { PolicyChange } from "./policy-revisions.ts";
-import type { NodeReports } from "./reports.ts";
 import { omitEmpty, type Rendered, StreamedValue } from "./streamed.ts";
 
 /** An object whose enforcement is asked for. */

@@ -1,6 +1,6 @@
-import { addHits, addTraffic, type Hits, type Traffic } from "../node-api/hit-counters.ts";
+import { addHits, addTraffic, type Hits, type Traffic } from "../node-reports/hit-counters.ts";
+import type { NodeReports } from "../node-reports/reports.ts";
 import type { ClusterView } from "../view/types.ts";
-import type { NodeReports } from "./reports.ts";
 import { type Rendered, StreamedValue } from "./streamed.ts";
 
 function shownHits({ packets, bytes, lastAtMs }: Hits): object {

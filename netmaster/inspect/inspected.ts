@@ -5,6 +5,8 @@ import type { RuleRecord } from "../../state/kinds/rule.ts";
 import type { TenantRecord } from "../../state/kinds/tenant.ts";
 import { policyKeysOf } from "../../state/policy/group-rules.ts";
 import { scopedKey } from "../intents/references.ts";
+import type { PolicyChange } from "../node-reports/policy-revisions.ts";
+import type { NodeReports } from "../node-reports/reports.ts";
 import { groupKeyOf, networkKeyOf, policyKeyOf } from "../view/indexes.ts";
 import type { ClusterView } from "../view/types.ts";
 import { inspectedCeilings } from "./ceilings.ts";
@@ -12,8 +14,6 @@ import { endpointOper } from "./endpoint.ts";
 import { enforcementOf, type Subject } from "./enforcement.ts";
 import { groupTraffic, policyHits, ruleHits, shownTraffic } from "./hits.ts";
 import { groupOper, policyOper, tenantOper } from "./oper.ts";
-import type { PolicyChange } from "./policy-revisions.ts";
-import type { NodeReports } from "./reports.ts";
 import { omitEmpty, repeatable, StreamedObject } from "./streamed.ts";
 
 /** `Oper` of one rule: which nodes enforce it, and what it has met. Undefined when nobody has to. */

@@ -16,12 +16,12 @@ import type { Committed } from "../commit/queue.ts";
 import { createEndpoint, type EndpointCreation, releaseEndpoint } from "../intents/endpoint.ts";
 import { registerNode, setNodeState } from "../intents/node.ts";
 import { type Offered, takeBackEndpoint } from "../intents/take-back.ts";
+import type { Heartbeats } from "../node-reports/heartbeats.ts";
+import type { HitCounters } from "../node-reports/hit-counters.ts";
 import type { ViewCache } from "../view/cache.ts";
 import { networkKeyOf } from "../view/indexes.ts";
 import type { ClusterView, IntentContext } from "../view/types.ts";
 import { checkMtu, endpointReply } from "./endpoint-reply.ts";
-import type { Heartbeats } from "./heartbeats.ts";
-import type { HitCounters } from "./hit-counters.ts";
 
 export interface NodeCallOptions {
   readonly cache: ViewCache;

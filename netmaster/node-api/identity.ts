@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 import { NetError } from "../../state/errors.ts";
-import { FORWARDED_HEADER } from "../rest/forward.ts";
+import { FORWARDED_HEADER } from "../peers/forward.ts";
 
 /** Common name in the certificates of netmasters: they may speak for any node when they forward its requests. */
 export const NETMASTER_COMMON_NAME = "netmaster";

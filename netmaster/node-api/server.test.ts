@@ -3,14 +3,14 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Network } from "../../state/kinds/network.ts";
 import { EndpointReply, WatchEnvelope } from "../../state/node-api.ts";
 import { systemClock } from "../../state/store/clock.ts";
-import { followLeader, type LeaderDirectory } from "../commit/leader-info.ts";
-import { startTestEngine, type TestEngine } from "../commit/testing.ts";
 import { upsertNetwork } from "../intents/network.ts";
+import { startTestEngine, type TestEngine } from "../leader/testing.ts";
+import { Heartbeats } from "../node-reports/heartbeats.ts";
+import { HitCounters } from "../node-reports/hit-counters.ts";
+import { followLeader, type LeaderDirectory } from "../peers/leader-info.ts";
 import { worldObjects } from "../view/testing.ts";
 import { createNodeCalls } from "./calls.ts";
 import { forwardCall } from "./forward.ts";
-import { Heartbeats } from "./heartbeats.ts";
-import { HitCounters } from "./hit-counters.ts";
 import { ScopeHub } from "./scope-hub.ts";
 import { createNodeApi } from "./server.ts";
 

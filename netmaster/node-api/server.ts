@@ -16,8 +16,8 @@ import {
   type NodeApiError,
   STORE_EPOCH_HEADER,
 } from "../../state/node-api.ts";
-import type { LeaderAnswer } from "../rest/forward.ts";
-import { errorReply } from "../rest/problem.ts";
+import { errorReply } from "../http/problem.ts";
+import type { LeaderAnswer } from "../peers/forward.ts";
 import { REVISION_HEADER } from "../rest/read.ts";
 import type { ViewCache } from "../view/cache.ts";
 import { revisionText } from "../view/store-revision.ts";

@@ -4,13 +4,19 @@ import type { ServerOptions } from "node:https";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { deadline } from "../../state/deadline.ts";
 import { NetError, STORE_FULL, storeFull } from "../../state/errors.ts";
+import { errorReply, methodNotAllowed, unknownRoute } from "../http/problem.ts";
+import {
+  FORWARDED_HEADER,
+  type Forwarded,
+  type ForwardTls,
+  forwardToLeader,
+  type LeaderAnswer,
+} from "../peers/forward.ts";
 import { readRevision } from "../view/store-revision.ts";
 import { BODY_LIMIT_BYTES, parseBody } from "./body.ts";
 import type { Call, Route } from "./call.ts";
 import { auditedClient, clientName } from "./client.ts";
-import { FORWARDED_HEADER, type Forwarded, type ForwardTls, forwardToLeader, type LeaderAnswer } from "./forward.ts";
 import { restMetrics } from "./metrics.ts";
-import { errorReply, methodNotAllowed, unknownRoute } from "./problem.ts";
 import { readQuery } from "./query.ts";
 import { isAsked, REVISION_HEADER } from "./read.ts";
 import { ROUTES } from "./routes.ts";

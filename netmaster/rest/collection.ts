@@ -3,11 +3,11 @@ import { NetError } from "../../state/errors.ts";
 import type { Kind, RecordOf } from "../../state/records.ts";
 import { compareText } from "../../state/sorted-map.ts";
 import type { Links } from "../inspect/links.ts";
-import type { NodeReports } from "../inspect/reports.ts";
 import { omitEmpty, type Rendered, StreamedObject } from "../inspect/streamed.ts";
 import { notFound } from "../intents/errors.ts";
 import type { Changed, Removed } from "../intents/plan.ts";
 import { parseRequest, refuseUnknownMembers } from "../intents/request.ts";
+import type { NodeReports } from "../node-reports/reports.ts";
 import type { ClusterView, Intent, IntentContext, Plan } from "../view/types.ts";
 
 /** What a write request of one object says. */

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { BandwidthReport } from "../../state/bandwidth/report.ts";
-import type { NodeReports } from "../inspect/reports.ts";
+import type { NodeReports } from "../node-reports/reports.ts";
 import type { FrozenView } from "../view/cluster-view.ts";
 import type { ClusterView, Intent, ObjectChange, ViewChange } from "../view/types.ts";
 

@@ -1,6 +1,14 @@
 import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
-import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
+import { peerNameOf } from "../../drivers/ovs/pod-ports/port-pool.ts";
 import type { WarmPort } from "../../drivers/ovs/types.ts";
+import {
+  checkPod,
+  type DressParts,
+  dressPod,
+  type PodLink,
+  type UndressTarget,
+  undressPod,
+} from "../../drivers/pod-interface.ts";
 import { endpointKeyOf, endpointKeysOf } from "../../state/endpoint-key.ts";
 import { asNetError, inWordsOf, NetError } from "../../state/errors.ts";
 import type { EndpointReply } from "../../state/node-api.ts";
@@ -8,13 +16,12 @@ import { cniFault } from "../cni/errors.ts";
 import type { CniHandler } from "../cni/handler.ts";
 import type { AddRequest, CheckRequest, Attachment as CniAttachment, GcRequest } from "../cni/request.ts";
 import { type CniResult, NO_DNS } from "../cni/result.ts";
-import type { NodeRuntime } from "../runtime.ts";
+import { knownNeighbours } from "../desired/known-neighbours.ts";
+import { type Attachment, attachmentMarks, POD_ROLE } from "../machine/attachment.ts";
+import { leaseMark } from "../machine/lease-mark.ts";
+import { aliasesOf } from "../machine/link-alias.ts";
 import { recordOf } from "../view/query.ts";
-import { type Attachment, attachmentMarks, POD_ROLE } from "./attachment.ts";
-import { knownNeighbours } from "./known-neighbours.ts";
-import { leaseMark } from "./lease-mark.ts";
-import { aliasesOf } from "./link-alias.ts";
-import { checkPod, type DressParts, dressPod, type PodLink, type UndressTarget, undressPod } from "./pod-link.ts";
+import type { NodeRuntime } from "./attaching-node.ts";
 import { statedLimits } from "./stated-limits.ts";
 
 const UNDO_TIMEOUT_MS = 20_000;

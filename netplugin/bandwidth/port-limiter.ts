@@ -3,11 +3,9 @@ import { dumpFilters } from "../../drivers/netlink/filter.ts";
 import type { SocketPool } from "../../drivers/netlink/pool.ts";
 import type { QueueStatistics } from "../../drivers/netlink/queue-statistics.ts";
 import type { TbfParameters } from "../../drivers/netlink/tbf.ts";
-import { peerNameOf } from "../../drivers/ovs/port-pool.ts";
+import { peerNameOf } from "../../drivers/ovs/pod-ports/port-pool.ts";
 import type { Policing, PortDriver } from "../../drivers/ovs/types.ts";
-import { NetError } from "../../state/errors.ts";
-import { ifbNameOf, isRedirected, putIfb, removeIfb } from "./ifb.ts";
-import { isSameTbf, type PortState, samePolicing } from "./port-state.ts";
+import { ifbNameOf, isRedirected, putIfb, removeIfb } from "../../drivers/tc/ifb.ts";
 import {
   findLink,
   foreignKind,
@@ -17,7 +15,9 @@ import {
   removeForeign,
   removeTbf,
   type ShapedLinks,
-} from "./qdiscs.ts";
+} from "../../drivers/tc/qdiscs.ts";
+import { NetError } from "../../state/errors.ts";
+import { isSameTbf, type PortState, samePolicing } from "../desired/limits/port-state-of.ts";
 
 export interface PortLimiterOptions {
   readonly ports: PortDriver;

@@ -1,6 +1,6 @@
 import { type NetnsHandle, openNetns } from "../../drivers/netlink/netns.ts";
+import { nodesNetns } from "../../drivers/pod-netns.ts";
 import { asNetError } from "../../state/errors.ts";
-import { nodesNetns } from "../attach/pod-netns.ts";
 import { cniFault } from "./errors.ts";
 
 /** Checks a path from CNI_NETNS; `mayBeOwn` lets the node's own namespace pass, never the panel. @throws NetError with CNI code 4 */

@@ -1,8 +1,8 @@
 import { asNetError } from "../../state/errors.ts";
 import { faultyPart } from "../../state/heartbeat-parts.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
-import { bandwidthConditions } from "../bandwidth/inspect.ts";
-import type { OpenNodeRuntime } from "../node-runtime.ts";
+import type { OpenNodeRuntime } from "../node.ts";
+import { bandwidthConditions } from "./inspect/bandwidth.ts";
 
 type Source = (runtime: OpenNodeRuntime) => readonly NodeCondition[];
 

@@ -1,7 +1,7 @@
 import type { Receipt } from "../../state/node-api.ts";
 import type { Kind } from "../../state/records.ts";
-import type { FlowReconciler } from "../reconcile/flow-reconciler.ts";
-import type { TicketLoop } from "../reconcile/ticket-loop.ts";
+import type { FlowReconciler } from "../reconcile/flows/flow-reconciler.ts";
+import type { TicketLoop } from "../reconcile/loop/ticket-loop.ts";
 import type { Changes, NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
 import type { ViewHolder } from "../view/view-holder.ts";

@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import type { Registry } from "prom-client";
-import type { OpenNodeRuntime } from "../node-runtime.ts";
+import type { OpenNodeRuntime } from "../node.ts";
 import { recordOf } from "../view/query.ts";
 import { type Enforcement, watchEnforcement } from "./enforcement.ts";
-import { countHits } from "./hit-counter.ts";
-import { createHitLedger, type HitLedger } from "./hit-ledger.ts";
-import { addReportMetrics } from "./metrics.ts";
+import { countHits } from "./hits/hit-counter.ts";
+import { createHitLedger, type HitLedger } from "./hits/hit-ledger.ts";
+import { addReportMetrics } from "./metrics/rules.ts";
 import { createReportBell, type ReportBell } from "./report-bell.ts";
 
 /** What this node tells of itself besides its conditions, and when it tells it before its time. */

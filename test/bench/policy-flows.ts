@@ -2,7 +2,7 @@
  * What policies cost a node whose 100 pods belong to 20 groups, with 10,000 rules over 1,000 groups and 20,000 remote endpoints: time
  * to compute all flows, their number, a rule change, memory. Run: test/bench/run policy-flows [rules] [remote endpoints]
  */
-import { flowCount, newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set.ts";
+import { flowCount, newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set/flow-set.ts";
 import { applyBatch } from "../../netplugin/view/apply.ts";
 import { NO_CHANGES, type NodeView } from "../../netplugin/view/node-view.ts";
 import { formatIpv4 } from "../../state/address.ts";

@@ -1,8 +1,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
 import { formatFlow } from "../../drivers/ovs/openflow/text.ts";
-import { newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set.ts";
-import type { Machine } from "../../netplugin/desired/machine.ts";
+import { newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set/flow-set.ts";
+import type { Machine } from "../../netplugin/machine/machine.ts";
 import { NO_CHANGES, type NodeView } from "../../netplugin/view/node-view.ts";
 import { endpointsOfNode, networkOf, recordsOf } from "../../netplugin/view/query.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";

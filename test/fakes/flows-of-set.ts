@@ -1,6 +1,6 @@
 import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
 import { unpackFlow } from "../../drivers/ovs/openflow/packed-flow.ts";
-import { desiredFlows, type FlowSet } from "../../netplugin/desired/flow-set.ts";
+import { desiredFlows, type FlowSet } from "../../netplugin/desired/flow-set/flow-set.ts";
 
 /** The flows of a set as values, by key. */
 export function flowsOfSet(set: FlowSet): Map<string, Flow> {

@@ -1,6 +1,6 @@
 import type { Match } from "../../drivers/ovs/openflow/flow.ts";
-import { linkLocalOf } from "../../netplugin/desired/actions.ts";
-import { GATEWAY_MAC } from "../../netplugin/desired/pipeline.ts";
+import { linkLocalOf } from "../../netplugin/desired/pipeline/actions.ts";
+import { GATEWAY_MAC } from "../../netplugin/desired/pipeline/pipeline.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import { verdict } from "../../state/policy/verdict.ts";

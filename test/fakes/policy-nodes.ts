@@ -1,6 +1,6 @@
 import type { Flow, Match } from "../../drivers/ovs/openflow/flow.ts";
-import { newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set.ts";
-import type { Machine } from "../../netplugin/desired/machine.ts";
+import { newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set/flow-set.ts";
+import type { Machine } from "../../netplugin/machine/machine.ts";
 import { NO_CHANGES, type NodeView } from "../../netplugin/view/node-view.ts";
 import { endpointsOfNode } from "../../netplugin/view/query.ts";
 import { formatIpv4 } from "../../state/address.ts";

@@ -1,6 +1,6 @@
-import { readSampleNote } from "../../netplugin/connection-log/sample-note.ts";
-import { LogMark, Register } from "../../netplugin/desired/pipeline.ts";
-import { logNumberOf } from "../../netplugin/desired/policy-log.ts";
+import { LogMark, Register } from "../../netplugin/desired/pipeline/pipeline.ts";
+import { readSampleNote } from "../../netplugin/desired/pipeline/sample-note.ts";
+import { logNumberOf } from "../../netplugin/desired/policy/log.ts";
 import { mismatchOf } from "../../state/policy/matching.ts";
 import { type Side, sidesOf, verdict } from "../../state/policy/verdict.ts";
 import type { Sample } from "./flow-simulator.ts";

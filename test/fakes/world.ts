@@ -1,5 +1,5 @@
-import { NO_MEANS } from "../../netplugin/bandwidth/mechanism.ts";
-import type { Machine } from "../../netplugin/desired/machine.ts";
+import { NO_MEANS } from "../../netplugin/desired/limits/mechanism.ts";
+import type { Machine } from "../../netplugin/machine/machine.ts";
 import { applyBatch } from "../../netplugin/view/apply.ts";
 import { parseMessage } from "../../netplugin/view/messages.ts";
 import { emptyView, type NodeView } from "../../netplugin/view/node-view.ts";

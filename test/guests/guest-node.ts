@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../../deploy/cluster/exec.ts";
 import { openNetns } from "../../drivers/netlink/netns.ts";
-import { type OpenOvsDriver, openOvsDriver } from "../../drivers/ovs/driver.ts";
-import { openPanel, type Panel, removePanel } from "../../drivers/ovs/panel.ts";
-import { openPortPool } from "../../drivers/ovs/port-pool.ts";
-import { type Attachment, attachmentMarks, POD_ROLE } from "../../netplugin/attach/attachment.ts";
-import { dressPod, type Neighbour } from "../../netplugin/attach/pod-link.ts";
-import { COOKIE_OURS } from "../../netplugin/desired/pipeline.ts";
+import { openPanel, type Panel, removePanel } from "../../drivers/ovs/pod-ports/panel.ts";
+import { openPortPool } from "../../drivers/ovs/pod-ports/port-pool.ts";
+import { type OpenOvsDriver, openOvsDriver } from "../../drivers/ovs/switch.ts";
+import { dressPod, type Neighbour } from "../../drivers/pod-interface.ts";
+import { COOKIE_OURS } from "../../netplugin/desired/pipeline/pipeline.ts";
+import { type Attachment, attachmentMarks, POD_ROLE } from "../../netplugin/machine/attachment.ts";
 import type { NetError } from "../../state/errors.ts";
 import { macOf } from "../fakes/world.ts";
 

@@ -1,6 +1,6 @@
 import { run } from "../../deploy/cluster/exec.ts";
-import { ifbNameOf } from "../../netplugin/bandwidth/ifb.ts";
-import type { EgressMechanism } from "../../netplugin/bandwidth/mechanism.ts";
+import { ifbNameOf } from "../../drivers/tc/ifb.ts";
+import type { EgressMechanism } from "../../netplugin/desired/limits/mechanism.ts";
 import { eventually } from "../system/test-cluster.ts";
 import type { LimitWorld } from "./limit-world.ts";
 import { vsctl } from "./switch.ts";

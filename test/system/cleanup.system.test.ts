@@ -12,7 +12,7 @@ import {
 } from "../../deploy/cluster/components.ts";
 import { inNetns, type RunResult, run } from "../../deploy/cluster/exec.ts";
 import { netnsExists, nodeNetns, panelNetns } from "../../deploy/cluster/underlay.ts";
-import { recordsDirectoryOf } from "../../netplugin/attach/attachment-records.ts";
+import { recordsDirectoryOf } from "../../netplugin/machine/attachment-records.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /** `netplugin cleanup` takes a node apart when netplugin has ended, however it ended, and never while it runs. */

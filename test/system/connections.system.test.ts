@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ovsRunDirectory } from "../../deploy/cluster/components.ts";
 import { podNetns } from "../../deploy/cluster/underlay.ts";
-import { Table } from "../../netplugin/desired/pipeline.ts";
+import { Table } from "../../netplugin/desired/pipeline/pipeline.ts";
 import { drinkNumbers, keepTalking, type LongTalk, pourNumbers, serveEchoes } from "../fakes/talk.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 

@@ -1,4 +1,4 @@
-import { routerMacOf } from "../../netplugin/machine-view.ts";
+import { routerMacOf } from "../../netplugin/machine/machine-view.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import { NodeName } from "../../state/names.ts";
 

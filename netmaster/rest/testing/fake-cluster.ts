@@ -7,9 +7,9 @@ import type { Epoch } from "../../../state/ids.ts";
 import { objectKey } from "../../../state/keys.ts";
 import type { Receipt } from "../../../state/node-api.ts";
 import { type Kind, RECORDS } from "../../../state/records.ts";
-import { PolicyRevisions } from "../../inspect/policy-revisions.ts";
 import { bootstrap } from "../../intents/global.ts";
-import { HitCounters } from "../../node-api/hit-counters.ts";
+import { HitCounters } from "../../node-reports/hit-counters.ts";
+import { PolicyRevisions } from "../../node-reports/policy-revisions.ts";
 import { applyChanges, emptyView, type FrozenView, ViewDraft } from "../../view/cluster-view.ts";
 import {
   type Intent,

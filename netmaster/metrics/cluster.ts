@@ -1,0 +1,135 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { addProcessMetrics } from "../../state/process-metrics.ts";
+import type { Kind } from "../../state/records.ts";
+import { KINDS } from "../../state/records.ts";
+import type { Reporter } from "../../state/store/store.ts";
+import type { GroupReport } from "../commit/committer.ts";
+import type { ClusterView } from "../view/types.ts";
+
+/** What the gauges read when they are asked. */
+export interface MetricSources {
+  view(): ClusterView;
+  isLeading(): boolean;
+  isSynced(): boolean;
+  quarantinedCount(): number;
+  waitingRequests(): number;
+  nodeStreams(): number;
+  isStoreFull(): boolean;
+  divergedMembers(): number;
+}
+
+/** The metrics of the process besides those of the REST API. */
+export interface NetmasterMetrics {
+  readonly registry: Registry;
+  group(report: GroupReport): void;
+  nodeCall(call: { readonly name: string; readonly status: number; readonly durationMs: number }): void;
+  anomaly(): void;
+  readonly storeReport: Reporter;
+}
+
+const SECONDS_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5];
+
+export function createMetrics(sources: MetricSources): NetmasterMetrics {
+  const registry = new Registry();
+  addProcessMetrics(registry);
+  addGauges(registry, sources);
+  const commits = histogram(registry, "contiv_commit_duration_seconds", "Time to commit one group and see it", [
+    "outcome",
+  ]);
+  const sizes = new Histogram({
+    name: "contiv_commit_requests",
+    help: "Requests per group",
+    buckets: [1, 2, 5, 10, 20, 33, 50, 100],
+    registers: [registry],
+  });
+  const calls = histogram(registry, "contiv_node_api_duration_seconds", "Time to answer a node's call", [
+    "call",
+    "status",
+  ]);
+  const anomalies = counter(
+    registry,
+    "contiv_commit_anomalies_total",
+    "Commits that met what the view did not show",
+    [],
+  );
+  const troubles = counter(registry, "contiv_store_reports_total", "What the store reported of its troubles", ["kind"]);
+  return {
+    registry,
+    group({ requestCount, durationMs, outcome }) {
+      commits.observe({ outcome }, durationMs / 1_000);
+      sizes.observe(requestCount);
+    },
+    nodeCall: ({ name, status, durationMs }) => calls.observe({ call: name, status }, durationMs / 1_000),
+    anomaly: () => anomalies.inc(),
+    storeReport: ({ kind }) => troubles.inc({ kind }),
+  };
+}
+
+function addGauges(registry: Registry, sources: MetricSources): void {
+  gauge(registry, "contiv_leader", "1 while this netmaster leads", () => Number(sources.isLeading()));
+  gauge(registry, "contiv_view_synced", "1 once the view of the cluster is complete", () => Number(sources.isSynced()));
+  gauge(registry, "contiv_view_revision", "Store revision of the view; replicas differ by their lag", () =>
+    Number(sources.view().revision),
+  );
+  gauge(registry, "contiv_view_unreadable_objects", "Objects whose stored value cannot be read", () =>
+    sources.quarantinedCount(),
+  );
+  gauge(registry, "contiv_commit_waiting_requests", "Requests that wait for their group", () =>
+    sources.waitingRequests(),
+  );
+  gauge(registry, "contiv_store_full", "1 while the store has no room for writes", () => Number(sources.isStoreFull()));
+  gauge(registry, "contiv_store_diverged_members", "Members of the store that are not used: their data differ", () =>
+    sources.divergedMembers(),
+  );
+  gauge(registry, "contiv_node_streams", "Watch streams of nodes", () => sources.nodeStreams());
+  labelled(registry, "contiv_objects", "Objects by kind", "kind", () =>
+    KINDS.map((kind: Kind) => [kind, sources.view().records(kind).size]),
+  );
+  labelled(registry, "contiv_nodes", "Nodes by state", "state", () => countNodes(sources.view()));
+}
+
+function countNodes(view: ClusterView): readonly (readonly [string, number])[] {
+  const counts = new Map([
+    ["ready", 0],
+    ["unreachable", 0],
+  ]);
+  for (const [, { state }] of view.records("node").entries()) counts.set(state, (counts.get(state) ?? 0) + 1);
+  return [...counts];
+}
+
+function gauge(registry: Registry, name: string, help: string, read: () => number): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.set(read());
+    },
+  });
+}
+
+function labelled(
+  registry: Registry,
+  name: string,
+  help: string,
+  label: string,
+  read: () => readonly (readonly [string, number])[],
+): void {
+  new Gauge({
+    name,
+    help,
+    labelNames: [label],
+    registers: [registry],
+    collect() {
+      for (const [value, count] of read()) this.set({ [label]: value }, count);
+    },
+  });
+}
+
+function histogram(registry: Registry, name: string, help: string, labelNames: string[]): Histogram {
+  return new Histogram({ name, help, labelNames, buckets: SECONDS_BUCKETS, registers: [registry] });
+}
+
+function counter(registry: Registry, name: string, help: string, labelNames: string[]): Counter {
+  return new Counter({ name, help, labelNames, registers: [registry] });
+}

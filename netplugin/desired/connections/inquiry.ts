@@ -1,0 +1,145 @@
+import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
+import type { RuleRecord } from "../../../state/kinds/rule.ts";
+import { policyKeysOf } from "../../../state/policy/group-rules.ts";
+import { type ResolvedRule, resolveRule } from "../../../state/policy/rule-match.ts";
+import type { Changes, NodeView } from "../../view/node-view.ts";
+import { policyWorldOf } from "../../view/policy-world.ts";
+import { networkOf, recordOf, settingsOf } from "../../view/query.ts";
+import type { FlowContext } from "../engine/context.ts";
+import { canonicalIpv6 } from "../pipeline/actions.ts";
+import { hasPolicies, policyScope } from "../policy/scope.ts";
+import { zoneOf } from "../policy/zone.ts";
+
+/** What one moment's connections are judged by. */
+export type Moment = Pick<FlowContext, "view" | "machine">;
+
+/** Which connections want a look after a step: those from which it may have taken permission, and those of endpoints that have left. */
+export interface Inquiry {
+  /** All of them: too much has changed, or it is not known what. */
+  readonly all: boolean;
+  /** What these rules match may be denied now. */
+  readonly rules: readonly ResolvedRule[];
+  /** Places (`placeIn`) of endpoints that are in another group now. */
+  readonly moved: ReadonlySet<string>;
+  /** Places of endpoints that have left: whatever they began or were sent is to be forgotten. */
+  readonly departed: ReadonlySet<string>;
+  /** Somebody waits for it, or goes on talking. Otherwise it has time until the addresses are given to others. */
+  readonly isUrgent: boolean;
+}
+
+/** With more of them it is quicker to judge every connection. */
+const RULES_MAX = 32;
+/** A step of so many changes (a watch that was away for long) is not looked through: that would hold up others. */
+const CHANGES_MAX = 1_000;
+
+/** An address in its canonical text within a conntrack zone. */
+export function placeIn(zone: number, address: string): string {
+  return `${zone} ${address}`;
+}
+
+/** Undefined when no connection has to be looked at. `before` is undefined at the start: what has happened is not known. */
+export function inquiryOf(before: Moment | undefined, after: Moment, changes: Changes): Inquiry | undefined {
+  const moments = before === undefined ? [after] : [before, after];
+  if (!moments.some((moment) => hasPolicies(policyScope(moment)))) return undefined;
+  if (before === undefined || changes.size > CHANGES_MAX) return { ...nothing(), all: true, isUrgent: true };
+  const found = nothing();
+  for (const { kind, key } of changes.values()) {
+    switch (kind) {
+      case "rule":
+        found.rules.push(...restrictingRules(before, after, key));
+        break;
+      case "endpoint":
+        lookAtEndpoint(found, [before, after], key);
+        break;
+      case "endpointGroup":
+        found.all ||= groupText(before.view, key) !== groupText(after.view, key);
+        break;
+      case "policy":
+        found.all ||= isKnown(before.view, key) !== isKnown(after.view, key);
+        break;
+      case "network":
+        found.all ||= recordOf(before.view, "network", key) !== undefined;
+        break;
+      case "global":
+        found.all ||= settingsOf(before.view).fwdMode !== settingsOf(after.view).fwdMode;
+        break;
+      default: // nothing of the others decides over packets
+    }
+  }
+  found.all ||= found.rules.length > RULES_MAX;
+  found.isUrgent ||= found.all || found.rules.length + found.moved.size > 0;
+  return found.isUrgent || found.departed.size > 0 ? found : undefined;
+}
+
+/** What either asks for. */
+export function mergeInquiries(earlier: Inquiry | undefined, later: Inquiry | undefined): Inquiry | undefined {
+  if (earlier === undefined || later === undefined) return earlier ?? later;
+  const rules = [...earlier.rules, ...later.rules];
+  return {
+    all: earlier.all || later.all || rules.length > RULES_MAX,
+    rules,
+    moved: new Set([...earlier.moved, ...later.moved]),
+    departed: new Set([...earlier.departed, ...later.departed]),
+    isUrgent: earlier.isUrgent || later.isUrgent,
+  };
+}
+
+type Found = { -readonly [K in keyof Inquiry]: Inquiry[K] } & {
+  rules: ResolvedRule[];
+  moved: Set<string>;
+  departed: Set<string>;
+};
+
+function nothing(): Found {
+  return { all: false, rules: [], moved: new Set(), departed: new Set(), isUrgent: false };
+}
+
+/** An allowing rule that was, a denying rule that is: only what they match can be denied by the change. */
+function restrictingRules(before: Moment, after: Moment, key: string): ResolvedRule[] {
+  const [was, is] = [recordOf(before.view, "rule", key), recordOf(after.view, "rule", key)];
+  if (was?.config === is?.config) return [];
+  const rules: ResolvedRule[] = [];
+  if (was?.config.action === "allow" && isUsed(before, was)) rules.push(resolveRule(policyWorldOf(before.view), was));
+  if (is?.config.action === "deny" && isUsed(after, is)) rules.push(resolveRule(policyWorldOf(after.view), is));
+  return rules;
+}
+
+function isUsed(moment: Moment, { config }: RuleRecord): boolean {
+  return policyScope(moment).uses.has(`${config.tenantName}:${config.policyName}`);
+}
+
+function isKnown(view: NodeView, policyKey: string): boolean {
+  return recordOf(view, "policy", policyKey) !== undefined;
+}
+
+/** Of a group, what its members' packets are judged by. */
+function groupText(view: NodeView, groupKey: string): string {
+  const group = recordOf(view, "endpointGroup", groupKey);
+  return group === undefined ? "" : `${group.groupId} ${policyKeysOf(group)}`;
+}
+
+/**
+ * An endpoint that is new has no connections yet. One that is not in the view any more has left: a node knows all endpoints of the
+ * networks that it has endpoints in.
+ */
+function lookAtEndpoint(found: Found, [before, after]: readonly [Moment, Moment], key: string): void {
+  const [was, is] = [recordOf(before.view, "endpoint", key), recordOf(after.view, "endpoint", key)];
+  if (was === undefined) return;
+  if (is === undefined || !isSamePlace(was, is)) {
+    for (const place of placesOf(before.view, was)) found.departed.add(place);
+    found.isUrgent ||= was.nodeName === before.machine.nodeName;
+  } else if (was.groupId !== is.groupId || was.groupName !== is.groupName) {
+    for (const place of placesOf(after.view, is)) found.moved.add(place);
+  }
+}
+
+function isSamePlace(was: EndpointRecord, is: EndpointRecord): boolean {
+  return was.epoch === is.epoch && was.networkId === is.networkId && was.ipv4 === is.ipv4 && was.ipv6 === is.ipv6;
+}
+
+function placesOf(view: NodeView, { networkId, ipv4, ipv6 }: EndpointRecord): string[] {
+  const network = networkOf(view, networkId);
+  if (network === undefined) return [];
+  const zone = zoneOf(view, network);
+  return ipv6 === undefined ? [placeIn(zone, ipv4)] : [placeIn(zone, ipv4), placeIn(zone, canonicalIpv6(ipv6))];
+}

@@ -1,0 +1,100 @@
+import { describe, expect, it } from "vitest";
+import { WARM_ROLE } from "../../drivers/ovs/pod-ports/port-pool.ts";
+import type { OvsDriver, SwitchPort } from "../../drivers/ovs/types.ts";
+import { NodeName } from "../../state/names.ts";
+import { type Attachment, attachmentMarks, INFRA_ROLE, POD_ROLE } from "./attachment.ts";
+import { createMachineView } from "./machine-view.ts";
+
+const [P1, P2] = ["cvh0000000001", "cvh0000000002"] as const;
+const OFPORTS = { [P1]: 1, [P2]: 2 };
+
+function attachment(containerId: string, portName: typeof P1 | typeof P2, epoch = `of-${containerId}`): Attachment {
+  const names = { containerId, ifName: "eth0", configName: "contiv", netnsPath: `/run/netns/${containerId}` };
+  return { endpointKey: `${containerId}:eth0`, epoch, role: POD_ROLE, portName, ofport: OFPORTS[portName], ...names };
+}
+
+function port(name: typeof P1 | typeof P2, externalIds: Record<string, string>): [string, SwitchPort] {
+  return [name, { name, ofport: OFPORTS[name], externalIds, error: undefined, policing: undefined }];
+}
+
+/** A machine whose switch's database somebody else writes to, too. */
+function machineWith(...ports: readonly [string, SwitchPort][]) {
+  let present: ReadonlyMap<string, SwitchPort> = new Map(ports);
+  const driver = { ports: { read: () => present }, uplinks: () => new Map() } as unknown as OvsDriver;
+  const view = createMachineView({
+    ...{ driver, nodeName: NodeName.parse("n1"), vtepIp: () => "", limitMeans: () => undefined },
+    newConnectionsPerSecond: 0,
+    neighbourMessagesPerSecond: 0,
+  });
+  return {
+    view,
+    write: (...next: readonly [string, SwitchPort][]) => {
+      present = new Map(next);
+    },
+    shown: () => Object.fromEntries([...view.attachments().values()].map((each) => [each.portName, each.endpointKey])),
+  };
+}
+
+const [a, b] = [attachment("a", P1), attachment("b", P2)];
+const [marksOfA, marksOfB] = [attachmentMarks(a), attachmentMarks(b)];
+
+describe("whose a port is", () => {
+  it("is what the switch's database says of ports that nobody has used yet", () => {
+    const { view, write, shown } = machineWith(port(P1, { "contiv-role": WARM_ROLE }));
+    expect(shown()).toEqual({});
+    write(port(P1, marksOfA));
+    expect(view.attachments()).toEqual(new Map([[a.endpointKey, a]]));
+  });
+
+  it.each<[string, readonly [string, SwitchPort][]]>([
+    ["other marks", [port(P1, marksOfB), port(P2, marksOfB)]],
+    ["exchanged marks", [port(P1, marksOfB), port(P2, marksOfA)]],
+    ["marks of an earlier lease", [port(P1, attachmentMarks(attachment("a", P1, "earlier"))), port(P2, marksOfB)]],
+    ["no marks", [port(P1, {}), port(P2, {})]],
+    ["the mark of an infra port", [port(P1, { ...marksOfA, "contiv-role": INFRA_ROLE }), port(P2, marksOfB)]],
+    ["another namespace", [port(P1, { ...marksOfA, "contiv-netns": "/run/netns/b" }), port(P2, marksOfB)]],
+    ["the mark of a free port", [port(P1, { "contiv-role": WARM_ROLE }), port(P2, marksOfB)]],
+  ])("stays although somebody writes %s", (_, ports) => {
+    const { view, write } = machineWith(port(P1, marksOfA), port(P2, marksOfB));
+    const before = view.attachments();
+    write(...ports);
+    expect(view.attachments()).toEqual(before);
+    expect(view.machine().ports).toEqual(
+      new Map([
+        [a.endpointKey, 1],
+        [b.endpointKey, 2],
+      ]),
+    );
+  });
+
+  it("stays without number while the port is lost", () => {
+    const { view, write } = machineWith(port(P1, marksOfA), port(P2, marksOfB));
+    view.attachments();
+    write(port(P2, marksOfA));
+    expect(view.attachments().get(a.endpointKey)).toEqual({ ...a, ofport: undefined });
+    expect(view.attachments().get(b.endpointKey)).toEqual(b);
+  });
+
+  it("changes when the kernel shows another pod's, and when the port is closed and used again", () => {
+    const { view, write, shown } = machineWith(port(P1, marksOfB), port(P2, marksOfA));
+    expect(shown()).toEqual({ [P1]: b.endpointKey, [P2]: a.endpointKey });
+    for (const right of [a, b]) view.remember(right);
+    expect(shown()).toEqual({ [P1]: a.endpointKey, [P2]: b.endpointKey });
+    expect(view.close(P1)).toBe(true);
+    expect(shown()).toEqual({ [P2]: b.endpointKey });
+    write(port(P1, { "contiv-role": WARM_ROLE }), port(P2, marksOfB));
+    view.closed(P1);
+    const next = attachment("c", P1);
+    write(port(P1, attachmentMarks(next)), port(P2, marksOfB));
+    expect(shown()).toEqual({ [P1]: next.endpointKey, [P2]: b.endpointKey });
+  });
+
+  it("passes to another port when the first one is closed", () => {
+    const { view, write, shown } = machineWith(port(P1, marksOfA));
+    view.attachments();
+    write(port(P1, marksOfA), port(P2, marksOfA));
+    expect(shown()).toEqual({ [P1]: a.endpointKey });
+    view.close(P1);
+    expect(shown()).toEqual({ [P2]: a.endpointKey });
+  });
+});

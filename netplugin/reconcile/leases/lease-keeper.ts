@@ -1,0 +1,125 @@
+import type { Logger } from "pino";
+import { asNetError, type NetError } from "../../../state/errors.ts";
+import { compareLeases } from "../../desired/leases.ts";
+import { type Attachment, parseEpoch } from "../../machine/attachment.ts";
+import type { Metrics } from "../../metrics.ts";
+import type { NodeClient } from "../../node-client/node-client.ts";
+import { recordOf } from "../../view/query.ts";
+import type { ViewHolder } from "../../view/view-holder.ts";
+import type { KnownLeases } from "./known-leases.ts";
+import type { LeaseMarks } from "./lease-marks.ts";
+import type { LeaseOffers } from "./lease-offers.ts";
+
+export interface LeaseKeeperOptions {
+  readonly nodeName: string;
+  readonly holder: ViewHolder;
+  readonly client: Pick<NodeClient, "releaseEndpoint">;
+  readonly offers: LeaseOffers;
+  readonly known: Pick<KnownLeases, "keep">;
+  readonly marks: Pick<LeaseMarks, "follow">;
+  readonly attachments: () => ReadonlyMap<string, Attachment>;
+  /** False until the kernel has been asked: an endpoint without port in the switch may still have a pod. */
+  readonly isKernelKnown: () => boolean;
+  readonly closePort: (portName: string) => void;
+  /** Waits until the switch has what the view says. */
+  readonly enforced: (signal: AbortSignal) => Promise<void>;
+  readonly metrics: () => Metrics;
+  readonly log: Logger;
+}
+
+export interface Lease {
+  readonly key: string;
+  readonly epoch: string;
+}
+
+/** Ends leases, now or when netmaster is back, and brings leases and ports into agreement. */
+export interface LeaseKeeper {
+  /** An ADD of this endpoint is under way: its lease is no orphan although it has no port yet. */
+  pending(endpointKey: string): Disposable;
+  isPending(endpointKey: string): boolean;
+  /** Tells netmaster; with netmaster away it is told later (`repair`). */
+  release(lease: Lease, signal: AbortSignal): Promise<void>;
+  /** Takes a lease out of the view and tells netmaster. */
+  end(lease: Lease, signal: AbortSignal): Promise<void>;
+  /** Ends the lease of an endpoint that has no port here, if the store homes it on this node. */
+  endUnattached(endpointKey: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Releases leases without port, offers the ports that a restored store has no lease for, closes those whose lease was ended, marks the
+   * others with the store's epoch, releases again what netmaster has not heard of.
+   */
+  repair(signal: AbortSignal): Promise<void>;
+}
+
+export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
+  const { holder, log } = options;
+  const adding = new Map<string, number>();
+
+  async function release({ key, epoch }: Lease, signal: AbortSignal): Promise<void> {
+    try {
+      await options.client.releaseEndpoint({ key, epoch: parseEpoch(epoch) }, signal);
+    } catch (thrown) {
+      const error = asNetError(thrown, `release ${key}`);
+      if (!isAway(error)) throw error;
+      log.info({ endpoint: key, error: error.message }, "netmaster is away; the lease is released later");
+    }
+  }
+
+  async function end(lease: Lease, signal: AbortSignal): Promise<void> {
+    holder.releaseEarly(lease.key, lease.epoch);
+    await release(lease, signal);
+  }
+
+  function differences() {
+    const pending = new Set(adding.keys());
+    const { nodeName } = options;
+    return compareLeases({ view: holder.view(), nodeName, attachments: options.attachments(), pending });
+  }
+
+  async function repair(signal: AbortSignal): Promise<void> {
+    if (!options.isKernelKnown()) return;
+    const { orphans, ...open } = differences();
+    options.known.keep(
+      (key) => options.attachments().has(key) || recordOf(holder.view(), "endpoint", key) !== undefined,
+    );
+    for (const attachment of await options.offers.settle(open, signal)) {
+      log.warn({ endpoint: attachment.endpointKey, port: attachment.portName }, "closing a port whose lease is gone");
+      options.metrics().leaseRepairs.inc({ kind: "closed-port" });
+      options.closePort(attachment.portName);
+    }
+    await options.marks.follow(signal);
+    for (const endpoint of orphans) {
+      log.warn({ endpoint: endpoint.key, ipv4: endpoint.ipv4 }, "releasing a lease that has no port here");
+      options.metrics().leaseRepairs.inc({ kind: "released-lease" });
+      holder.releaseEarly(endpoint.key, endpoint.epoch);
+    }
+    if (orphans.length > 0) await options.enforced(signal);
+    for (const [key, held] of holder.view().released.toArray()) {
+      await release({ key, epoch: held.record.epoch }, signal);
+    }
+  }
+
+  return {
+    pending: (endpointKey) => {
+      adding.set(endpointKey, (adding.get(endpointKey) ?? 0) + 1);
+      return {
+        [Symbol.dispose]: () => {
+          const left = (adding.get(endpointKey) ?? 1) - 1;
+          if (left > 0) adding.set(endpointKey, left);
+          else adding.delete(endpointKey);
+        },
+      };
+    },
+    isPending: (endpointKey) => adding.has(endpointKey),
+    release,
+    end,
+    endUnattached: async (endpointKey, signal) => {
+      const endpoint = recordOf(holder.view(), "endpoint", endpointKey);
+      if (endpoint?.nodeName === options.nodeName) await end(endpoint, signal);
+    },
+    repair,
+  };
+}
+
+function isAway({ code }: NetError): boolean {
+  return code === "UNAVAILABLE" || code === "TIMEOUT" || code === "CLOSED";
+}

@@ -1,0 +1,308 @@
+import type { Logger } from "pino";
+import type { Meter } from "../../../drivers/ovs/openflow/meter.ts";
+import { asNetError, NetError } from "../../../state/errors.ts";
+import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
+import type { PortLimiter } from "../../bandwidth/port-limiter.ts";
+import { ceilingNotes } from "../../desired/limits/ceilings.ts";
+import { type LimitPlan, meterIdOf, metersOfPlan, NO_LIMITS, planLimits } from "../../desired/limits/limit-plan.ts";
+import type { LimitMeans } from "../../desired/limits/mechanism.ts";
+import { BARE_PORT, isBare, type PortState, portStateOf, samePortState } from "../../desired/limits/port-state-of.ts";
+import { type Attachment, POD_ROLE } from "../../machine/attachment.ts";
+import type { Changes, NodeView } from "../../view/node-view.ts";
+import { recordOf } from "../../view/query.ts";
+import type { MeterKeeper } from "../flows/meters.ts";
+import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
+
+export interface LimitKeeperOptions {
+  readonly limiter: PortLimiter;
+  readonly meters: Pick<MeterKeeper, "put">;
+  readonly view: () => NodeView;
+  readonly attachments: () => ReadonlyMap<string, Attachment>;
+  /** Ports that wait for a pod: they must be bare. */
+  readonly sparePorts: () => readonly string[];
+  /** Undefined until they have been probed. */
+  readonly means: () => LimitMeans | undefined;
+  readonly isConnected: () => boolean;
+  /** A port was not as this process had left it. */
+  readonly onRepair: () => void;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** What one endpoint's limits are on this node, and whether they are in force. */
+export interface LimitStatus {
+  readonly plan: LimitPlan;
+  readonly portName: string;
+  readonly ofport: number | undefined;
+  /** Why they are not in force (yet). */
+  readonly failure: string | undefined;
+}
+
+/** Keeps every pod's port limited as the view says. */
+export interface LimitKeeper {
+  readonly loop: TicketLoop;
+  /** Objects of the view have changed. */
+  onView(changes: Changes): void;
+  /** The database has changed: somebody may have taken policing away. */
+  onPorts(): void;
+  /** Links have changed, and of some of them qdiscs. */
+  onLinks(ifindexes: ReadonlySet<number>, withQdiscs: ReadonlySet<number>): void;
+  /**
+   * Waits until the endpoint's limits are in force, confirmed by kernel and switch. What cannot be is logged, or an error when its
+   * profile is strict.
+   */
+  enforced(endpointKey: string, signal: AbortSignal): Promise<void>;
+  /** Limits of the endpoints that have some, by endpoint key. */
+  statuses(): ReadonlyMap<string, LimitStatus>;
+  /** The meter of that number, as it should be: of one pod's sending, or of a ceiling. */
+  wantedMeter(id: number): Meter | undefined;
+  wantedCeiling(id: number): Meter | undefined;
+}
+
+const RETRY_MS = 2_000;
+/** Ports that are changed at a time: each takes two of the netlink sockets' waiting places. */
+const PORTS_AT_ONCE = 128;
+
+export function startLimitKeeper(options: LimitKeeperOptions): LimitKeeper {
+  return new Keeper(options);
+}
+
+class Keeper implements LimitKeeper {
+  readonly loop: TicketLoop;
+  readonly #options: LimitKeeperOptions;
+  /** What each port carries, as far as this process knows. */
+  readonly #carried = new Map<string, PortState>();
+  readonly #statuses = new Map<string, LimitStatus>();
+  readonly #dirty = new Set<string>();
+  #isEveryDirty = true;
+  #retryTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: LimitKeeperOptions) {
+    this.#options = options;
+    this.loop = startTicketLoop({
+      work: (full, signal) => this.#work(full, signal),
+      signal: options.signal,
+      report: (error) => options.log.error({ error: error.message }, "cannot limit bandwidth; trying again"),
+    });
+    options.signal.addEventListener("abort", () => clearTimeout(this.#retryTimer), { once: true });
+  }
+
+  onView(changes: Changes): void {
+    for (const { kind, key } of changes.values()) {
+      if (kind === "endpoint") this.#touch(key);
+      else if (kind === "endpointGroup" || kind === "netprofile" || kind === "tenant") this.#isEveryDirty = true;
+    }
+    if (this.#isEveryDirty || this.#dirty.size > 0) this.loop.kick();
+  }
+
+  onPorts(): void {
+    const hasPolicing = [...this.#carried.values()].some(({ policing }) => policing !== undefined);
+    if (hasPolicing || this.#hasUnused()) this.loop.kick({ full: hasPolicing });
+  }
+
+  /** Links of pods without limits change with each ADD and DEL: of them only qdiscs are looked at. */
+  onLinks(ifindexes: ReadonlySet<number>, withQdiscs: ReadonlySet<number>): void {
+    const { limiter } = this.#options;
+    const isLimited = (portName: string) => !isBare(this.#carried.get(portName) ?? BARE_PORT);
+    const isOurs = (ifindex: number) => {
+      const ports = limiter.portsOf(ifindex);
+      return withQdiscs.has(ifindex) ? ports.length > 0 : ports.some(isLimited);
+    };
+    if ([...ifindexes].some(isOurs)) this.loop.kick({ full: true });
+  }
+
+  async enforced(endpointKey: string, signal: AbortSignal): Promise<void> {
+    const plan = this.#planFor(endpointKey);
+    const portName = this.#options.attachments().get(endpointKey)?.portName ?? "";
+    if (plan === NO_LIMITS && isBare(this.#carried.get(portName) ?? BARE_PORT)) return;
+    refuseShortfall(plan);
+    this.#touch(endpointKey);
+    await this.loop.done(signal);
+    const failure = this.#statuses.get(endpointKey)?.failure;
+    if (failure !== undefined && plan.isStrict)
+      throw new NetError("REJECTED", `Its bandwidth limit is not in force: ${failure}`);
+  }
+
+  statuses(): ReadonlyMap<string, LimitStatus> {
+    return this.#statuses;
+  }
+
+  wantedMeter(id: number): Meter | undefined {
+    for (const [key, { ofport }] of this.#options.attachments())
+      if (ofport !== undefined && meterIdOf(ofport) === id)
+        return metersOfPlan(this.#planFor(key), ofport).find((meter) => meter.id === id);
+    return undefined;
+  }
+
+  wantedCeiling(id: number): Meter | undefined {
+    for (const key of this.#options.attachments().keys()) {
+      const meter = metersOfPlan(this.#planFor(key), undefined).find((each) => each.id === id);
+      if (meter !== undefined) return meter;
+    }
+    return undefined;
+  }
+
+  #planFor(endpointKey: string): LimitPlan {
+    const endpoint = this.#leaseOf(endpointKey);
+    const means = this.#options.means();
+    return endpoint === undefined || means === undefined
+      ? NO_LIMITS
+      : planLimits(this.#options.view(), endpoint, means);
+  }
+
+  /** The endpoint that the port was plugged in for; one with another epoch is not it. */
+  #leaseOf(endpointKey: string): EndpointRecord | undefined {
+    const endpoint = recordOf(this.#options.view(), "endpoint", endpointKey);
+    return endpoint?.epoch === this.#options.attachments().get(endpointKey)?.epoch ? endpoint : undefined;
+  }
+
+  async #work(full: boolean, signal: AbortSignal): Promise<void> {
+    if (this.#options.means() === undefined || !this.#options.view().complete || !this.#options.isConnected()) return; // told again when they are
+    const keys = this.#isEveryDirty || full ? podKeys(this.#options.attachments()) : [...this.#dirty];
+    this.#isEveryDirty = false;
+    this.#dirty.clear();
+    await this.#stripUnused(full, signal);
+    const targets = keys.flatMap((key) => this.#targetOf(key) ?? []);
+    if (full)
+      await this.#readStates(new Map(targets.map(({ attachment, state }) => [attachment.portName, state])), signal);
+    for (let start = 0; start < targets.length; start += PORTS_AT_ONCE) {
+      await this.#bringAll(targets.slice(start, start + PORTS_AT_ONCE), signal);
+    }
+    this.#retryFailed();
+  }
+
+  #targetOf(endpointKey: string): Target | undefined {
+    const attachment = this.#options.attachments().get(endpointKey);
+    if (attachment?.role !== POD_ROLE || this.#leaseOf(endpointKey) === undefined) return undefined;
+    const plan = this.#planFor(endpointKey);
+    return { attachment, plan, state: portStateOf(plan) };
+  }
+
+  /** Ports are used again: what a pod's port carried must not be there for the next one. */
+  async #stripUnused(full: boolean, signal: AbortSignal): Promise<void> {
+    const used = new Set([...this.#options.attachments().values()].map(({ portName }) => portName));
+    for (const key of this.#statuses.keys()) if (!this.#options.attachments().has(key)) this.#statuses.delete(key);
+    if (full)
+      await this.#readStates(new Map(this.#options.sparePorts().map((portName) => [portName, BARE_PORT])), signal);
+    const unused = [...this.#carried].filter(([portName]) => !used.has(portName));
+    for (const [portName, before] of unused) {
+      this.#carried.delete(portName);
+      if (isBare(before)) continue;
+      await this.#options.limiter.change({ portName, before, after: BARE_PORT }, signal).catch((error: unknown) => {
+        if (this.#options.sparePorts().includes(portName)) throw error; // else it is gone, and its limits with it
+      });
+    }
+    await this.#options.limiter.forget(unused.map(([portName]) => portName));
+  }
+
+  async #readStates(wanted: ReadonlyMap<string, PortState>, signal: AbortSignal): Promise<void> {
+    if (wanted.size === 0) return;
+    for (const [portName, state] of await this.#options.limiter.read(wanted, signal)) {
+      const before = this.#carried.get(portName);
+      const isChanged = before !== undefined && !samePortState(before, state);
+      if (isChanged || state.foreign !== undefined) this.#tellRepair(portName, before, state);
+      this.#carried.set(portName, state);
+    }
+  }
+
+  #tellRepair(portName: string, before: PortState | undefined, found: PortState): void {
+    this.#options.onRepair();
+    this.#options.log.warn({ port: portName, before, found }, "limits were not as they should be; repairing");
+  }
+
+  /** The meters of all with one message sequence; each port for itself. */
+  async #bringAll(targets: readonly Target[], signal: AbortSignal): Promise<void> {
+    const meters = targets.flatMap(({ attachment, plan }) => metersOfPlan(plan, attachment.ofport));
+    const byId = new Map(meters.map((meter) => [meter.id, meter])); // pods of one group name the same ceilings
+    const metered = await this.#options.meters.put([...byId.values()], signal).then(
+      () => undefined,
+      (error: unknown) => asNetError(error, "set meters").message,
+    );
+    await Promise.all(targets.map((target) => this.#bring(target, { metered, signal })));
+  }
+
+  async #bring({ attachment, plan, state }: Target, { metered, signal }: BringContext): Promise<void> {
+    const { endpointKey, portName, ofport } = attachment;
+    const before = this.#carried.get(portName) ?? BARE_PORT;
+    let failure = metersOfPlan(plan, ofport).length > 0 ? metered : undefined;
+    if (!samePortState(before, state)) {
+      try {
+        await this.#options.limiter.change({ portName, before, after: state }, signal);
+        this.#carried.set(portName, state);
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#carried.delete(portName); // unknown now: a full round finds out
+        failure = asNetError(error, `limit port "${portName}"`).message;
+      }
+    } else this.#noteBare(portName, before);
+    this.#note(endpointKey, { plan, portName, ofport, failure });
+  }
+
+  /** Events of a port without limits count, too: somebody may slow it down. No ADD waits for it. */
+  #noteBare(portName: string, before: PortState): void {
+    if (this.#carried.has(portName)) return;
+    this.#carried.set(portName, before);
+    this.#options.limiter.note(portName).catch(() => {}); // found with the regular comparison, then
+  }
+
+  #note(endpointKey: string, status: LimitStatus): void {
+    const { plan, failure } = status;
+    const before = this.#statuses.get(endpointKey);
+    if (plan === NO_LIMITS && failure === undefined) this.#statuses.delete(endpointKey);
+    else this.#statuses.set(endpointKey, status);
+    const complaint = complaintOf(status);
+    if (complaint === undefined || complaint === (before && complaintOf(before))) return;
+    this.#options.log.warn(
+      { endpoint: endpointKey, port: status.portName, complaint },
+      "a bandwidth limit is not as asked for",
+    );
+  }
+
+  #retryFailed(): void {
+    clearTimeout(this.#retryTimer);
+    const hasFailed = [...this.#statuses.values()].some(({ failure }) => failure !== undefined);
+    if (hasFailed && !this.#options.signal.aborted)
+      this.#retryTimer = setTimeout(() => this.loop.kick({ full: true }), RETRY_MS).unref();
+  }
+
+  #hasUnused(): boolean {
+    if (this.#carried.size === 0) return false;
+    const used = new Set([...this.#options.attachments().values()].map(({ portName }) => portName));
+    return [...this.#carried].some(([portName, state]) => !used.has(portName) && !isBare(state));
+  }
+
+  #touch(endpointKey: string): void {
+    if (this.#options.attachments().has(endpointKey)) this.#dirty.add(endpointKey);
+  }
+}
+
+interface Target {
+  readonly attachment: Attachment;
+  readonly plan: LimitPlan;
+  readonly state: PortState;
+}
+
+interface BringContext {
+  /** Why meters could not be set; undefined when they were. */
+  readonly metered: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+function podKeys(attachments: ReadonlyMap<string, Attachment>): readonly string[] {
+  return [...attachments].filter(([, { role }]) => role === POD_ROLE).map(([key]) => key);
+}
+
+/** Everything about an endpoint's limits that is not as the admin wrote it. */
+export function complaintOf({ plan, failure }: Pick<LimitStatus, "plan" | "failure">): string | undefined {
+  const own = [...(plan.podIngress?.notes ?? []), ...(plan.podEgress?.notes ?? [])];
+  const notes = [...own, ...plan.ceilings.flatMap(ceilingNotes)];
+  const all = [...(failure === undefined ? [] : [failure]), ...plan.shortfalls, ...notes];
+  return all.length === 0 ? undefined : all.join("; ");
+}
+
+function refuseShortfall({ isStrict, shortfalls }: LimitPlan): void {
+  if (!isStrict || shortfalls.length === 0) return;
+  throw new NetError("UNSUPPORTED", `This node cannot honour the strict netprofile: ${shortfalls.join("; ")}`, {
+    reason: "limit-unsupported",
+  });
+}

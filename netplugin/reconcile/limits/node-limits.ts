@@ -1,0 +1,157 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { openLinkMonitor } from "../../../drivers/netlink/link-monitor.ts";
+import type { NetnsHandle } from "../../../drivers/netlink/netns.ts";
+import { ROLE_KEY } from "../../../drivers/ovs/names.ts";
+import type { Panel } from "../../../drivers/ovs/pod-ports/panel.ts";
+import { WARM_ROLE } from "../../../drivers/ovs/pod-ports/port-pool.ts";
+import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
+import type { Capabilities } from "../../../drivers/tc/kernel-capabilities.ts";
+import type { BandwidthReport, CeilingReport } from "../../../state/bandwidth/report.ts";
+import { asNetError, type NetError } from "../../../state/errors.ts";
+import { createPortLimiter } from "../../bandwidth/port-limiter.ts";
+import type { LimitMeans } from "../../desired/limits/mechanism.ts";
+import { MeterUse } from "../../desired/pipeline/meter-ids.ts";
+import { neighbourMeterId } from "../../desired/pipeline/neighbour-limit.ts";
+import type { Attachment } from "../../machine/attachment.ts";
+import { createReportTurns, isWorthTelling } from "../../report/inspect/bandwidth.ts";
+import { startTrafficSampler, type TrafficSampler } from "../../report/traffic/traffic-sampler.ts";
+import type { NodeView } from "../../view/node-view.ts";
+import { createMeterKeeper, type MeterKeeper } from "../flows/meters.ts";
+import { type LimitKeeper, startLimitKeeper } from "./limit-keeper.ts";
+
+export interface NodeLimitsOptions {
+  readonly driver: OpenOvsDriver;
+  readonly panel: Panel;
+  readonly view: () => NodeView;
+  readonly attachments: () => ReadonlyMap<string, Attachment>;
+  readonly onRepair: () => void;
+  /** Flows have gone together with a meter that somebody deleted. */
+  readonly onFlowsLost: () => void;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  readonly report: (error: NetError) => void;
+}
+
+/** Everything of this node that limits bandwidth. */
+export interface NodeLimits {
+  readonly keeper: LimitKeeper;
+  readonly meters: MeterKeeper;
+  readonly traffic: TrafficSampler;
+  /** Measurements for the next heartbeat. */
+  nextReports(): readonly BandwidthReport[];
+  nextCeilings(): readonly CeilingReport[];
+  /** Undefined until `setCapabilities`: before, nothing is limited and nothing is touched. */
+  means(): LimitMeans | undefined;
+  setCapabilities(capabilities: Capabilities): void;
+  /** Compares everything with the machine. Meters are compared with the flows. */
+  compare(): void;
+  /** Resolves when all has ended, after the signal. */
+  readonly ended: Promise<void>;
+}
+
+/** Longest frame: the MTU, the Ethernet header and a VLAN tag. */
+const HEADER_BYTES = 18;
+const DEFAULT_MTU_BYTES = 1_500;
+
+export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
+  const { driver, panel, view, attachments, signal, log } = options;
+  let means: LimitMeans | undefined;
+  const meters = createMeterKeeper({ connection: driver.flowConnection.connection });
+  const limiter = createPortLimiter({ ports: driver.ports, netlink: driver.netlink, panelNetlink: panel.netlink });
+  const keeper = startLimitKeeper({
+    limiter,
+    meters,
+    view,
+    attachments,
+    sparePorts: () => sparePorts(driver),
+    means: () => means,
+    isConnected: () => driver.connected,
+    onRepair: options.onRepair,
+    log,
+    signal,
+  });
+  meters.provide(MeterUse.podEgress, (id) => keeper.wantedMeter(id), { isPutAhead: true });
+  meters.provide(MeterUse.ceiling, (id) => keeper.wantedCeiling(id), { isPutAhead: true });
+  const traffic = startTrafficSampler({
+    connection: driver.flowConnection.connection,
+    limiter,
+    attachments,
+    statuses: () => keeper.statuses(),
+    isConnected: () => driver.connected,
+    hasMeters: () => means?.meters === true,
+    neighbourMeterId: (ofport) => neighbourMeterId(driver, ofport),
+    onMissingMeter: options.onFlowsLost,
+    signal,
+    report: options.report,
+  });
+  driver.onChange(({ resync }) => (resync ? keeper.loop.kick({ full: true }) : keeper.onPorts()));
+  const watching = [
+    watchQdiscs(keeper, { netns: undefined, ...options }),
+    watchQdiscs(keeper, { netns: panel.netns, ...options }),
+  ];
+  return {
+    keeper,
+    meters,
+    traffic,
+    nextReports: createReportTurns(() => [...traffic.reports().values()].filter(isWorthTelling)),
+    nextCeilings: createReportTurns(() => [...traffic.ceilingReports().values()]),
+    means: () => means,
+    setCapabilities: (capabilities) => {
+      means = meansOf(driver, panel, capabilities);
+      keeper.loop.kick({ full: true });
+    },
+    compare: () => keeper.loop.kick({ full: true }),
+    ended: Promise.all([keeper.loop.ended, traffic.ended, ...watching]).then(() => {}),
+  };
+}
+
+function sparePorts({ ports }: OpenOvsDriver): readonly string[] {
+  return [...ports.read().values()]
+    .filter(({ externalIds }) => externalIds[ROLE_KEY] === WARM_ROLE)
+    .map(({ name }) => name);
+}
+
+function meansOf(driver: OpenOvsDriver, panel: Panel, capabilities: Capabilities): LimitMeans {
+  const { ingressPolicing, tbf, ifbRedirect, meters } = capabilities;
+  const mtus = [...driver.uplinks().values()].map(({ mtuBytes }) => mtuBytes);
+  const frameBytes = Math.max(DEFAULT_MTU_BYTES, ...mtus) + HEADER_BYTES;
+  return {
+    datapathType: driver.datapathType,
+    ingressPolicing,
+    tbf,
+    ifbRedirect,
+    meters,
+    podEnd: panel.podEnd,
+    frameBytes,
+  };
+}
+
+interface WatchOptions {
+  readonly netns: NetnsHandle | undefined;
+  readonly signal: AbortSignal;
+  readonly report: (error: NetError) => void;
+}
+
+/** What is done to many links is looked at together. */
+const GATHER_MS = 150;
+const RETRY_MS = 5_000;
+
+/** Tells of qdiscs that somebody has changed, until the signal aborts. */
+async function watchQdiscs(keeper: LimitKeeper, { netns, signal, report }: WatchOptions): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      using monitor = openLinkMonitor({ withQdiscs: true, netns });
+      for (;;) {
+        const change = await monitor.next({ signal });
+        if (change.kind === "resync") keeper.loop.kick({ full: true });
+        else keeper.onLinks(change.ifindexes, change.withQdiscs);
+        await sleep(GATHER_MS, undefined, { signal });
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      report(asNetError(error, "watch the qdiscs of pods' ports"));
+      await sleep(RETRY_MS, undefined, { signal }).catch(() => {}); // ends with the signal
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { SwitchConnection } from "../../../drivers/ovs/openflow/connection.ts";
+import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
+import { asNetError } from "../../../state/errors.ts";
+import type { Attachment } from "../../machine/attachment.ts";
+import type { Metrics } from "../../metrics.ts";
+import type { NodeView } from "../../view/node-view.ts";
+import { type ConnectionLog, createConnectionLog } from "./connection-log.ts";
+import type { LineLimits } from "./line-limiter.ts";
+
+export interface StartOptions {
+  readonly driver: Pick<OpenOvsDriver, "flowConnection" | "onChange">;
+  readonly view: () => NodeView;
+  readonly attachments: () => ReadonlyMap<string, Attachment>;
+  readonly limits: LineLimits;
+  readonly metrics: () => Metrics;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+const SWEEP_INTERVAL_MS = 5_000;
+
+/** Listens to what the switch samples, through every connection to it, until the signal aborts. */
+export function startConnectionLog(options: StartOptions): ConnectionLog {
+  const { driver, view, attachments, log, metrics, signal } = options;
+  const connections = createConnectionLog({
+    context: () => ({ view: view(), endpointOnPort: (ofport) => endpointOn(attachments(), ofport) }),
+    limits: options.limits,
+    log,
+    count: (outcome) => metrics().connectionSamples.inc({ outcome }),
+    report: (error) => log.warn({ error: asNetError(error, "log a connection").message }, "connection log"),
+  });
+  const heard = new WeakSet<SwitchConnection>();
+
+  /** Once per connection; a failure ends it, or is tried again with the next sweep. */
+  async function listen(): Promise<void> {
+    if (!driver.flowConnection.connected) return;
+    const connection = driver.flowConnection.connection();
+    if (heard.has(connection)) return;
+    heard.add(connection);
+    try {
+      await connection.onPacketIn(connections.receive, { signal });
+    } catch (error) {
+      heard.delete(connection);
+      if (!signal.aborted) log.warn({ error: asNetError(error, "listen to the switch").message }, "connection log");
+    }
+  }
+
+  async function sweepRegularly(): Promise<void> {
+    while (!signal.aborted) {
+      connections.sweep();
+      await listen();
+      await sleep(SWEEP_INTERVAL_MS, undefined, { signal }).catch(() => {}); // ends with the signal
+    }
+  }
+
+  driver.onChange(() => void listen());
+  void sweepRegularly();
+  return connections;
+}
+
+function endpointOn(attachments: ReadonlyMap<string, Attachment>, ofport: number): string | undefined {
+  for (const { endpointKey, ofport: own } of attachments.values()) if (own === ofport) return endpointKey;
+  return undefined;
+}
