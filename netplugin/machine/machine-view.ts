@@ -3,8 +3,8 @@ import { TUNNEL_PORT } from "../../drivers/ovs/names.ts";
 import type { OvsDriver, SwitchPort } from "../../drivers/ovs/types.ts";
 import { Mac } from "../../state/ids.ts";
 import type { NodeName } from "../../state/names.ts";
-import type { LimitMeans } from "../desired/limits/mechanism.ts";
 import { type Attachment, attachmentOf, isSameFacts, POD_ROLE } from "./attachment.ts";
+import type { LimitMeans } from "./limit-means.ts";
 import type { Machine } from "./machine.ts";
 
 /** What is plugged in on this machine, in the form that the flows are computed from. */

@@ -1,6 +1,6 @@
 import type { Mac } from "../../state/ids.ts";
 import type { NodeName } from "../../state/names.ts";
-import type { LimitMeans } from "../desired/limits/mechanism.ts";
+import type { LimitMeans } from "./limit-means.ts";
 
 /** Physical network of a VLAN network that names none. */
 export const DEFAULT_PHYSICAL_NETWORK = "default";

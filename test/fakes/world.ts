@@ -1,4 +1,4 @@
-import { NO_MEANS } from "../../netplugin/desired/limits/mechanism.ts";
+import { NO_MEANS } from "../../netplugin/machine/limit-means.ts";
 import type { Machine } from "../../netplugin/machine/machine.ts";
 import { applyBatch } from "../../netplugin/view/apply.ts";
 import { parseMessage } from "../../netplugin/view/messages.ts";

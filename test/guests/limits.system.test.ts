@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { run } from "../../deploy/cluster/exec.ts";
 import type { LimitPlan } from "../../netplugin/desired/limits/limit-plan.ts";
-import type { LimitMeans } from "../../netplugin/desired/limits/mechanism.ts";
+import type { LimitMeans } from "../../netplugin/machine/limit-means.ts";
 
 /**
  * The fall-back matrix with real traffic: the same scenario on this host's userspace datapath, and on the kernel's in a guest that has

@@ -3,9 +3,9 @@ import { formatFlow } from "../../../drivers/ovs/openflow/text.ts";
 import { simulateFlows } from "../../../test/fakes/flow-simulator.ts";
 import { flowsOfSet } from "../../../test/fakes/flows-of-set.ts";
 import { machineOf, macOf, worldView } from "../../../test/fakes/world.ts";
+import { NO_MEANS } from "../../machine/limit-means.ts";
 import { NO_CHANGES } from "../../view/node-view.ts";
 import { newFlowSet, updateFlowSet } from "../flow-set/flow-set.ts";
-import { NO_MEANS } from "../limits/mechanism.ts";
 import { GATEWAY_MAC } from "../pipeline/pipeline.ts";
 
 /** Group 7 has a ceiling each way, the tenant one for what its pods receive; d is another tenant's. Group 8 has a policy. */

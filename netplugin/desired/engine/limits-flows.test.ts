@@ -2,11 +2,11 @@ import { describe, expect, it } from "vitest";
 import { formatFlow } from "../../../drivers/ovs/openflow/text.ts";
 import { flowsOfSet } from "../../../test/fakes/flows-of-set.ts";
 import { machineOf, worldMessages } from "../../../test/fakes/world.ts";
+import type { LimitMeans } from "../../machine/limit-means.ts";
 import { applyBatch } from "../../view/apply.ts";
 import { parseMessage } from "../../view/messages.ts";
 import { emptyView, NO_CHANGES, type NodeView } from "../../view/node-view.ts";
 import { newFlowSet, updateFlowSet } from "../flow-set/flow-set.ts";
-import type { LimitMeans } from "../limits/mechanism.ts";
 
 const WORLD = `
   node n1 192.0.2.1

@@ -5,10 +5,10 @@ import { unpackFlow } from "../../../drivers/ovs/openflow/packed-flow.ts";
 import { formatFlow } from "../../../drivers/ovs/openflow/text.ts";
 import { flowsOfSet } from "../../../test/fakes/flows-of-set.ts";
 import { machineOf, worldMessages, worldView } from "../../../test/fakes/world.ts";
+import { NO_MEANS } from "../../machine/limit-means.ts";
 import type { Machine } from "../../machine/machine.ts";
 import { applyBatch } from "../../view/apply.ts";
 import { type Changes, mergeChanges, NO_CHANGES, type NodeView } from "../../view/node-view.ts";
-import { NO_MEANS } from "../limits/mechanism.ts";
 import { parseCookie } from "../pipeline/pipeline.ts";
 import { type FlowSet, flowCount, newFlowSet, ownerOf, updateFlowSet } from "./flow-set.ts";
 

@@ -1,10 +1,10 @@
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
+import { NO_MEANS } from "../../machine/limit-means.ts";
 import type { Changes } from "../../view/node-view.ts";
 import { endpointsOfNode } from "../../view/query.ts";
 import type { FlowContext } from "../engine/context.ts";
 import { planCeilings } from "../limits/ceilings.ts";
 import { netprofileOf } from "../limits/limit-plan.ts";
-import { NO_MEANS } from "../limits/mechanism.ts";
 
 /** Keys of this node's endpoints whose netprofile differs between the views: another one, none any more, or changed. */
 export function* limitedAnew(before: FlowContext, after: FlowContext, changes: Changes): Generator<string> {

@@ -1,5 +1,6 @@
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../../state/kinds/network.ts";
+import { NO_MEANS } from "../../machine/limit-means.ts";
 import { objectId } from "../../view/messages.ts";
 import { networkOf, nodeOf } from "../../view/query.ts";
 import { deliveryFlows } from "../engine/ceiling.ts";
@@ -20,7 +21,6 @@ import {
 import { neighbourLimitFlows } from "../engine/neighbour-limit.ts";
 import { type Place, placeOf } from "../engine/place.ts";
 import { planLimits } from "../limits/limit-plan.ts";
-import { NO_MEANS } from "../limits/mechanism.ts";
 import { canonicalIpv6 } from "../pipeline/actions.ts";
 import { localSwitchFlow, routeFlows, tunnelSwitchFlow } from "./forward.ts";
 import { endpointAnswers, knownSourceFlows, ownAddressFlow } from "./neighbour.ts";

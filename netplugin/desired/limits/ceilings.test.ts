@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { worldView } from "../../../test/fakes/world.ts";
+import { type LimitMeans, NO_MEANS } from "../../machine/limit-means.ts";
 import { recordOf } from "../../view/query.ts";
 import { planLimits } from "./limit-plan.ts";
-import { type LimitMeans, NO_MEANS } from "./mechanism.ts";
 
 const METERS: LimitMeans = { ...NO_MEANS, tbf: true, meters: true };
 

@@ -4,11 +4,11 @@ import type { PodLimits, RateLimit } from "../../../state/bandwidth/limits.ts";
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { EndpointGroupRecord } from "../../../state/kinds/endpoint-group.ts";
 import type { TenantRecord } from "../../../state/kinds/tenant.ts";
+import type { LimitMeans } from "../../machine/limit-means.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { networkOf, recordOf, recordsOf } from "../../view/query.ts";
 import { fittedNumbers } from "../pipeline/fitted-numbers.ts";
 import { MeterUse, meterId } from "../pipeline/meter-ids.ts";
-import type { LimitMeans } from "./mechanism.ts";
 
 /** One direction of what all pods of a group, or of a tenant, on this node may do together. */
 export interface PlannedCeiling {

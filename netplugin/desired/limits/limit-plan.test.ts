@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { BARE_PORT, isBare, samePortState } from "../../../drivers/ovs/pod-ports/port-state.ts";
 import { effectiveLimits } from "../../../state/bandwidth/effective.ts";
 import { Netprofile } from "../../../state/kinds/netprofile.ts";
+import type { LimitMeans } from "../../machine/limit-means.ts";
 import { meterOf, type PlannedLimit, planOf, policingOf, tbfOf } from "./limit-plan.ts";
-import type { LimitMeans } from "./mechanism.ts";
-import { BARE_PORT, isBare, portStateOf, samePortState } from "./port-state-of.ts";
+import { portStateOf } from "./port-state-of.ts";
 
 const userspace: LimitMeans = {
   datapathType: "netdev",

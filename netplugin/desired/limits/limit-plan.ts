@@ -6,11 +6,12 @@ import { type EffectiveLimit, type EffectiveLimits, effectiveLimits } from "../.
 import type { LimitSource } from "../../../state/bandwidth/limits.ts";
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { Netprofile } from "../../../state/kinds/netprofile.ts";
+import type { LimitMeans } from "../../machine/limit-means.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { recordOf } from "../../view/query.ts";
 import { MeterUse, meterId } from "../pipeline/meter-ids.ts";
 import { ceilingShortfall, type PlannedCeiling, planCeilings } from "./ceilings.ts";
-import { type EgressMechanism, egressMechanism, ingressMechanism, type LimitMeans } from "./mechanism.ts";
+import { type EgressMechanism, egressMechanism, ingressMechanism } from "./mechanism.ts";
 
 /** One direction as it is kept on this node. */
 export interface PlannedLimit<M> {

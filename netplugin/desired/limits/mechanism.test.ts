@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type EgressMechanism, egressMechanism, ingressMechanism, type LimitMeans } from "./mechanism.ts";
+import type { LimitMeans } from "../../machine/limit-means.ts";
+import { type EgressMechanism, egressMechanism, ingressMechanism } from "./mechanism.ts";
 
 const all: LimitMeans = {
   datapathType: "system",

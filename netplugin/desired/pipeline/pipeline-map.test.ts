@@ -4,9 +4,9 @@ import type { Flow } from "../../../drivers/ovs/openflow/flow.ts";
 import { formatFlow } from "../../../drivers/ovs/openflow/text.ts";
 import { flowsOfSet } from "../../../test/fakes/flows-of-set.ts";
 import { machineOf, worldView } from "../../../test/fakes/world.ts";
+import { NO_MEANS } from "../../machine/limit-means.ts";
 import { NO_CHANGES } from "../../view/node-view.ts";
 import { newFlowSet, ownerOf, updateFlowSet } from "../flow-set/flow-set.ts";
-import { NO_MEANS } from "../limits/mechanism.ts";
 import { Register, Table } from "./pipeline.ts";
 
 /** docs/pipeline.md against the code. */

@@ -5,11 +5,11 @@ import { simulateFlows } from "../../../test/fakes/flow-simulator.ts";
 import { flowsOfSet } from "../../../test/fakes/flows-of-set.ts";
 import { readSample } from "../../../test/fakes/policy-samples.ts";
 import { machineOf, worldView } from "../../../test/fakes/world.ts";
+import { NO_MEANS } from "../../machine/limit-means.ts";
 import type { Machine } from "../../machine/machine.ts";
 import { metersOf } from "../../reconcile/flows/meters.ts";
 import { NO_CHANGES } from "../../view/node-view.ts";
 import { newFlowSet, updateFlowSet } from "../flow-set/flow-set.ts";
-import { NO_MEANS } from "../limits/mechanism.ts";
 import { Table } from "../pipeline/pipeline.ts";
 import { sampleMeter } from "../pipeline/sample-meters.ts";
 

@@ -1,13 +1,14 @@
 import type { Logger } from "pino";
 import type { Meter } from "../../../drivers/ovs/openflow/meter.ts";
+import type { PortLimiter } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
+import { BARE_PORT, isBare, type PortState, samePortState } from "../../../drivers/ovs/pod-ports/port-state.ts";
 import { asNetError, NetError } from "../../../state/errors.ts";
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
-import type { PortLimiter } from "../../bandwidth/port-limiter.ts";
 import { ceilingNotes } from "../../desired/limits/ceilings.ts";
 import { type LimitPlan, meterIdOf, metersOfPlan, NO_LIMITS, planLimits } from "../../desired/limits/limit-plan.ts";
-import type { LimitMeans } from "../../desired/limits/mechanism.ts";
-import { BARE_PORT, isBare, type PortState, portStateOf, samePortState } from "../../desired/limits/port-state-of.ts";
+import { portStateOf } from "../../desired/limits/port-state-of.ts";
 import { type Attachment, POD_ROLE } from "../../machine/attachment.ts";
+import type { LimitMeans } from "../../machine/limit-means.ts";
 import type { Changes, NodeView } from "../../view/node-view.ts";
 import { recordOf } from "../../view/query.ts";
 import type { MeterKeeper } from "../flows/meters.ts";

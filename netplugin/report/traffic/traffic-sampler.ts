@@ -3,9 +3,9 @@ import type { QueueStatistics } from "../../../drivers/netlink/queue-statistics.
 import type { SwitchConnection } from "../../../drivers/ovs/openflow/connection.ts";
 import type { MeterStats } from "../../../drivers/ovs/openflow/meter.ts";
 import type { PortStats } from "../../../drivers/ovs/openflow/port.ts";
+import type { PortLimiter, PortQueues } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
 import type { BandwidthReport, CeilingReport, DirectionTraffic } from "../../../state/bandwidth/report.ts";
 import { asNetError, type NetError } from "../../../state/errors.ts";
-import type { PortLimiter, PortQueues } from "../../bandwidth/port-limiter.ts";
 import { meterIdOf, metersOfPlan } from "../../desired/limits/limit-plan.ts";
 import { newConnectionsMeterId } from "../../desired/pipeline/connection-limit.ts";
 import { type Attachment, POD_ROLE } from "../../machine/attachment.ts";

@@ -1,11 +1,10 @@
-import { isErrno } from "../../drivers/netlink/errno.ts";
-import { dumpFilters } from "../../drivers/netlink/filter.ts";
-import type { SocketPool } from "../../drivers/netlink/pool.ts";
-import type { QueueStatistics } from "../../drivers/netlink/queue-statistics.ts";
-import type { TbfParameters } from "../../drivers/netlink/tbf.ts";
-import { peerNameOf } from "../../drivers/ovs/pod-ports/port-pool.ts";
-import type { Policing, PortDriver } from "../../drivers/ovs/types.ts";
-import { ifbNameOf, isRedirected, putIfb, removeIfb } from "../../drivers/tc/ifb.ts";
+import { NetError } from "../../../state/errors.ts";
+import { isErrno } from "../../netlink/errno.ts";
+import { dumpFilters } from "../../netlink/filter.ts";
+import type { SocketPool } from "../../netlink/pool.ts";
+import type { QueueStatistics } from "../../netlink/queue-statistics.ts";
+import type { TbfParameters } from "../../netlink/tbf.ts";
+import { ifbNameOf, isRedirected, putIfb, removeIfb } from "../../tc/ifb.ts";
 import {
   findLink,
   foreignKind,
@@ -15,9 +14,10 @@ import {
   removeForeign,
   removeTbf,
   type ShapedLinks,
-} from "../../drivers/tc/qdiscs.ts";
-import { NetError } from "../../state/errors.ts";
-import { isSameTbf, type PortState, samePolicing } from "../desired/limits/port-state-of.ts";
+} from "../../tc/qdiscs.ts";
+import type { Policing, PortDriver } from "../types.ts";
+import { peerNameOf } from "./port-pool.ts";
+import { isSameTbf, type PortState, samePolicing } from "./port-state.ts";
 
 export interface PortLimiterOptions {
   readonly ports: PortDriver;
