@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { NetError } from "../../state/errors.ts";
 import { type DaemonHome, startDaemon, waitUntilReady } from "./daemon.ts";
 import { inNetns, run } from "./exec.ts";
+import { getFromLoopback } from "./loopback.ts";
 import { issue } from "./pki.ts";
 import {
   controlAddress,
@@ -33,6 +34,8 @@ const ETCD_CLIENT_PORT = 2379;
 const ETCD_PEER_PORT = 2380;
 const REST_PORT_INSIDE = 9999;
 const NODE_API_PORT = 9001;
+/** Of netplugin, on the loopback of its node. */
+export const INSPECT_PORT = 9090;
 /** OVS 3.1 started before this uptime never handles an upcall. */
 const OVS_MIN_UPTIME_S = 11;
 
@@ -245,19 +248,7 @@ export async function netpluginReady(layout: ClusterLayout, node: number): Promi
   await waitUntilReady(
     layout.home,
     netpluginName(node),
-    async () => {
-      const status = await run(
-        inNetns(nodeNetns(layout.underlay, node), [
-          ...[
-            "node",
-            "-e",
-            `fetch("http://127.0.0.1:9090/readyz").then(r=>process.exit(r.status===200?0:1),()=>process.exit(1))`,
-          ],
-        ]),
-        { allowFailure: true },
-      );
-      return status.exitCode === 0;
-    },
+    async () => (await getFromLoopback(nodeNetns(layout.underlay, node), INSPECT_PORT, "/readyz")).status === 200,
     30_000,
   );
 }

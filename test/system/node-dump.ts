@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import { type ClusterLayout, ovsRunDirectory } from "../../deploy/cluster/components.ts";
-import { inNetns, run } from "../../deploy/cluster/exec.ts";
+import { type ClusterLayout, INSPECT_PORT, ovsRunDirectory } from "../../deploy/cluster/components.ts";
+import { run } from "../../deploy/cluster/exec.ts";
+import { getFromLoopback } from "../../deploy/cluster/loopback.ts";
 import { netnsExists, nodeNetns, panelNetns, podNetns } from "../../deploy/cluster/underlay.ts";
 
 /** A port of the node's switch, as its database shows it. */
@@ -129,10 +130,11 @@ async function flowLines(layout: ClusterLayout, node: number, options: readonly 
 
 /** What netplugin's inspection server answers; undefined while it does not. */
 export async function askNetplugin(layout: ClusterLayout, node: number, path: string): Promise<string | undefined> {
-  const script = `fetch("http://127.0.0.1:9090${path}").then(async (r) => process.stdout.write(await r.text()))`;
-  const argv = inNetns(nodeNetns(layout.underlay, node), [process.execPath, "-e", script]);
-  const { exitCode, stdout } = await run(argv, { allowFailure: true });
-  return exitCode === 0 ? stdout : undefined;
+  const answer = getFromLoopback(nodeNetns(layout.underlay, node), INSPECT_PORT, path);
+  return await answer.then(
+    ({ text }) => text,
+    () => undefined,
+  );
 }
 
 async function dumpMetrics(layout: ClusterLayout, node: number): Promise<ReadonlyMap<string, number>> {
