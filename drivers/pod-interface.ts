@@ -1,18 +1,13 @@
 import { NetError } from "../state/errors.ts";
 import { addAddress, dumpAddresses } from "./netlink/address.ts";
 import { isErrno } from "./netlink/errno.ts";
-import { createMacvlan, dumpLinks, getLink, setLink } from "./netlink/link.ts";
+import { dumpLinks, getLink, setLink } from "./netlink/link.ts";
 import type { LinkRow } from "./netlink/link-row.ts";
 import type { Message, Query } from "./netlink/message.ts";
 import { addNeighbour } from "./netlink/neighbour.ts";
 import { type NetnsHandle, openNetns } from "./netlink/netns.ts";
-import type { SocketPool } from "./netlink/pool.ts";
 import { addRoute, dumpRoutes, findRoute, type RouteRow, type RouteSpec, RT_TABLE_MAIN } from "./netlink/route.ts";
 import { type NetlinkSocket, type Outcome, openNetlink } from "./netlink/socket.ts";
-import type { Panel } from "./ovs/pod-ports/panel.ts";
-import { PEER_PREFIX } from "./ovs/pod-ports/port-pool.ts";
-import type { PodEnd } from "./ovs/pod-ports/port-recycler.ts";
-import type { WarmPort } from "./ovs/types.ts";
 import { openPodNetns } from "./pod-netns.ts";
 import { settlePodLink } from "./pod-settings.ts";
 
@@ -33,55 +28,26 @@ export interface PodLink {
   readonly neighbours?: readonly Neighbour[] | undefined;
 }
 
+/** Names of interfaces that have been put aside, and wait to be deleted, begin so; those of far ends do, too. */
+export const ASIDE_PREFIX = "cvp";
+
 const LOOPBACK_IFINDEX = 1;
 const SCOPE_LINK = 253;
 /** Behind the metrics that routes have by themselves: 0 in IPv4, 1024 in IPv6 (linux/ipv6_route.h, IP6_RT_PRIO_USER). */
 const LATER_METRIC = 2_000;
 
-export interface DressParts {
-  /** Sockets in the node's namespace. */
-  readonly netlink: SocketPool;
-  readonly panel: Panel;
-  readonly port: WarmPort;
+/** A pod's interface that has done its work. Whoever has it closes the namespace. */
+export interface PodEnd {
   readonly netns: NetnsHandle;
-  readonly link: PodLink;
-  /** What the kernel is to remember with the far end: whose it is. */
-  readonly alias?: string | undefined;
+  readonly ifindex: number;
 }
 
-/** Gives the pod an interface on a ready port, with name, MAC, MTU, addresses and routes. */
-export async function dressPod(parts: DressParts, signal: AbortSignal): Promise<void> {
-  const { panel, netns, link } = parts;
-  if (link.mtuBytes > parts.port.mtuBytes) await widen(parts, signal);
-  try {
-    await panel.netlink.execute([podEnd(parts), ...farAlias(parts)], { signal });
-  } catch (error) {
-    if (!isErrno(error, "EEXIST")) throw error;
-    const text = `Interface "${link.ifName}" exists in the pod's namespace already`;
-    throw new NetError("CONFLICT", text, { cause: error });
-  }
+/** Gives an interface that is in the pod's namespace already its addresses, neighbours and routes, and sets it up. */
+export async function dressLink(netns: NetnsHandle, link: PodLink, signal: AbortSignal): Promise<void> {
   settlePodLink(netns, link.ifName, link.addresses.some(isIpv6)); // while it is down
   using socket = openNetlink({ netns });
   const inside = await socket.get(getLink({ name: link.ifName }), { signal });
   await dressInside(socket, inside.ifindex, link, signal);
-}
-
-/** Both ends carry what the pod is to send. Rarely needed: the switch looks at all its ports when a link of its namespace changes. */
-async function widen({ netlink, panel, port, link: { mtuBytes } }: DressParts, signal: AbortSignal): Promise<void> {
-  await netlink.execute([setLink({ ifindex: port.ifIndex }, { mtuBytes })], { signal });
-  await panel.netlink.execute([setLink({ ifindex: port.peerIfIndex }, { mtuBytes })], { signal });
-}
-
-function podEnd({ panel, port, netns, link }: DressParts): Message {
-  const { ifName: name, mac, mtuBytes } = link;
-  const inPod = { name, netnsFd: netns.fd, mac, mtuBytes };
-  if (panel.podEnd === "veth") return setLink({ ifindex: port.peerIfIndex }, inPod);
-  return createMacvlan(inPod, { lowerIfindex: port.peerIfIndex, mode: "private" });
-}
-
-/** In the same send as the pod's end. A far end that has moved into the pod is out of reach: there the near end is labelled later. */
-function farAlias({ panel, port, alias }: DressParts): readonly Message[] {
-  return alias === undefined || panel.podEnd === "veth" ? [] : [setLink({ ifindex: port.peerIfIndex }, { alias })];
 }
 
 function upMessages(ifindex: number): Message[] {
@@ -164,7 +130,7 @@ async function livingHolders(socket: NetlinkSocket, ifindex: number): Promise<Re
   const rows = await socket.dump(dumpRoutes({ table: RT_TABLE_MAIN }));
   const living = rows.filter((row) => {
     const name = links.get(row.ifindex ?? 0);
-    return row.ifindex !== ifindex && name !== undefined && !name.startsWith(PEER_PREFIX);
+    return row.ifindex !== ifindex && name !== undefined && !name.startsWith(ASIDE_PREFIX);
   });
   return new Set(living.map(({ destination }) => destination));
 }
@@ -172,9 +138,10 @@ async function livingHolders(socket: NetlinkSocket, ifindex: number): Promise<Re
 export interface UndressTarget {
   /** Where the pod's namespace may be, the likeliest path first. */
   readonly netnsPaths: readonly string[];
-  readonly panel: Panel;
+  /** A namespace besides the node's own that no path may lead to. */
+  readonly forbidden: NetnsHandle;
   readonly ifName: string;
-  /** What the pod's interface hangs on (`podEndIndex`): one of that name that does not belongs to somebody else. */
+  /** What the pod's interface hangs on: one of that name that does not belongs to somebody else. */
   readonly lowerIfIndex: number | undefined;
   readonly spareName: string;
 }
@@ -182,7 +149,7 @@ export interface UndressTarget {
 /**
  * Takes an interface out of the way of a new one of that name. The link itself is deleted later, and whoever calls this has taken
  * it off the network. A namespace or link that is gone is fine; one that is there is returned, with its namespace open. Whatever the
- * paths lead to, nothing is touched in the node's own namespace or in the panel.
+ * paths lead to, nothing is touched in the node's own namespace or in the forbidden one.
  */
 export async function undressPod(target: UndressTarget, signal: AbortSignal): Promise<PodEnd | undefined> {
   const netns = firstPodNetns(target);
@@ -203,18 +170,18 @@ export async function undressPod(target: UndressTarget, signal: AbortSignal): Pr
   }
 }
 
-function firstPodNetns({ netnsPaths, panel }: UndressTarget): NetnsHandle | undefined {
+function firstPodNetns({ netnsPaths, forbidden }: UndressTarget): NetnsHandle | undefined {
   for (const path of netnsPaths) {
-    const netns = openUnlessForbidden(path, panel);
+    const netns = openUnlessForbidden(path, forbidden);
     if (netns !== undefined) return netns;
   }
   return undefined;
 }
 
 /** The namespace of a process with more rights than ours cannot be a pod's that we have attached. */
-function openUnlessForbidden(path: string, panel: Panel): NetnsHandle | undefined {
+function openUnlessForbidden(path: string, forbidden: NetnsHandle): NetnsHandle | undefined {
   try {
-    return openPodNetns(path, panel.netns);
+    return openPodNetns(path, forbidden);
   } catch (error) {
     if (isErrno(error, "EACCES", "EPERM")) return undefined;
     throw error;

@@ -8,6 +8,7 @@ import { echoedLink, type LinkRow } from "../../netlink/link-row.ts";
 import type { NetnsHandle } from "../../netlink/netns.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
 import type { Echoed } from "../../netlink/socket.ts";
+import { ASIDE_PREFIX } from "../../pod-interface.ts";
 import { ROLE_KEY } from "../names.ts";
 import type { PortDriver, PortPool, PortSpec, WarmPort } from "../types.ts";
 import type { Panel } from "./panel.ts";
@@ -15,7 +16,7 @@ import type { Panel } from "./panel.ts";
 /** Near ends are called so. */
 export const HOST_PREFIX = "cvh";
 /** Names of far ends, and of pods' interfaces that wait to be deleted. */
-export const PEER_PREFIX = "cvp";
+const PEER_PREFIX = ASIDE_PREFIX;
 /** Random part of a veth's name; both ends share it. */
 const ID_BYTES = 5;
 const HOST_NAME = new RegExp(`^${HOST_PREFIX}[0-9a-f]{${2 * ID_BYTES}}$`);

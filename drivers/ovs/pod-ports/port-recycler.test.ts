@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { NetError } from "../../../state/errors.ts";
+import type { PodEnd } from "../../pod-interface.ts";
 import type { WarmPort } from "../types.ts";
-import { createPortRecycler, type PodEnd } from "./port-recycler.ts";
+import { createPortRecycler } from "./port-recycler.ts";
 
 /** A pool with so much room, and a log of what happens to ports and namespaces. */
 function world(room: number) {

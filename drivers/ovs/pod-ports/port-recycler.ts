@@ -1,15 +1,9 @@
 import { asNetError, type NetError } from "../../../state/errors.ts";
 import { createCallQueue } from "../../netlink/call-queue.ts";
 import { deleteLink } from "../../netlink/link.ts";
-import type { NetnsHandle } from "../../netlink/netns.ts";
 import { openNetlink } from "../../netlink/socket.ts";
+import type { PodEnd } from "../../pod-interface.ts";
 import type { PortPool } from "../types.ts";
-
-/** A pod's interface that has done its work. Whoever has it closes the namespace. */
-export interface PodEnd {
-  readonly netns: NetnsHandle;
-  readonly ifindex: number;
-}
 
 export interface PortRecyclerOptions {
   readonly pool: Pick<PortPool, "hasRoom" | "clean" | "giveBack">;

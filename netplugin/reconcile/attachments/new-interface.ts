@@ -1,9 +1,10 @@
 import { deleteLink } from "../../../drivers/netlink/link.ts";
 import type { SocketPool } from "../../../drivers/netlink/pool.ts";
 import type { Panel } from "../../../drivers/ovs/pod-ports/panel.ts";
+import { dressPod } from "../../../drivers/ovs/pod-ports/pod-end.ts";
 import { peerNameOf } from "../../../drivers/ovs/pod-ports/port-pool.ts";
 import type { PortPool } from "../../../drivers/ovs/types.ts";
-import { dressPod, type PodLink } from "../../../drivers/pod-interface.ts";
+import type { PodLink } from "../../../drivers/pod-interface.ts";
 import { openPodNetns } from "../../../drivers/pod-netns.ts";
 import { endpointAddressing, endpointMtuBytes } from "../../../state/endpoint-addressing.ts";
 import { NetError } from "../../../state/errors.ts";

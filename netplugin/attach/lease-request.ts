@@ -1,0 +1,60 @@
+import { inWordsOf, NetError } from "../../state/errors.ts";
+import type { EndpointReply } from "../../state/node-api.ts";
+import { cniFault } from "../cni/errors.ts";
+import type { AddRequest } from "../cni/request.ts";
+import type { NodeRuntime } from "./attaching-node.ts";
+import { statedLimits } from "./stated-limits.ts";
+
+/** How a pod's owner calls what netmaster finds wrong with a lease. */
+const SAID_BY = {
+  tenantName: "label io.contiv.tenant",
+  networkName: "label io.contiv.network",
+  groupName: "label io.contiv.net-group",
+  requestedIpv4: "requested IPv4 address",
+  requestedIpv6: "requested IPv6 address",
+};
+
+export async function lease(runtime: NodeRuntime, request: AddRequest, signal: AbortSignal): Promise<EndpointReply> {
+  try {
+    return await runtime.client.createEndpoint(endpointRequest(request), signal);
+  } catch (error) {
+    throw error instanceof NetError ? inWordsOf(SAID_BY, error) : error;
+  }
+}
+
+/** A capability that the runtime asks for is honoured or refused, never ignored. */
+export function refuseUnsupported(request: AddRequest): void {
+  if (request.requestedMac !== undefined) {
+    throw cniFault(
+      "unsupported-field",
+      `mac ${request.requestedMac}: a pod's MAC follows from its IPv4 address; ask for none`,
+    );
+  }
+  if (request.deviceId !== undefined) {
+    throw cniFault(
+      "unsupported-field",
+      `deviceID ${request.deviceId}: devices are not supported by this release; take deviceID off the capabilities`,
+    );
+  }
+}
+
+function endpointRequest(request: AddRequest) {
+  const requested = (family: 4 | 6) => request.requestedIps.find((ip) => ip.family === family)?.address;
+  const ipv4 = requested(4);
+  const ipv6 = requested(6);
+  const limits = statedLimits(request);
+  return {
+    containerId: request.containerId,
+    ifName: request.ifName,
+    tenantName: request.placement.tenantName,
+    networkName: request.placement.networkName,
+    groupName: request.placement.groupName ?? "",
+    podName: request.pod.name ?? "",
+    podNamespace: request.pod.namespace ?? "",
+    labels: Object.fromEntries(request.labels),
+    takesAnyKey: true,
+    ...(ipv4 === undefined ? {} : { requestedIpv4: ipv4 }),
+    ...(ipv6 === undefined ? {} : { requestedIpv6: ipv6 }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
+  };
+}
