@@ -1,7 +1,8 @@
 import type { Action, Bits, CtAction } from "../../drivers/ovs/openflow/action.ts";
 import { type RawValue, rawOf } from "../../drivers/ovs/openflow/field-value.ts";
 import { fieldByName } from "../../drivers/ovs/openflow/fields.ts";
-import type { Flow, Match } from "../../drivers/ovs/openflow/flow.ts";
+import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../drivers/ovs/openflow/match.ts";
 import { completeMatch } from "../../drivers/ovs/openflow/match-entries.ts";
 import {
   CtState,

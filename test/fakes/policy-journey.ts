@@ -1,4 +1,4 @@
-import type { Match } from "../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../drivers/ovs/openflow/match.ts";
 import { linkLocalOf } from "../../netplugin/desired/pipeline/actions.ts";
 import { GATEWAY_MAC } from "../../netplugin/desired/pipeline/pipeline.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";

@@ -1,4 +1,5 @@
-import type { Flow, Match } from "../../drivers/ovs/openflow/flow.ts";
+import type { Flow } from "../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../drivers/ovs/openflow/match.ts";
 import { newFlowSet, updateFlowSet } from "../../netplugin/desired/flow-set/flow-set.ts";
 import type { Machine } from "../../netplugin/machine/machine.ts";
 import { NO_CHANGES, type NodeView } from "../../netplugin/view/node-view.ts";

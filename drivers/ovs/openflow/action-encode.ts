@@ -20,10 +20,10 @@ import { putController } from "./controller-codec.ts";
 import { putCt } from "./ct-codec.ts";
 import { plainRaw } from "./field-value.ts";
 import { fieldByName } from "./fields.ts";
-import type { Port } from "./flow.ts";
 import { putLearn } from "./learn-codec.ts";
 import { putOxm, refuseReadOnly } from "./oxm.ts";
 import { portNumber } from "./port-number.ts";
+import type { Port } from "./values.ts";
 
 /** OFPP_IN_PORT of OpenFlow 1.0, whose 16-bit ports resubmit uses. */
 const IN_PORT_16 = 0xfff8;

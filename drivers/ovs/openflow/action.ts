@@ -1,5 +1,5 @@
 import type { FieldName } from "./fields.ts";
-import type { Port, TableId } from "./flow.ts";
+import type { Port, TableId } from "./values.ts";
 
 /** Part of a field, counted from its lowest bit; the whole field when `startBit` and `bitCount` are absent. */
 export interface Bits {

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connectSwitch, type SwitchConnection } from "./connection.ts";
-import type { Flow, FlowMod } from "./flow.ts";
+import type { Flow } from "./flow.ts";
 import { flowKey, flowsEqual } from "./flow-identity.ts";
+import type { FlowMod } from "./flow-mod.ts";
 import type { Group } from "./group.ts";
 import { groupsEqual } from "./group-codec.ts";
 import type { Meter } from "./meter.ts";

@@ -4,8 +4,9 @@ import { putBytes, type Writer } from "./bytes.ts";
 import { type Channel, createChannel, endChannel, post, takeXids } from "./channel.ts";
 import { type CtFilter, putCtFlush } from "./ct-flush.ts";
 import { barrier, multipart, request, tell, tellAll } from "./exchange.ts";
-import type { Flow, FlowFilter, FlowMod, FlowStats, Port } from "./flow.ts";
+import type { Flow } from "./flow.ts";
 import type { FlowCount } from "./flow-count.ts";
+import type { FlowFilter, FlowMod, FlowStats } from "./flow-mod.ts";
 import type { Group, GroupMod, GroupStats } from "./group.ts";
 import { openSocket, shakeHands } from "./handshake.ts";
 import { type CallOptions, type Limit, limitOf } from "./limit.ts";
@@ -33,6 +34,7 @@ import type { PortDescription, PortStats } from "./port.ts";
 import { putPortOpening } from "./port-codec.ts";
 import { type FragmentHandling, fragmentHandling, setFragmentHandling } from "./switch-config.ts";
 import type { TableCount } from "./table-count.ts";
+import type { Port } from "./values.ts";
 
 export interface ConnectOptions extends CallOptions {
   /** Silence after which the switch is asked whether it lives; when it leaves three such questions open the connection ends. */

@@ -10,8 +10,8 @@ import {
   prefixMask,
 } from "./address.ts";
 import type { FieldSpec } from "./fields.ts";
-import type { IpFrag, Masked } from "./flow.ts";
 import { formatPort, isPortName, portNumber } from "./port-number.ts";
+import type { IpFrag, Masked } from "./values.ts";
 
 /** A value as it goes on the wire: numbers up to 48 bits, bigint or bytes above. */
 export type RawValue = number | bigint | Buffer;

@@ -1,4 +1,4 @@
-import type { Match } from "./flow.ts";
+import type { Match } from "./match.ts";
 
 /**
  * Fields that actions can name but matches cannot: several registers as one, and the 16-bit port of OpenFlow 1.0, the only

@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createWriter, readerOf, remaining, written } from "./bytes.ts";
-import type { Flow, FlowMod } from "./flow.ts";
+import type { Flow } from "./flow.ts";
 import { getFlowStats, putFlowFilter, putFlowMod } from "./flow-codec.ts";
 import { getFlowCount } from "./flow-count.ts";
 import { flowKey, flowsEqual } from "./flow-identity.ts";
+import type { FlowMod } from "./flow-mod.ts";
 import { anyFlow } from "./testing/flow-arbitrary.ts";
 import { flowEntry } from "./testing/flow-entry.ts";
 import { hex } from "./testing/hex.ts";

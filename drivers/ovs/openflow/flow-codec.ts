@@ -20,7 +20,8 @@ import {
   skipPadTo8,
   type Writer,
 } from "./bytes.ts";
-import type { Flow, FlowFilter, FlowMod, FlowStats } from "./flow.ts";
+import type { Flow } from "./flow.ts";
+import type { FlowFilter, FlowMod, FlowStats } from "./flow-mod.ts";
 import { getInstructions, putInstructions } from "./instruction-codec.ts";
 import { getMatch, putMatch } from "./match-codec.ts";
 import { PACKED, type PackedFlow } from "./packed-flow.ts";

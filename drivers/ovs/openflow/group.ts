@@ -1,5 +1,5 @@
 import type { Action } from "./action.ts";
-import type { Port } from "./flow.ts";
+import type { Port } from "./values.ts";
 
 /** One of a group's action lists. */
 export interface Bucket {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createWriter, readerOf, written } from "./bytes.ts";
-import type { Match } from "./flow.ts";
+import type { Match } from "./match.ts";
 import { getMatch, getMatchFields, putMatch, putMatchFields } from "./match-codec.ts";
 import { completeMatch } from "./match-entries.ts";
 import { hex } from "./testing/hex.ts";

@@ -13,7 +13,7 @@ import {
 } from "./bytes.ts";
 import { fieldFromBytes, rawOf } from "./field-value.ts";
 import { fieldByCode } from "./fields.ts";
-import type { Match } from "./flow.ts";
+import type { Match } from "./match.ts";
 import { checkMatch, plannedValue, planOf } from "./match-entries.ts";
 import { fitsField, getOxm, isFullMask, putOxm, type Tlv } from "./oxm.ts";
 

@@ -1,6 +1,6 @@
 import { NetError } from "../../../state/errors.ts";
 import { type FieldSpec, fieldByName } from "./fields.ts";
-import type { Match } from "./flow.ts";
+import type { Match } from "./match.ts";
 
 /** One field of a match; `implied`: its value where the match does not give one. */
 export interface PlannedField {

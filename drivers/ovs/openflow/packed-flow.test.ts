@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createWriter, written } from "./bytes.ts";
-import type { Flow, FlowMod } from "./flow.ts";
+import type { Flow } from "./flow.ts";
 import { putFlowMod } from "./flow-codec.ts";
+import type { FlowMod } from "./flow-mod.ts";
 import { mayNameMeter, packFlow, unpackFlow } from "./packed-flow.ts";
 import { anyFlow } from "./testing/flow-arbitrary.ts";
 import { formatMod } from "./text.ts";

@@ -1,5 +1,6 @@
 import type { Action } from "./action.ts";
-import type { Match, Port, TableId } from "./flow.ts";
+import type { Match } from "./match.ts";
+import type { Port, TableId } from "./values.ts";
 
 /** A packet for the switch to act on. */
 export interface PacketOut {

@@ -1,7 +1,8 @@
 import type { Part } from "./exchange.ts";
-import type { Flow, FlowFilter, FlowStats, Port } from "./flow.ts";
+import type { Flow } from "./flow.ts";
 import { getFlowStats, putFlowFilter } from "./flow-codec.ts";
 import { type FlowCount, getFlowCount } from "./flow-count.ts";
+import type { FlowFilter, FlowStats } from "./flow-mod.ts";
 import type { Group, GroupStats } from "./group.ts";
 import { getGroup, getGroupStats, putGroupRequest } from "./group-codec.ts";
 import type { Meter, MeterFeatures, MeterStats } from "./meter.ts";
@@ -10,6 +11,7 @@ import { type PackedFlow, packFlow } from "./packed-flow.ts";
 import type { PortDescription, PortStats } from "./port.ts";
 import { getPortDescription, getPortStats, putPortRequest } from "./port-codec.ts";
 import { getTableCount, type TableCount } from "./table-count.ts";
+import type { Port } from "./values.ts";
 
 /** openflow-1.5.1 specification, 7.3.5 (enum ofp_multipart_type). */
 const OFPMP = {

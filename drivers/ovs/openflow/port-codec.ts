@@ -15,10 +15,10 @@ import {
   skip,
   type Writer,
 } from "./bytes.ts";
-import type { Port } from "./flow.ts";
 import type { PortClosing, PortDescription, PortStats } from "./port.ts";
 import { formatPort, portNumber } from "./port-number.ts";
 import { getProperty } from "./property.ts";
+import type { Port } from "./values.ts";
 
 /** openflow-1.4.h, OFPPDPT14_ETHERNET. */
 const ETHERNET_PROPERTY = 0;

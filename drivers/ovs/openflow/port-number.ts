@@ -1,5 +1,5 @@
 import { NetError } from "../../../state/errors.ts";
-import type { Port, PortName } from "./flow.ts";
+import type { Port, PortName } from "./values.ts";
 
 /** openflow-1.1.h, enum ofp11_port_no; `none` is OFPP_ANY. */
 const NUMBERS: Readonly<Record<PortName, number>> = {

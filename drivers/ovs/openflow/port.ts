@@ -1,4 +1,4 @@
-import type { Mac, Port } from "./flow.ts";
+import type { Mac, Port } from "./values.ts";
 
 /** A port as the switch describes it. */
 export interface PortDescription {

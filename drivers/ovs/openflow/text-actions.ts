@@ -1,6 +1,6 @@
 import type { Action, Bits, ControllerAction, CtAction, LearnAction, LearnSpec, Nat } from "./action.ts";
 import { fieldByName } from "./fields.ts";
-import { formatBits, formatPlain, formatPortText } from "./text.ts";
+import { formatBits, formatPlain, formatPortText } from "./text-parts.ts";
 
 /** openflow-common.h, enum ofp_packet_in_reason, in ovs-ofctl's words. */
 const REASONS = ["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"];

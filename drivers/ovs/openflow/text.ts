@@ -1,12 +1,13 @@
-import type { Bits } from "./action.ts";
-import { subfieldBits } from "./action-wire.ts";
-import { type FieldSpec, fieldByName, MATCH_FIELDS } from "./fields.ts";
-import type { Flow, FlowFilter, FlowMod, Match, Port } from "./flow.ts";
+import { type FieldSpec, MATCH_FIELDS } from "./fields.ts";
+import type { Flow } from "./flow.ts";
+import type { FlowFilter, FlowMod } from "./flow-mod.ts";
 import type { Bucket, GroupMod } from "./group.ts";
+import type { Match } from "./match.ts";
 import { completeMatch } from "./match-entries.ts";
 import type { MeterMod } from "./meter.ts";
 import { unpackFlow, unpackKey } from "./packed-flow.ts";
 import { formatActions } from "./text-actions.ts";
+import { formatPlain } from "./text-parts.ts";
 
 /** Protocols that ovs-ofctl has a word for, by Ethernet type and IP protocol. */
 const PROTOCOLS: Readonly<Record<string, string>> = {
@@ -84,29 +85,6 @@ export function formatValue(spec: FieldSpec, value: unknown): string {
     return `${formatPlain(spec, value.value)}/0x${BigInt(value.mask as number).toString(16)}`;
   }
   return formatPlain(spec, value);
-}
-
-/** A field's value alone: hexadecimal where ovs-ofctl has it so. */
-export function formatPlain(spec: FieldSpec, value: unknown): string {
-  if (typeof value === "bigint" || typeof value === "number") {
-    return spec.hex || spec.bytes > 4 ? `0x${value.toString(16)}` : String(value);
-  }
-  return spec.kind === "port" ? formatPortText(value as Port) : String(value);
-}
-
-export function formatPortText(port: Port): string {
-  return typeof port === "string" ? port.toUpperCase() : String(port);
-}
-
-/** `NXM_NX_REG0[4..7]`, as in move, output and learn. */
-export function formatBits(bits: Bits): string {
-  const spec = fieldByName(bits.field);
-  if (spec === undefined) return bits.field;
-  const startBit = bits.startBit ?? 0;
-  const width = subfieldBits(spec);
-  const bitCount = bits.bitCount ?? width - startBit;
-  if (startBit === 0 && bitCount === width) return `${spec.nxm}[]`;
-  return bitCount === 1 ? `${spec.nxm}[${startBit}]` : `${spec.nxm}[${startBit}..${startBit + bitCount - 1}]`;
 }
 
 function formatIdentity({ table, priority, match }: Pick<Flow, "table" | "priority" | "match">): string {

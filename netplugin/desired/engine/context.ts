@@ -1,5 +1,7 @@
 import type { Action } from "../../../drivers/ovs/openflow/action.ts";
-import type { Flow, Match, TableId } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Flow } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
+import type { TableId } from "../../../drivers/ovs/openflow/values.ts";
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { Global } from "../../../state/kinds/global.ts";
 import type { NetworkRecord } from "../../../state/kinds/network.ts";

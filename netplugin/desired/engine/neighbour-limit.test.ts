@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import { simulateFlows } from "../../../test/fakes/flow-simulator.ts";
 import { flowsFor } from "../../../test/fakes/policy-nodes.ts";
 import { machineOf, worldView } from "../../../test/fakes/world.ts";

@@ -1,5 +1,5 @@
 import type { Action } from "../../../drivers/ovs/openflow/action.ts";
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import { IpProtocol } from "../../../state/policy/protocol.ts";
 import {
   answersDiscovery,

@@ -1,4 +1,4 @@
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import type { FlowDraft, Tunnel } from "../engine/context.ts";
 import type { LocalPlace, Place } from "../engine/place.ts";
 import { EtherType, setField, setTunnelDestination } from "../pipeline/actions.ts";

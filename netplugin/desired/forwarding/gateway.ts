@@ -1,5 +1,5 @@
 import type { Action } from "../../../drivers/ovs/openflow/action.ts";
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import type { NetworkRecord } from "../../../state/kinds/network.ts";
 import { answersDiscovery, type FlowContext, type FlowDraft, isProxying, isRouting } from "../engine/context.ts";
 import { canonicalIpv6, Icmpv6, moveField, moveMac, output, setField } from "../pipeline/actions.ts";

@@ -1,5 +1,6 @@
 import type { Action } from "../../../drivers/ovs/openflow/action.ts";
-import type { Maskable, Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
+import type { Maskable } from "../../../drivers/ovs/openflow/values.ts";
 import { answersDiscovery, type FlowContext, type FlowDraft } from "../engine/context.ts";
 import type { LocalPlace, Place } from "../engine/place.ts";
 import { ArpOp, macNumber, SOLICITATION, setField } from "../pipeline/actions.ts";

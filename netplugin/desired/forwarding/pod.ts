@@ -1,5 +1,5 @@
 import type { Action } from "../../../drivers/ovs/openflow/action.ts";
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import { ceilingMeters } from "../engine/ceiling.ts";
 import type { FlowDraft } from "../engine/context.ts";
 import { neighbourMessage } from "../engine/neighbour-limit.ts";

@@ -1,6 +1,6 @@
 import type { Action, FieldValue } from "../../../drivers/ovs/openflow/action.ts";
 import type { FieldName } from "../../../drivers/ovs/openflow/fields.ts";
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import { formatIpv6, parseIpv6 } from "../../../state/address.ts";
 import type { Mac } from "../../../state/ids.ts";
 import { Register } from "./pipeline.ts";

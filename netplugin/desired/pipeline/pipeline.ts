@@ -1,5 +1,5 @@
 import type { Action } from "../../../drivers/ovs/openflow/action.ts";
-import type { Maskable } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Maskable } from "../../../drivers/ovs/openflow/values.ts";
 import type { Rule } from "../../../state/kinds/rule.ts";
 
 /** Tables of the integration bridge; docs/pipeline.md is their map. 30 to 75 are the policy engine's: what no policy concerns passes from 30 to 80. */

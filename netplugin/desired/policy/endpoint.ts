@@ -1,5 +1,5 @@
 import type { Action } from "../../../drivers/ovs/openflow/action.ts";
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../../state/kinds/network.ts";
 import { NO_MEANS } from "../../machine/limit-means.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Flow, Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Flow } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import { formatFlow } from "../../../drivers/ovs/openflow/text.ts";
 import { simulateFlows } from "../../../test/fakes/flow-simulator.ts";
 import { flowsOfSet } from "../../../test/fakes/flows-of-set.ts";

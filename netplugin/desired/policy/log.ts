@@ -1,5 +1,5 @@
 import type { Action } from "../../../drivers/ovs/openflow/action.ts";
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import type { ResolvedRule } from "../../../state/policy/rule-match.ts";
 import type { Machine } from "../../machine/machine.ts";
 import { objectId } from "../../view/messages.ts";

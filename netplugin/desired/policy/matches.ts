@@ -1,4 +1,5 @@
-import type { Maskable, Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
+import type { Maskable } from "../../../drivers/ovs/openflow/values.ts";
 import { type AddressFamily, formatAddress } from "../../../state/address.ts";
 import type { NumberRange } from "../../../state/allocators/id-pool.ts";
 import { prefixesOf } from "../../../state/policy/prefix.ts";

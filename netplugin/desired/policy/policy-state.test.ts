@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import { type Trip, tripOf, tripWorld } from "../../../test/fakes/policy-journey.ts";
 import { machineFor, simulateNodes } from "../../../test/fakes/policy-nodes.ts";
 import { policyMessages, policyView } from "../../../test/fakes/policy-view.ts";

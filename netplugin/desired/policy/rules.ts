@@ -1,4 +1,4 @@
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import type { RuleRecord } from "../../../state/kinds/rule.ts";
 import { type ResolvedRule, resolveRule } from "../../../state/policy/rule-match.ts";
 import { objectId } from "../../view/messages.ts";

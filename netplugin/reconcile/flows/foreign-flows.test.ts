@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import { afterEach, expect, it } from "vitest";
-import type { Flow, FlowFilter } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Flow } from "../../../drivers/ovs/openflow/flow.ts";
+import type { FlowFilter } from "../../../drivers/ovs/openflow/flow-mod.ts";
 import { cookieOf } from "../../desired/pipeline/pipeline.ts";
 import { startForeignFlows } from "./foreign-flows.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import type { PacketIn } from "../../../drivers/ovs/openflow/packet.ts";
 import { udpFrame } from "../../../test/fakes/frames.ts";
 import { worldView } from "../../../test/fakes/world.ts";

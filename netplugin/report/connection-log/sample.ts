@@ -1,4 +1,4 @@
-import type { Match } from "../../../drivers/ovs/openflow/flow.ts";
+import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import type { PacketIn } from "../../../drivers/ovs/openflow/packet.ts";
 import { Flag, LogMark, Register } from "../../desired/pipeline/pipeline.ts";
 import { readSampleNote, type SampledVerdict } from "../../desired/pipeline/sample-note.ts";

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { formatIpv4, formatIpv6, formatMac, prefixMask } from "../address.ts";
-import type { Masked, Match } from "../flow.ts";
+import type { Match } from "../match.ts";
+import type { Masked } from "../values.ts";
 
 /** `bytes` random bytes. */
 function bytesOf(bytes: number): fc.Arbitrary<Buffer> {

@@ -1,5 +1,5 @@
 import type { Action } from "../action.ts";
-import type { Match } from "../flow.ts";
+import type { Match } from "../match.ts";
 
 /** Every field and form of it, with the text in which `ovs-ofctl ofp-parse` shows it. */
 export const MATCH_CASES: readonly (readonly [Match, string])[] = [
