@@ -1,7 +1,8 @@
 import { NetError } from "../../state/errors.ts";
 import { boolean, integer, mapOf, optional, type RowOf, setOf, string, uuid } from "./ovsdb-client/columns.ts";
+import { openReplica } from "./ovsdb-client/open-replica.ts";
 import { mutate, type Operation } from "./ovsdb-client/operations.ts";
-import { openReplica, type Replica } from "./ovsdb-client/replica.ts";
+import type { Replica } from "./ovsdb-client/replica.ts";
 import type { Uuid } from "./ovsdb-client/values.ts";
 import { OWNER_MARK, type Policing } from "./types.ts";
 

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { type ManualClock, manualClock } from "./clock.ts";
-import type { BeatOptions, LeaseDriver } from "./lease.ts";
 import { type BeatingOptions, beatLease, type KeptLease, type LeaseEnd } from "./lease-beats.ts";
+import type { BeatOptions, LeaseDriver } from "./lease-driver.ts";
 import { LeaseProof } from "./lease-proof.ts";
 import type { LeaseId } from "./store.ts";
 import { nextTurn } from "./waiting.ts";

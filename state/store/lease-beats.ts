@@ -1,5 +1,5 @@
 import type { Clock } from "./clock.ts";
-import type { LeaseDriver } from "./lease.ts";
+import type { LeaseDriver } from "./lease-driver.ts";
 import type { LeaseProof } from "./lease-proof.ts";
 import type { LeaseId } from "./store.ts";
 import { pause } from "./waiting.ts";

@@ -1,26 +1,10 @@
 import { asNetError, NetError } from "../errors.ts";
 import type { Clock } from "./clock.ts";
 import { beatLease, type KeptLease, type LeaseEnd } from "./lease-beats.ts";
+import type { LeaseDriver } from "./lease-driver.ts";
 import { LeaseProof } from "./lease-proof.ts";
 import type { Lease, LeaseId, Reporter } from "./store.ts";
 import { throwIfAborted } from "./waiting.ts";
-
-/** What a backend must do for leases; validity and keepalives are decided here and in `lease-beats.ts`, the same for all. */
-export interface LeaseDriver {
-  /** Grants a lease; the answer's TTL may exceed the one asked for. */
-  grant(ttlS: number, signal?: AbortSignal): Promise<{ readonly id: LeaseId; readonly ttlMs: number }>;
-  /** One keepalive. Resolves with the renewed TTL, 0 when the lease is gone; rejects when there was no answer. */
-  keepAlive(id: LeaseId, options: BeatOptions): Promise<number>;
-  /** Deletes the lease with its keys; has a deadline. A lease that is gone is no error. */
-  revoke(id: LeaseId): Promise<void>;
-}
-
-export interface BeatOptions {
-  /** After this the next beat is sent, which must go to another member, while this one may still be answered. */
-  readonly patienceMs: number;
-  readonly timeoutMs: number;
-  readonly signal: AbortSignal;
-}
 
 /** Beats for a lease until it ends or the signal aborts; never rejects. */
 export type LeaseKeeper = (lease: KeptLease, signal: AbortSignal) => Promise<LeaseEnd>;

@@ -1,6 +1,7 @@
 import { NetError } from "../errors.ts";
 import { runCampaign } from "./election.ts";
-import { holdLease, type LeaseDriver } from "./lease.ts";
+import { holdLease } from "./lease.ts";
+import type { LeaseDriver } from "./lease-driver.ts";
 import { MemoryBackend } from "./memory-backend.ts";
 import { followMemory } from "./memory-watch.ts";
 import type {

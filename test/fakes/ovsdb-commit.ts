@@ -1,6 +1,6 @@
-import type { Draft, Row, Schema, Table, Tables } from "./ovsdb-database.ts";
 import * as datum from "./ovsdb-datum.ts";
 import { type Datum, Refusal } from "./ovsdb-datum.ts";
+import type { Draft, Row, Schema, Table, Tables } from "./ovsdb-tables.ts";
 
 /** What the server does at commit: check references, drop what nothing refers to, check sizes and indexes. */
 export function settle(schema: Schema, before: Tables, draft: Draft): void {

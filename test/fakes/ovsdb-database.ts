@@ -2,22 +2,8 @@ import { randomUUID } from "node:crypto";
 import { settle } from "./ovsdb-commit.ts";
 import * as datum from "./ovsdb-datum.ts";
 import { type ColumnType, type Datum, Refusal } from "./ovsdb-datum.ts";
+import type { Draft, Row, Schema, Table, Tables } from "./ovsdb-tables.ts";
 
-export type Row = Readonly<Record<string, Datum>>;
-export type Tables = ReadonlyMap<string, ReadonlyMap<string, Row>>;
-
-export interface Table {
-  readonly name: string;
-  readonly columns: ReadonlyMap<string, ColumnType>;
-  readonly immutable: ReadonlySet<string>;
-  readonly isRoot: boolean;
-  readonly maxRows: number;
-  readonly indexes: readonly (readonly string[])[];
-}
-
-export type Schema = ReadonlyMap<string, Table>;
-
-export type Draft = Map<string, Map<string, Row>>;
 type Json = Readonly<Record<string, unknown>>;
 
 interface Context {

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { type Row, readCondition, type Schema, type Table, type Tables, wireRow } from "./ovsdb-database.ts";
+import { readCondition, wireRow } from "./ovsdb-database.ts";
 import * as datum from "./ovsdb-datum.ts";
 import { Refusal } from "./ovsdb-datum.ts";
+import type { Row, Schema, Table, Tables } from "./ovsdb-tables.ts";
 
 export type MonitorMethod = "monitor" | "monitor_cond" | "monitor_cond_since";
 

@@ -1,18 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
-import {
-  emptyTables,
-  type Outcome,
-  type Row,
-  readSchema,
-  type Schema,
-  type Tables,
-  transact,
-} from "./ovsdb-database.ts";
+import { emptyTables, type Outcome, readSchema, transact } from "./ovsdb-database.ts";
 import { Refusal } from "./ovsdb-datum.ts";
 import { type FakeMonitor, type MonitorMethod, readMonitor, updates } from "./ovsdb-monitors.ts";
 import { readObjects } from "./ovsdb-session.ts";
+import type { Row, Schema, Tables } from "./ovsdb-tables.ts";
 import vswitchSchema from "./vswitch.schema.json" with { type: "json" }; // Open vSwitch 3.1, Apache-2.0
 import { actAsVswitchd } from "./vswitchd.ts";
 

@@ -1,4 +1,4 @@
-import type { Row, Tables } from "./ovsdb-database.ts";
+import type { Row, Tables } from "./ovsdb-tables.ts";
 
 /** Does what ovs-vswitchd does after a change of configuration: ofports, datapath ids, cur_cfg. */
 export function actAsVswitchd(

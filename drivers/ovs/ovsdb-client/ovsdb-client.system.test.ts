@@ -7,8 +7,9 @@ import { type RealOvsdb, type RealOvsdbOptions, startRealOvsdb } from "../../../
 import { boolean, integer, mapOf, optional, setOf, string, uuid } from "./columns.ts";
 import { connectOvsdb, type OvsdbConnection } from "./connection.ts";
 import type { MonitorUpdate } from "./monitor.ts";
+import { openReplica } from "./open-replica.ts";
 import * as ops from "./operations.ts";
-import { openReplica, type Replica } from "./replica.ts";
+import type { Replica } from "./replica.ts";
 import { insertedUuid, selectedRows } from "./transact.ts";
 import { named, type Uuid } from "./values.ts";
 

@@ -8,8 +8,9 @@ import type { NetError } from "../../../state/errors.ts";
 import { type FakeOvsdb, type FakeOvsdbOptions, startFakeOvsdb } from "../../../test/fakes/ovsdb-server.ts";
 import { integer, mapOf, optional, setOf, string, uuid } from "./columns.ts";
 import { connectOvsdb } from "./connection.ts";
+import { openReplica } from "./open-replica.ts";
 import * as ops from "./operations.ts";
-import { openReplica, type Replica, type ReplicaChange } from "./replica.ts";
+import type { Replica, ReplicaChange } from "./replica.ts";
 import { insertedUuid } from "./transact.ts";
 import { named, type Uuid, type Value } from "./values.ts";
 

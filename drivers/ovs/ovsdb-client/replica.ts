@@ -2,7 +2,6 @@ import type { NetError } from "../../../state/errors.ts";
 import type { Backoff } from "./backoff.ts";
 import type { RowOf, TableSpecs } from "./columns.ts";
 import type { ConnectOptions } from "./connection.ts";
-import { Keeper } from "./keeper.ts";
 import type { ChangedRows } from "./mirror.ts";
 import type { MonitorMethod } from "./monitor.ts";
 import type { Operation, OperationResult } from "./operations.ts";
@@ -51,22 +50,4 @@ export interface Replica<T extends TableSpecs = TableSpecs> extends AsyncDisposa
   readonly connected: boolean;
   /** How the server is watched at present. */
   readonly method: MonitorMethod | undefined;
-}
-
-/**
- * Opens a replica and waits for the first complete picture, however often the server must be tried. UNAVAILABLE when
- * there is none in time, UNSUPPORTED when the schema lacks what is asked for. `signal` ends the replica.
- */
-export async function openReplica<const T extends TableSpecs>(
-  socketPath: string,
-  options: ReplicaOptions<T>,
-): Promise<Replica<T>> {
-  const keeper = new Keeper<T>(socketPath, options);
-  try {
-    await keeper.firstPicture();
-    return keeper;
-  } catch (thrown) {
-    await keeper[Symbol.asyncDispose]();
-    throw thrown;
-  }
 }

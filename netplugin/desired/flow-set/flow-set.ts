@@ -6,7 +6,8 @@ import type { ObjectId } from "../../view/messages.ts";
 import type { Changes, NodeView } from "../../view/node-view.ts";
 import { type FlowContext, flowContext, type OwnedFlows } from "../engine/context.ts";
 import { ownerIdOf, PIPELINE_GENERATION, parseCookie } from "../pipeline/pipeline.ts";
-import { allOwners, flowsOf, type Owner } from "./owners.ts";
+import { allOwners, flowsOf } from "./owners.ts";
+import type { Owner } from "./step.ts";
 import { touchedOwners } from "./touched.ts";
 
 /** One owner's wish for a flow. Two owners want the same only when the cluster's data are at odds; then the first by name has it. */

@@ -10,19 +10,9 @@ import { networkFlows } from "../forwarding/network.ts";
 import { nodeFlows } from "../forwarding/node.ts";
 import { endpointPolicy } from "../policy/endpoint.ts";
 import { ruleFlows } from "../policy/rules.ts";
-
-/** What can own flows: an object of one of these kinds, or the base set. A new engine (policy, DSCP) adds a kind of owner here. */
-export type Owner =
-  | { readonly kind: "base"; readonly key: "" }
-  | { readonly kind: "network" | "node" | "endpoint" | "rule"; readonly key: string };
-
-export type Owners = Map<ObjectId, Owner>;
+import type { Owner } from "./step.ts";
 
 const OWNING_KINDS = ["network", "node", "endpoint", "rule"] as const satisfies readonly Kind[];
-
-export function addOwner(owners: Owners, owner: Owner): void {
-  owners.set(objectId(owner.kind, owner.key), owner);
-}
 
 /** Every owner of a view. */
 export function* allOwners(view: NodeView): Generator<[ObjectId, Owner]> {

@@ -14,8 +14,8 @@ import {
 } from "../../view/query.ts";
 import { hasPolicies, isNamed, type LocalGroup, type PolicyScope, policyScope } from "../policy/scope.ts";
 import { largeZones } from "../policy/zone.ts";
-import { addOwner } from "./owners.ts";
-import type { Step } from "./touched.ts";
+import type { Step } from "./step.ts";
+import { addOwner } from "./step.ts";
 
 const DIRECTIONS = ["in", "out"] as const;
 

@@ -13,15 +13,9 @@ import {
 } from "../../view/query.ts";
 import { type FlowContext, isLive, isRouting, isTenantLive } from "../engine/context.ts";
 import { ceilingedAnew, limitedAnew } from "./limits-touched.ts";
-import { addOwner, allOwners, type Owners } from "./owners.ts";
+import { allOwners } from "./owners.ts";
 import { touchPolicies } from "./policy-touched.ts";
-
-/** Two moments between which objects or ports have changed, and the owners found so far whose flows may differ. */
-export interface Step {
-  readonly before: FlowContext;
-  readonly after: FlowContext;
-  readonly owners: Owners;
-}
+import { addOwner, type Owners, type Step } from "./step.ts";
 
 /**
  * Owners whose flows may differ between two moments. `changes` must hold every object that differs between the views; which ports

@@ -1,6 +1,6 @@
 import type { Etcd3, ILeaseKeepAliveResponse } from "etcd3";
 import { systemClock } from "../clock.ts";
-import type { LeaseDriver } from "../lease.ts";
+import type { LeaseDriver } from "../lease-driver.ts";
 import type { LeaseId } from "../store.ts";
 import { within } from "../waiting.ts";
 import { type EtcdLink, read, refuseDiverged, refuseForeign } from "./calls.ts";

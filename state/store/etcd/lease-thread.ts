@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { systemClock } from "../clock.ts";
-import type { LeaseDriver } from "../lease.ts";
 import { beatLease, type KeptLease, type LeaseEnd } from "../lease-beats.ts";
+import type { LeaseDriver } from "../lease-driver.ts";
 import type { LeaseId, Reporter } from "../store.ts";
 import { backoffMs, onAbort, pause } from "../waiting.ts";
 import type { LeaseNews, LeaseOrder, LeaseWorkerData } from "./lease-worker.ts";

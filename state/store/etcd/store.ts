@@ -1,7 +1,8 @@
 import { asNetError, NetError } from "../../errors.ts";
 import { systemClock } from "../clock.ts";
 import { runCampaign } from "../election.ts";
-import { holdLease, type LeaseDriver, type LeaseKeeper } from "../lease.ts";
+import { holdLease, type LeaseKeeper } from "../lease.ts";
+import type { LeaseDriver } from "../lease-driver.ts";
 import type {
   Campaign,
   Commit,
