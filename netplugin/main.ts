@@ -3,7 +3,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pino, { type Logger } from "pino";
 import { holdDaemonLock, isDaemonRunning } from "../drivers/ovs/daemon-lock.ts";
 import { type OpenOvsDriver, openOvsDriver, removeEverything } from "../drivers/ovs/switch.ts";
-import { probeCapabilities } from "../drivers/tc/kernel-capabilities.ts";
 import { asNetError, NetError } from "../state/errors.ts";
 import type { RegisterReply } from "../state/node-api.ts";
 import { VERSION } from "../state/version.ts";
@@ -15,6 +14,7 @@ import { startCniServer } from "./cni/server.ts";
 import { isAnswering } from "./cni/socket-file.ts";
 import { COOKIE_OURS } from "./desired/pipeline/pipeline.ts";
 import { recordsDirectoryOf } from "./machine/attachment-records.ts";
+import { probeCapabilities } from "./machine/capabilities.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { type OpenNodeRuntime, openNodeRuntime } from "./node.ts";
 import { createNodeClient } from "./node-client/node-client.ts";
@@ -81,8 +81,8 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   let runtime: OpenNodeRuntime | undefined;
   let handler: CniHandler | undefined;
   const metrics = createMetrics(sources(() => runtime));
-  registerLimitMetrics(metrics.registry, () => runtime?.limits);
-  registerCeilingMetrics(metrics.registry, () => runtime?.limits);
+  registerLimitMetrics(metrics.registry, () => runtime);
+  registerCeilingMetrics(metrics.registry, () => runtime?.traffic);
   const { inspectHost: host, inspectPort: port, cniSocketPath: socketPath } = settings;
   await startInspectServer({ host, port, metrics, runtime: () => runtime });
   await using cni = await startCniServer({

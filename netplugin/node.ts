@@ -35,6 +35,7 @@ import { type NodeLimits, openNodeLimits } from "./reconcile/limits/node-limits.
 import type { ConnectionLog } from "./report/connection-log/connection-log.ts";
 import { startConnectionLog } from "./report/connection-log/start.ts";
 import { createReachability, type Reachability } from "./report/reachability.ts";
+import { type NodeTraffic, startTraffic } from "./report/traffic/start.ts";
 import type { NodeSettings } from "./settings.ts";
 import type { NodeView } from "./view/node-view.ts";
 import { createViewHolder, type ViewHolder } from "./view/view-holder.ts";
@@ -61,6 +62,7 @@ export interface OpenNodeRuntime extends NodeRuntime, Reachability, AsyncDisposa
   readonly checksums: ChecksumKeeper;
   readonly infra: Infra;
   readonly limits: NodeLimits;
+  readonly traffic: NodeTraffic;
   readonly connections: ConnectionLog;
   readonly stack: StackKeeper;
   readonly foreignFlows: ForeignFlows;
@@ -96,8 +98,12 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     ...{ driver, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond },
     ...{ vtepIp, limitMeans: () => limits.means() },
   });
-  const limits = openLimits(options, { holder, machine, panel, report, flows: () => flows });
+  const limits = openLimits(options, { holder, machine, panel, report });
   const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });
+  const traffic = startTraffic({
+    ...{ driver, limits, attachments: machine.attachments, signal: options.signal, report },
+    onFlowsLost: () => flows.loop.kick({ full: true }),
+  });
   const connections = startConnectionLog({
     ...{ ...options, view: holder.view, attachments: machine.attachments },
     limits: settings.connectionLog,
@@ -120,7 +126,7 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const tunnel = new TunnelAddress({ netlink: driver.netlink, vtepIp, missing: () => vtep.missing(), log });
   const reachability = createReachability();
   return {
-    ...{ driver, holder, flows, leases, attached, checksums, infra, limits, connections, stack, foreignFlows },
+    ...{ driver, holder, flows, leases, attached, checksums, infra, limits, traffic, connections, stack, foreignFlows },
     ...{ tunnel, vtep, offers, pool, panel, panelName, log, nodeName, vtepIp },
     ...{ client: options.client, netlink: driver.netlink, datapathType: driver.datapathType },
     cniFault: options.cniFault,
@@ -135,7 +141,8 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     [Symbol.asyncDispose]: async () => {
       await ports[Symbol.asyncDispose]();
       await pool[Symbol.asyncDispose]();
-      for (const { ended } of [flows, attached.loop, checksums, infra, stack, foreignFlows, limits]) await ended;
+      for (const { ended } of [flows, attached.loop, checksums, infra, stack, foreignFlows, limits, traffic])
+        await ended;
       panel[Symbol.dispose]();
     },
   };
@@ -179,21 +186,19 @@ function faultsOfPodLimits(settings: NodeSettings, limits: NodeLimits) {
 }
 
 interface LimitParts {
-  readonly flows: () => FlowKeeper;
   readonly holder: ViewHolder;
   readonly machine: MachineView;
   readonly panel: Panel;
   readonly report: Report;
 }
 
-function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, report, flows }: LimitParts): NodeLimits {
+function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, report }: LimitParts): NodeLimits {
   const { driver, log, signal, metrics } = options;
   const limits = openNodeLimits({
     ...{ driver, panel, log, signal, report },
     view: holder.view,
     attachments: machine.attachments,
     onRepair: () => metrics().limitRepairs.inc(),
-    onFlowsLost: () => flows().loop.kick({ full: true }),
   });
   limits.meters.provide(MeterUse.newConnections, (id) => newConnectionsMeterOf(machine.machine(), id));
   for (const use of [MeterUse.neighbourMessages, MeterUse.podEgress]) {

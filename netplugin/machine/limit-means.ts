@@ -1,4 +1,4 @@
-/** What this node has to limit bandwidth with; found out at start (drivers/tc/kernel-capabilities.ts). */
+/** What this node has to limit bandwidth with; found out at start (capabilities.ts). */
 export interface LimitMeans {
   readonly datapathType: "system" | "netdev";
   /** Kernel: act_police with matchall or basic. */

@@ -2,7 +2,8 @@ import { asNetError } from "../../state/errors.ts";
 import { faultyPart } from "../../state/heartbeat-parts.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import type { OpenNodeRuntime } from "../node.ts";
-import { bandwidthConditions } from "./inspect/bandwidth.ts";
+import { complaintOf } from "../reconcile/limits/limit-keeper.ts";
+import type { NodeLimits } from "../reconcile/limits/node-limits.ts";
 
 type Source = (runtime: OpenNodeRuntime) => readonly NodeCondition[];
 
@@ -88,4 +89,15 @@ function connectionConditions(runtime: OpenNodeRuntime): readonly NodeCondition[
     ...some("new-connections", "degraded", runtime.connectionLimitFault()),
     ...some("neighbour-messages", "degraded", runtime.neighbourLimitFault()),
   ];
+}
+
+/** For the node's conditions: one line when limits of any pod are not in force or not as asked for. */
+function bandwidthConditions({ keeper }: Pick<NodeLimits, "keeper">): readonly NodeCondition[] {
+  const complaints = [...keeper.statuses()].flatMap(([key, status]) => {
+    const isAmiss = status.failure !== undefined || status.plan.shortfalls.length > 0;
+    return isAmiss ? [`${key}: ${complaintOf(status)}`] : [];
+  });
+  if (complaints.length === 0) return [];
+  const message = `Bandwidth limits of ${complaints.length} endpoints are not as asked for, first ${complaints[0]}`;
+  return [{ type: "bandwidth", status: "degraded", message }];
 }

@@ -1,10 +1,10 @@
 import { release as kernelRelease } from "node:os";
-import type { Capabilities } from "../../drivers/tc/kernel-capabilities.ts";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { soundHeartbeat } from "../../state/heartbeat-parts.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import type { Heartbeat, RegisterReply } from "../../state/node-api.ts";
 import { VERSION } from "../../state/version.ts";
+import type { Capabilities } from "../machine/capabilities.ts";
 import { routerMacOf } from "../machine/machine-view.ts";
 import type { Metrics } from "../metrics.ts";
 import type { OpenNodeRuntime } from "../node.ts";
@@ -165,8 +165,8 @@ async function beat({ runtime, report, signal }: PresenceOptions, settledEpoch: 
     ...(settledEpoch === undefined ? {} : { settledEpoch }),
     conditions: conditionsOf(runtime),
     receipt: report.enforcement.receipt(),
-    bandwidth: [...runtime.limits.nextReports()],
-    ceilings: [...runtime.limits.nextCeilings()],
+    bandwidth: [...runtime.traffic.nextReports()],
+    ceilings: [...runtime.traffic.nextCeilings()],
     ...(hits === undefined ? {} : { hits }),
   };
   const reply = await runtime.client.heartbeat(soundHeartbeat(heartbeat) ?? heartbeat, signal);

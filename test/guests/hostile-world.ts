@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
 import { TUNNEL_PORT } from "../../drivers/ovs/names.ts";
-import { probeCapabilities } from "../../drivers/tc/kernel-capabilities.ts";
 import { knownNeighbours } from "../../netplugin/desired/known-neighbours.ts";
 import { MeterUse } from "../../netplugin/desired/pipeline/meter-ids.ts";
 import { neighbourMeterOf } from "../../netplugin/desired/pipeline/neighbour-limit.ts";
 import { COOKIE_OURS } from "../../netplugin/desired/pipeline/pipeline.ts";
 import type { Attachment } from "../../netplugin/machine/attachment.ts";
+import { probeCapabilities } from "../../netplugin/machine/capabilities.ts";
 import type { Machine } from "../../netplugin/machine/machine.ts";
 import { createMeterKeeper } from "../../netplugin/reconcile/flows/meters.ts";
 import type { NodeView } from "../../netplugin/view/node-view.ts";

@@ -1,13 +1,14 @@
 import pino from "pino";
 import { inNetns, type RunResult, run } from "../../deploy/cluster/exec.ts";
 import type { OpenOvsDriver } from "../../drivers/ovs/switch.ts";
-import { probeCapabilities } from "../../drivers/tc/kernel-capabilities.ts";
 import { meterIdOf } from "../../netplugin/desired/limits/limit-plan.ts";
 import { COOKIE_OURS } from "../../netplugin/desired/pipeline/pipeline.ts";
 import type { Attachment } from "../../netplugin/machine/attachment.ts";
+import { probeCapabilities } from "../../netplugin/machine/capabilities.ts";
 import type { LimitMeans } from "../../netplugin/machine/limit-means.ts";
 import type { LimitStatus } from "../../netplugin/reconcile/limits/limit-keeper.ts";
 import { type NodeLimits, openNodeLimits } from "../../netplugin/reconcile/limits/node-limits.ts";
+import { startTraffic } from "../../netplugin/report/traffic/start.ts";
 import type { BandwidthReport } from "../../state/bandwidth/report.ts";
 import { worldView } from "../fakes/world.ts";
 import { type GuestNode, type GuestNodeOptions, openGuestNode, podNetnsName } from "./guest-node.ts";
@@ -40,14 +41,14 @@ const ADDRESSES = { sender: "10.9.0.1", receiver: "10.9.0.2" } as const;
 export async function openLimitWorld(options: LimitWorldOptions): Promise<LimitWorld> {
   const node = await openGuestNode(options);
   const { sender } = await node.plugIn({ sender: [`${ADDRESSES.sender}/24`], receiver: [`${ADDRESSES.receiver}/24`] });
-  const { limit, limits, means, repairs } = await openLimits({ ...options, ...node }, sender);
+  const { limit, limits, traffic, means, repairs } = await openLimits({ ...options, ...node }, sender);
   return {
     ...{ means, limit, repairs, portName: sender.portName, address: ADDRESSES.receiver },
-    report: () => limits.traffic.reports().get(sender.endpointKey),
+    report: () => traffic.reports().get(sender.endpointKey),
     inPod: (pod, argv, timeoutMs = 30_000) => run(inNetns(podNetnsName(pod), argv), { allowFailure: true, timeoutMs }),
     [Symbol.asyncDispose]: async () => {
       node.stop();
-      await limits.ended.catch(() => {}); // it was told to
+      for (const { ended } of [limits, traffic]) await ended.catch(() => {}); // it was told to
       await node[Symbol.asyncDispose]();
     },
   };
@@ -59,11 +60,15 @@ async function openLimits(world: World, sender: Attachment) {
   let view = worldView("");
   let repairCount = 0;
   let forwarded = () => forward(driver, sender);
+  const attachments = () => new Map([[sender.endpointKey, sender]]);
   const limits = openNodeLimits({
     ...{ driver, panel, signal, report, log: pino({ level: "silent" }) },
     view: () => view,
-    attachments: () => new Map([[sender.endpointKey, sender]]),
+    attachments,
     onRepair: () => repairCount++,
+  });
+  const traffic = startTraffic({
+    ...{ driver, limits, attachments, signal, report },
     onFlowsLost: () => void forwarded().catch(() => {}), // the next sample asks again
   });
   const probed = await probeCapabilities({
@@ -75,7 +80,7 @@ async function openLimits(world: World, sender: Attachment) {
   const means = limits.means();
   if (means === undefined) throw new Error("The node has been told its means and does not have them");
   return {
-    ...{ limits, means, repairs: () => repairCount },
+    ...{ limits, traffic, means, repairs: () => repairCount },
     limit: async (profile: string) => {
       view = worldView(`
         network t1:net vxlan 100 10.9.0.0/24

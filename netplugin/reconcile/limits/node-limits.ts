@@ -4,18 +4,14 @@ import { openLinkMonitor } from "../../../drivers/netlink/link-monitor.ts";
 import type { NetnsHandle } from "../../../drivers/netlink/netns.ts";
 import { ROLE_KEY } from "../../../drivers/ovs/names.ts";
 import type { Panel } from "../../../drivers/ovs/pod-ports/panel.ts";
-import { createPortLimiter } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
+import { createPortLimiter, type PortLimiter } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
 import { WARM_ROLE } from "../../../drivers/ovs/pod-ports/port-pool.ts";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
-import type { Capabilities } from "../../../drivers/tc/kernel-capabilities.ts";
-import type { BandwidthReport, CeilingReport } from "../../../state/bandwidth/report.ts";
 import { asNetError, type NetError } from "../../../state/errors.ts";
 import { MeterUse } from "../../desired/pipeline/meter-ids.ts";
-import { neighbourMeterId } from "../../desired/pipeline/neighbour-limit.ts";
 import type { Attachment } from "../../machine/attachment.ts";
+import type { Capabilities } from "../../machine/capabilities.ts";
 import type { LimitMeans } from "../../machine/limit-means.ts";
-import { createReportTurns, isWorthTelling } from "../../report/inspect/bandwidth.ts";
-import { startTrafficSampler, type TrafficSampler } from "../../report/traffic/traffic-sampler.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { createMeterKeeper, type MeterKeeper } from "../flows/meters.ts";
 import { type LimitKeeper, startLimitKeeper } from "./limit-keeper.ts";
@@ -26,8 +22,6 @@ export interface NodeLimitsOptions {
   readonly view: () => NodeView;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
   readonly onRepair: () => void;
-  /** Flows have gone together with a meter that somebody deleted. */
-  readonly onFlowsLost: () => void;
   readonly log: Logger;
   readonly signal: AbortSignal;
   readonly report: (error: NetError) => void;
@@ -37,10 +31,8 @@ export interface NodeLimitsOptions {
 export interface NodeLimits {
   readonly keeper: LimitKeeper;
   readonly meters: MeterKeeper;
-  readonly traffic: TrafficSampler;
-  /** Measurements for the next heartbeat. */
-  nextReports(): readonly BandwidthReport[];
-  nextCeilings(): readonly CeilingReport[];
+  /** The counters of what limits the ports. */
+  readonly limiter: Pick<PortLimiter, "queues">;
   /** Undefined until `setCapabilities`: before, nothing is limited and nothing is touched. */
   means(): LimitMeans | undefined;
   setCapabilities(capabilities: Capabilities): void;
@@ -73,18 +65,6 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
   });
   meters.provide(MeterUse.podEgress, (id) => keeper.wantedMeter(id), { isPutAhead: true });
   meters.provide(MeterUse.ceiling, (id) => keeper.wantedCeiling(id), { isPutAhead: true });
-  const traffic = startTrafficSampler({
-    connection: driver.flowConnection.connection,
-    limiter,
-    attachments,
-    statuses: () => keeper.statuses(),
-    isConnected: () => driver.connected,
-    hasMeters: () => means?.meters === true,
-    neighbourMeterId: (ofport) => neighbourMeterId(driver, ofport),
-    onMissingMeter: options.onFlowsLost,
-    signal,
-    report: options.report,
-  });
   driver.onChange(({ resync }) => (resync ? keeper.loop.kick({ full: true }) : keeper.onPorts()));
   const watching = [
     watchQdiscs(keeper, { netns: undefined, ...options }),
@@ -93,16 +73,14 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
   return {
     keeper,
     meters,
-    traffic,
-    nextReports: createReportTurns(() => [...traffic.reports().values()].filter(isWorthTelling)),
-    nextCeilings: createReportTurns(() => [...traffic.ceilingReports().values()]),
+    limiter,
     means: () => means,
     setCapabilities: (capabilities) => {
       means = meansOf(driver, panel, capabilities);
       keeper.loop.kick({ full: true });
     },
     compare: () => keeper.loop.kick({ full: true }),
-    ended: Promise.all([keeper.loop.ended, traffic.ended, ...watching]).then(() => {}),
+    ended: Promise.all([keeper.loop.ended, ...watching]).then(() => {}),
   };
 }
 

@@ -59,7 +59,7 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
     case "/inspect/endpoints":
       return sendInspection(response, runtime, (node) => [...node.attachments().values()]);
     case "/inspect/bandwidth":
-      return sendInspection(response, runtime, ({ limits }) => inspectBandwidth(limits));
+      return sendInspection(response, runtime, inspectBandwidth);
     case "/inspect/connections":
       return sendInspection(response, runtime, ({ connections }) => connections.recent());
     case "/inspect/view":

@@ -1,11 +1,11 @@
 import { Gauge, type Registry } from "prom-client";
 import type { CeilingTraffic } from "../../../state/bandwidth/report.ts";
-import type { NodeLimits } from "../../reconcile/limits/node-limits.ts";
+import type { NodeTraffic } from "../traffic/start.ts";
 
 const LABELS = ["kind", "key", "direction"] as const;
 
 /** Metrics of the ceilings of groups and tenants on this node; `direction` is the pods'. */
-export function registerCeilingMetrics(registry: Registry, limits: () => NodeLimits | undefined): void {
+export function registerCeilingMetrics(registry: Registry, traffic: () => NodeTraffic | undefined): void {
   const gauge = (name: string, help: string, read: (traffic: CeilingTraffic) => number | undefined) =>
     new Gauge({
       name: `contiv_netplugin_ceiling_${name}`,
@@ -14,9 +14,9 @@ export function registerCeilingMetrics(registry: Registry, limits: () => NodeLim
       registers: [registry],
       collect() {
         this.reset();
-        for (const { kind, key, podIngress, podEgress } of limits()?.traffic.ceilingReports().values() ?? []) {
-          for (const [direction, traffic] of Object.entries({ ingress: podIngress, egress: podEgress })) {
-            const value = traffic && read(traffic);
+        for (const { kind, key, podIngress, podEgress } of traffic()?.ceilingReports().values() ?? []) {
+          for (const [direction, measured] of Object.entries({ ingress: podIngress, egress: podEgress })) {
+            const value = measured && read(measured);
             if (value !== undefined) this.set({ kind, key, direction }, value);
           }
         }

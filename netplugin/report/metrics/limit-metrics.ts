@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { BandwidthReport, DirectionTraffic } from "../../../state/bandwidth/report.ts";
 import type { PlannedLimit } from "../../desired/limits/limit-plan.ts";
-import type { NodeLimits } from "../../reconcile/limits/node-limits.ts";
+import type { MeasuredLimits } from "../traffic/start.ts";
 
 const LABELS = ["endpoint", "direction", "source", "mechanism"] as const;
 type Labels = Record<(typeof LABELS)[number], string>;
@@ -13,7 +13,7 @@ interface Row {
 }
 
 /** Metrics of every limited direction of every pod; `direction` is the pod's. */
-export function registerLimitMetrics(registry: Registry, limits: () => NodeLimits | undefined): void {
+export function registerLimitMetrics(registry: Registry, node: () => MeasuredLimits | undefined): void {
   const registers = [registry];
   const gauge = (name: string, help: string, read: (row: Row) => number | undefined) =>
     new Gauge({
@@ -23,7 +23,7 @@ export function registerLimitMetrics(registry: Registry, limits: () => NodeLimit
       registers,
       collect() {
         this.reset();
-        for (const row of rowsOf(limits())) {
+        for (const row of rowsOf(node())) {
           const value = read(row);
           if (value !== undefined) this.set(row.labels, value);
         }
@@ -42,7 +42,7 @@ export function registerLimitMetrics(registry: Registry, limits: () => NodeLimit
       registers,
       collect() {
         this.reset();
-        for (const [endpoint, report] of limits()?.traffic.reports() ?? []) {
+        for (const [endpoint, report] of node()?.traffic.reports() ?? []) {
           const count = read(report);
           if (count !== undefined) this.set({ endpoint }, count);
         }
@@ -63,15 +63,17 @@ export function registerLimitMetrics(registry: Registry, limits: () => NodeLimit
     help: "Endpoints whose bandwidth limits are not in force",
     registers,
     collect() {
-      this.set([...(limits()?.keeper.statuses().values() ?? [])].filter(({ failure }) => failure !== undefined).length);
+      this.set(
+        [...(node()?.limits.keeper.statuses().values() ?? [])].filter(({ failure }) => failure !== undefined).length,
+      );
     },
   });
 }
 
-function* rowsOf(limits: NodeLimits | undefined): Generator<Row> {
-  if (limits === undefined) return;
-  const reports = limits.traffic.reports();
-  for (const [endpoint, { plan }] of limits.keeper.statuses()) {
+function* rowsOf(node: MeasuredLimits | undefined): Generator<Row> {
+  if (node === undefined) return;
+  const reports = node.traffic.reports();
+  for (const [endpoint, { plan }] of node.limits.keeper.statuses()) {
     for (const direction of ["podIngress", "podEgress"] as const) {
       const limit = plan[direction];
       if (limit === undefined) continue;
