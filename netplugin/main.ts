@@ -15,7 +15,6 @@ import { isAnswering } from "./cni/socket-file.ts";
 import { COOKIE_OURS } from "./desired/pipeline/pipeline.ts";
 import { recordsDirectoryOf } from "./machine/attachment-records.ts";
 import { probeCapabilities } from "./machine/capabilities.ts";
-import { createMetrics, type Metrics } from "./metrics.ts";
 import { type OpenNodeRuntime, openNodeRuntime } from "./node.ts";
 import { createNodeClient } from "./node-client/node-client.ts";
 import { reachNetmaster } from "./node-client/reach.ts";
@@ -26,6 +25,7 @@ import { startTicketLoop } from "./reconcile/loop/ticket-loop.ts";
 import { startInspectServer } from "./report/inspect/inspect-server.ts";
 import { registerCeilingMetrics } from "./report/metrics/ceiling-metrics.ts";
 import { registerLimitMetrics } from "./report/metrics/limit-metrics.ts";
+import { createMetrics, type Metrics } from "./report/metrics/metrics.ts";
 import { startNodeReport } from "./report/node-report.ts";
 import { keepPresent } from "./report/presence.ts";
 import { UplinkLog } from "./report/uplink-log.ts";
@@ -103,7 +103,7 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   });
   await using driver = await openDriver({ settings, log, signal, onFollowed: transport.dropStale });
   await using opened = await openNodeRuntime({
-    ...{ driver, client, settings, metrics: () => metrics, log, signal },
+    ...{ driver, client, settings, metrics, log, signal },
     cniFault: cni.fault,
   });
   runtime = opened;

@@ -1,4 +1,6 @@
 import type { Logger } from "pino";
+import { streamConnections } from "../drivers/ovs/conntrack.ts";
+import { findControlSocket } from "../drivers/ovs/control-socket.ts";
 import { openPanel, type Panel } from "../drivers/ovs/pod-ports/panel.ts";
 import type { OpenOvsDriver } from "../drivers/ovs/switch.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
@@ -12,7 +14,6 @@ import { isLogging } from "./desired/policy/log.ts";
 import { AttachmentRecords, recordsDirectoryOf } from "./machine/attachment-records.ts";
 import { createMachineView, type MachineView } from "./machine/machine-view.ts";
 import { PortMarks } from "./machine/port-marks.ts";
-import type { Metrics } from "./metrics.ts";
 import type { NodeClient } from "./node-client/node-client.ts";
 import { lowerIfIndex, openCloser, openPool, portMtuBytes } from "./node-ports.ts";
 import { type AttachmentKeeper, startAttachmentKeeper } from "./reconcile/attachments/attachment-keeper.ts";
@@ -34,6 +35,7 @@ import { LeaseOffers } from "./reconcile/leases/lease-offers.ts";
 import { type NodeLimits, openNodeLimits } from "./reconcile/limits/node-limits.ts";
 import type { ConnectionLog } from "./report/connection-log/connection-log.ts";
 import { startConnectionLog } from "./report/connection-log/start.ts";
+import type { Metrics } from "./report/metrics/metrics.ts";
 import { createReachability, type Reachability } from "./report/reachability.ts";
 import { type NodeTraffic, startTraffic } from "./report/traffic/start.ts";
 import type { NodeSettings } from "./settings.ts";
@@ -44,7 +46,7 @@ export interface NodeRuntimeOptions {
   readonly driver: OpenOvsDriver;
   readonly client: NodeClient;
   readonly settings: NodeSettings;
-  readonly metrics: () => Metrics;
+  readonly metrics: Metrics;
   /** Why runtimes cannot reach this process; undefined when they can. */
   readonly cniFault: () => string | undefined;
   readonly log: Logger;
@@ -99,7 +101,11 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     ...{ vtepIp, limitMeans: () => limits.means() },
   });
   const limits = openLimits(options, { holder, machine, panel, report });
-  const flows = startFlowKeeper({ ...options, holder, machine, meters: limits.meters });
+  const flows = startFlowKeeper({
+    ...{ ...options, holder, machine, meters: limits.meters },
+    generation: settings.pipelineGeneration,
+    listConnections: connectionsOf(driver, settings.ovsRunDirectory),
+  });
   const traffic = startTraffic({
     ...{ driver, limits, attachments: machine.attachments, signal: options.signal, report },
     onFlowsLost: () => flows.loop.kick({ full: true }),
@@ -107,10 +113,12 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   const connections = startConnectionLog({
     ...{ ...options, view: holder.view, attachments: machine.attachments },
     limits: settings.connectionLog,
+    samples: options.metrics.connectionSamples,
   });
   const ports = openCloser({ driver, signal: options.signal, machine, panel, pool, records, report });
   const isNeeded = driver.datapathType === "netdev";
-  const checksums = new ChecksumKeeper({ ...options, panel, ports: driver.ports, isNeeded });
+  const repairs = options.metrics.attachmentRepairs;
+  const checksums = new ChecksumKeeper({ ...options, repairs, panel, ports: driver.ports, isNeeded });
   const attached = openAttachments(options, {
     ...{ checksums, holder, machine, panel, pool, flows, limits, records, marks, report },
     closePort: ports.close,
@@ -148,6 +156,14 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
   };
 }
 
+/** The datapath's tracked connections, one zone at a time, as vswitchd lists them. */
+function connectionsOf({ datapathType }: OpenOvsDriver, runDirectory: string) {
+  return async function* (zone: number | undefined, signal: AbortSignal) {
+    const socketPath = await findControlSocket(runDirectory);
+    yield* streamConnections({ socketPath, datapathType, zone }, { signal });
+  };
+}
+
 /** What an earlier run or another program left open is closed before a port is made or taken over. */
 async function closeAtStart({ driver, log }: NodeRuntimeOptions): Promise<void> {
   const tables = await driver.guard.repairTables();
@@ -159,7 +175,7 @@ async function closeAtStart({ driver, log }: NodeRuntimeOptions): Promise<void> 
 function openGuards({ driver, log, signal, metrics }: NodeRuntimeOptions) {
   const stack = startStackKeeper({
     ...{ guard: driver.guard, log, signal },
-    onRepair: (what, count) => metrics().stackRepairs.inc({ what }, count),
+    onRepair: (what, count) => metrics.stackRepairs.inc({ what }, count),
   });
   const foreignFlows = startForeignFlows({
     ...{ log, signal },
@@ -198,7 +214,7 @@ function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, repor
     ...{ driver, panel, log, signal, report },
     view: holder.view,
     attachments: machine.attachments,
-    onRepair: () => metrics().limitRepairs.inc(),
+    onRepair: () => metrics.limitRepairs.inc(),
   });
   limits.meters.provide(MeterUse.newConnections, (id) => newConnectionsMeterOf(machine.machine(), id));
   for (const use of [MeterUse.neighbourMessages, MeterUse.podEgress]) {
@@ -234,8 +250,9 @@ function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): A
     limits.compare();
   };
   const { nodeName } = options.settings;
+  const repairs = options.metrics.attachmentRepairs;
   const podEnds = new PodEndKeeper({
-    ...{ ...options, nodeName, machine, panel, pool, records, closePort, onPluggedIn },
+    ...{ ...options, repairs, nodeName, machine, panel, pool, records, closePort, onPluggedIn },
     ...{ netlink: driver.netlink, datapathType: driver.datapathType },
     view: holder.view,
     leases: parts.leases,
@@ -243,7 +260,7 @@ function openAttachments(options: NodeRuntimeOptions, parts: AttachmentParts): A
     markPort: (portName, ofPort) => marks.begin(portName, ofPort),
   });
   const attached = startAttachmentKeeper({
-    ...{ ...options, nodeName, machine, panel, pool, podEnds, records, closePort, onPluggedIn },
+    ...{ ...options, repairs, nodeName, machine, panel, pool, podEnds, records, closePort, onPluggedIn },
     onChangedLinks: (ifindexes) => checksums.onLinks(ifindexes),
     ports: driver.ports,
     netlink: driver.netlink,
@@ -278,6 +295,7 @@ function openLeases(
   const { attachments } = machine;
   return createLeaseKeeper({
     ...{ ...options, holder, known, offers, closePort, attachments },
+    repairs: options.metrics.leaseRepairs,
     marks: new LeaseMarks({ ports: driver.ports.read, known, attachments, write: (all) => marks.write(all), log }),
     nodeName: options.settings.nodeName,
     isKernelKnown: () => attached.knowsAll,

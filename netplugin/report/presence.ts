@@ -6,10 +6,10 @@ import type { Heartbeat, RegisterReply } from "../../state/node-api.ts";
 import { VERSION } from "../../state/version.ts";
 import type { Capabilities } from "../machine/capabilities.ts";
 import { routerMacOf } from "../machine/machine-view.ts";
-import type { Metrics } from "../metrics.ts";
 import type { OpenNodeRuntime } from "../node.ts";
 import { bootId, type NodeSettings } from "../settings.ts";
 import { conditionsOf } from "./conditions.ts";
+import type { Metrics } from "./metrics/metrics.ts";
 import type { NodeReport } from "./node-report.ts";
 
 export interface PresenceOptions {

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { Counter } from "prom-client";
 import { setLink } from "../../../drivers/netlink/link.ts";
 import type { SocketPool } from "../../../drivers/netlink/pool.ts";
 import { isFarCaptured, isNearCaptured, type LinkPair, readPairs } from "../../../drivers/ovs/pod-ports/link-pairs.ts";
@@ -11,7 +12,6 @@ import type { AttachmentRecords } from "../../machine/attachment-records.ts";
 import { leaseMarkAmong } from "../../machine/lease-mark.ts";
 import { aliasesOf } from "../../machine/link-alias.ts";
 import type { MachineView } from "../../machine/machine-view.ts";
-import type { Metrics } from "../../metrics.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { recordOf } from "../../view/query.ts";
 import type { LeaseKeeper } from "../leases/lease-keeper.ts";
@@ -47,7 +47,8 @@ export interface AttachmentKeeperOptions {
   readonly onPluggedIn: () => void;
   /** Links of pods' ports have changed, by their indexes in one of the two namespaces. */
   readonly onChangedLinks: (ifindexes: readonly number[]) => void;
-  readonly metrics: () => Metrics;
+  /** Counts what had to be repaired. */
+  readonly repairs: Pick<Counter<"kind">, "inc">;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -216,7 +217,7 @@ class Keeper implements AttachmentKeeper {
 
   /** The pairs, with names, states and sizes as we gave them, and on nobody else's bridge. */
   async #readMended(signal: AbortSignal): Promise<ReadonlyMap<string, LinkPair>> {
-    const { netlink, panel, mtuBytes, machine, log, metrics } = this.#options;
+    const { netlink, panel, mtuBytes, machine, log, repairs } = this.#options;
     // Asked before the kernel is: a port that is taken meanwhile may have been on its way up.
     const used = new Set([...machine.attachments().values()].map(({ portName }) => portName));
     const pairs = await readPairs(netlink, panel);
@@ -228,7 +229,7 @@ class Keeper implements AttachmentKeeper {
       await this.#release(pair, signal);
       if (used.has(pair.portName)) await this.#mend(pair, signal);
     }
-    metrics().attachmentRepairs.inc({ kind: "link" }, damaged.length);
+    repairs.inc({ kind: "link" }, damaged.length);
     log.warn(
       { count: damaged.length, ports: damaged.slice(0, NAMED_MAX).map(({ portName }) => portName) },
       "links of pods' ports were renamed, down, too small or on another's bridge; put right",
@@ -335,9 +336,9 @@ class Keeper implements AttachmentKeeper {
   }
 
   #tell(done: readonly string[], durationMs: number): void {
-    const { log, metrics } = this.#options;
+    const { log, repairs } = this.#options;
     if (done.length === 0) return;
-    metrics().attachmentRepairs.inc({ kind: "port" }, done.length);
+    repairs.inc({ kind: "port" }, done.length);
     log.warn(
       { count: done.length, ports: done.slice(0, NAMED_MAX), durationMs: Math.round(durationMs) },
       "ports of living pods were missing in the switch, or marked otherwise than in the kernel; plugged in again, their leases are kept",

@@ -1,11 +1,11 @@
 import type { Logger } from "pino";
+import type { Counter } from "prom-client";
 import { isErrno } from "../../../drivers/netlink/errno.ts";
 import { type Ethtool, type FeatureRow, openEthtool, TX_CHECKSUM_FEATURES } from "../../../drivers/netlink/ethtool.ts";
 import { dumpLinks } from "../../../drivers/netlink/link.ts";
 import type { Panel } from "../../../drivers/ovs/pod-ports/panel.ts";
 import { hostNameOf } from "../../../drivers/ovs/pod-ports/port-pool.ts";
 import type { PortDriver } from "../../../drivers/ovs/types.ts";
-import type { Metrics } from "../../metrics.ts";
 import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 
 export interface ChecksumKeeperOptions {
@@ -13,7 +13,8 @@ export interface ChecksumKeeperOptions {
   readonly ports: Pick<PortDriver, "read">;
   /** Does the switch need finished checksums from the pod (userspace datapath)? */
   readonly isNeeded: boolean;
-  readonly metrics: () => Metrics;
+  /** Counts what had to be repaired. */
+  readonly repairs: Pick<Counter<"kind">, "inc">;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -56,7 +57,7 @@ export class ChecksumKeeper {
   }
 
   async #work(full: boolean, signal: AbortSignal): Promise<void> {
-    const { panel, metrics, log } = this.#options;
+    const { panel, repairs, log } = this.#options;
     const touched = this.#touched;
     this.#touched = new Set();
     using ethtool = openEthtool({ netns: panel.netns });
@@ -66,7 +67,7 @@ export class ChecksumKeeper {
       if (portName !== undefined) repaired.push(portName);
     }
     if (repaired.length === 0) return;
-    metrics().attachmentRepairs.inc({ kind: "link" }, repaired.length);
+    repairs.inc({ kind: "link" }, repaired.length);
     log.warn(
       { count: repaired.length, ports: repaired.slice(0, NAMED_MAX) },
       "far ends of pods' ports left checksums unfinished; put right",

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
+import type { Counter } from "prom-client";
 import { type LinkPair, readPairs } from "../../../drivers/ovs/pod-ports/link-pairs.ts";
 import { asNetError } from "../../../state/errors.ts";
 import type { NodeCondition } from "../../../state/kinds/node.ts";
 import { type Attachment, POD_ROLE } from "../../machine/attachment.ts";
 import type { MachineView } from "../../machine/machine-view.ts";
-import type { Metrics } from "../../metrics.ts";
 import { recordOf } from "../../view/query.ts";
 import type { LeaseKeeper } from "../leases/lease-keeper.ts";
 import { giveNewInterface, type NewInterfaceParts } from "./new-interface.ts";
@@ -17,7 +17,8 @@ export interface PodEndKeeperOptions extends NewInterfaceParts {
   readonly hasRebooted: boolean;
   /** A pod has another port: what hangs on its number wants a look. */
   readonly onPluggedIn: () => void;
-  readonly metrics: () => Metrics;
+  /** Counts what had to be repaired. */
+  readonly repairs: Pick<Counter<"kind">, "inc">;
   readonly log: Logger;
 }
 
@@ -106,10 +107,10 @@ export class PodEndKeeper {
   }
 
   #closeGone(gone: readonly Suspicion[]): void {
-    const { closePort, metrics, log } = this.#options;
+    const { closePort, repairs, log } = this.#options;
     if (gone.length === 0) return;
     for (const { attachment } of gone) closePort(attachment.portName);
-    metrics().attachmentRepairs.inc({ kind: "gone" }, gone.length);
+    repairs.inc({ kind: "gone" }, gone.length);
     log.warn(
       { count: gone.length, endpoints: namesOf(gone) },
       "pods are gone without DEL: neither their namespaces nor their interfaces are there; their ports are removed, then their leases released",
@@ -136,7 +137,7 @@ export class PodEndKeeper {
       this.#note(suspicion, failure);
     }
     if (replaced.length === 0) return;
-    this.#options.metrics().attachmentRepairs.inc({ kind: "interface" }, replaced.length);
+    this.#options.repairs.inc({ kind: "interface" }, replaced.length);
     this.#options.log.warn(
       { count: replaced.length, endpoints: namesOf(replaced) },
       "links of living pods are gone from this node (deleted, or moved to another namespace); the pods have new interfaces with the same addresses, their leases are kept",

@@ -1,16 +1,17 @@
 import type { Logger } from "pino";
-import { streamConnections } from "../../../drivers/ovs/conntrack.ts";
-import { findControlSocket } from "../../../drivers/ovs/control-socket.ts";
+import type { Counter, Histogram } from "prom-client";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
 import { NetError } from "../../../state/errors.ts";
 import type { Attachment } from "../../machine/attachment.ts";
 import type { MachineView } from "../../machine/machine-view.ts";
-import type { Metrics } from "../../metrics.ts";
-import type { NodeSettings } from "../../settings.ts";
 import { objectId } from "../../view/messages.ts";
 import type { ViewHolder } from "../../view/view-holder.ts";
 import { createAnnouncer } from "../announce/announcer.ts";
-import { type ConnectionKeeper, startConnectionKeeper } from "../connections/connection-keeper.ts";
+import {
+  type ConnectionKeeper,
+  type ConnectionKeeperOptions,
+  startConnectionKeeper,
+} from "../connections/connection-keeper.ts";
 import { createRetryTimer } from "../loop/retry-timer.ts";
 import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 import { watchFlowCounts } from "./flow-count-watch.ts";
@@ -19,13 +20,27 @@ import { forgetAnswers } from "./learned-answers.ts";
 import type { MeterKeeper } from "./meters.ts";
 import { createTunnelWarmer } from "./tunnel-warmer.ts";
 
+/** What is counted and measured of flows, of connections and of announcements. */
+export interface FlowMetrics {
+  readonly flowRounds: Histogram<"kind">;
+  readonly flowDrift: Counter<"difference">;
+  readonly flowRefusals: Counter;
+  readonly reconcileFailures: Counter;
+  readonly announcements: Counter<"outcome">;
+  readonly connectionsFlushed: Counter<"reason">;
+  readonly connectionFailures: Counter;
+}
+
 export interface FlowKeeperOptions {
   readonly driver: OpenOvsDriver;
   readonly holder: ViewHolder;
   readonly machine: MachineView;
   readonly meters: MeterKeeper;
-  readonly settings: NodeSettings;
-  readonly metrics: () => Metrics;
+  /** What the cookies of this pipeline's flows say. */
+  readonly generation: number;
+  /** The datapath's tracked connections, of one zone or all. */
+  readonly listConnections: ConnectionKeeperOptions["list"];
+  readonly metrics: FlowMetrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -56,7 +71,7 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
   const connections = openConnectionKeeper(options);
   const loop = startTicketLoop({
     work: async (full, signal) => {
-      const end = options.metrics().flowRounds.startTimer({ kind: full ? "full" : "change" });
+      const end = options.metrics.flowRounds.startTimer({ kind: full ? "full" : "change" });
       const step = await reconciler.reconcile(full, signal);
       if (step !== undefined) connections.look(step, step.changes);
       refusals.look(reconciler.refusedCount > 0, step?.madeRoom);
@@ -66,7 +81,7 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
     },
     signal: options.signal,
     report: (error) => {
-      options.metrics().reconcileFailures.inc();
+      options.metrics.reconcileFailures.inc();
       log.error({ code: error.code, error: error.message }, "cannot bring the switch up to date; trying again");
     },
   });
@@ -141,7 +156,7 @@ function waitsOf(
 
 function openReconciler({
   driver,
-  settings,
+  generation,
   log,
   holder,
   machine,
@@ -151,17 +166,17 @@ function openReconciler({
   return createFlowReconciler({
     driver: driver.flows,
     meters,
-    generation: settings.pipelineGeneration,
+    generation,
     log,
     view: holder.view,
     machine: machine.machine,
     onRefusal: (message, objectCount) => {
-      metrics().flowRefusals.inc();
+      metrics.flowRefusals.inc();
       log.warn({ error: message, objectCount }, "the switch refuses flows; what depends on them is closed");
     },
     onDrift: (drift) => {
       for (const difference of ["missing", "changed", "foreign"] as const) {
-        metrics().flowDrift.inc({ difference }, drift[difference].count);
+        metrics.flowDrift.inc({ difference }, drift[difference].count);
       }
     },
     onApplied: (flows, changes, signal) => forgetAnswers(driver.flowCache, { flows, changes }, signal),
@@ -169,16 +184,16 @@ function openReconciler({
 }
 
 function openAnnouncer(options: FlowKeeperOptions, reconciler: FlowReconciler) {
-  const { driver, holder, machine, settings, log } = options;
+  const { driver, generation, holder, machine, log } = options;
   return createAnnouncer({
     view: holder.view,
     machine: machine.machine,
     attachments: machine.attachments,
     isInstalled: (owner) => reconciler.isInstalled(owner),
-    generation: settings.pipelineGeneration,
+    generation,
     send: (packet, signal) => driver.flowConnection.connection().packetOut(packet, { signal }),
     signal: options.signal,
-    onOutcome: (outcome) => options.metrics().announcements.inc({ outcome }),
+    onOutcome: (outcome) => options.metrics.announcements.inc({ outcome }),
     report: (error) => log.warn({ code: error.code, error: error.message }, "announcement"),
   });
 }
@@ -193,21 +208,17 @@ function openWarmer({ driver, holder, machine, log, signal }: FlowKeeperOptions)
   });
 }
 
-function openConnectionKeeper({ driver, settings, metrics, log, signal }: FlowKeeperOptions): ConnectionKeeper {
-  const { datapathType } = driver;
+function openConnectionKeeper({ driver, listConnections, metrics, log, signal }: FlowKeeperOptions): ConnectionKeeper {
   return startConnectionKeeper({
-    list: async function* (zone, caller) {
-      const socketPath = await findControlSocket(settings.ovsRunDirectory);
-      yield* streamConnections({ socketPath, datapathType, zone }, { signal: caller });
-    },
+    list: listConnections,
     forget: (filters, caller) => driver.flowConnection.connection().ctFlush(filters, { signal: caller }),
     onForgotten: (reason, count) => {
-      metrics().connectionsFlushed.inc({ reason }, count);
+      metrics.connectionsFlushed.inc({ reason }, count);
       log.info({ reason, count }, "connections forgotten");
     },
     signal,
     report: (error) => {
-      metrics().connectionFailures.inc();
+      metrics.connectionFailures.inc();
       log.warn({ code: error.code, error: error.message }, "cannot look at connections; trying again");
     },
   });

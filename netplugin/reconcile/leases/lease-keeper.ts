@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
+import type { Counter } from "prom-client";
 import { asNetError, type NetError } from "../../../state/errors.ts";
 import { compareLeases } from "../../desired/leases.ts";
 import { type Attachment, parseEpoch } from "../../machine/attachment.ts";
-import type { Metrics } from "../../metrics.ts";
 import type { NodeClient } from "../../node-client/node-client.ts";
 import { recordOf } from "../../view/query.ts";
 import type { ViewHolder } from "../../view/view-holder.ts";
@@ -23,7 +23,8 @@ export interface LeaseKeeperOptions {
   readonly closePort: (portName: string) => void;
   /** Waits until the switch has what the view says. */
   readonly enforced: (signal: AbortSignal) => Promise<void>;
-  readonly metrics: () => Metrics;
+  /** Counts what had to be repaired. */
+  readonly repairs: Pick<Counter<"kind">, "inc">;
   readonly log: Logger;
 }
 
@@ -83,13 +84,13 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
     );
     for (const attachment of await options.offers.settle(open, signal)) {
       log.warn({ endpoint: attachment.endpointKey, port: attachment.portName }, "closing a port whose lease is gone");
-      options.metrics().leaseRepairs.inc({ kind: "closed-port" });
+      options.repairs.inc({ kind: "closed-port" });
       options.closePort(attachment.portName);
     }
     await options.marks.follow(signal);
     for (const endpoint of orphans) {
       log.warn({ endpoint: endpoint.key, ipv4: endpoint.ipv4 }, "releasing a lease that has no port here");
-      options.metrics().leaseRepairs.inc({ kind: "released-lease" });
+      options.repairs.inc({ kind: "released-lease" });
       holder.releaseEarly(endpoint.key, endpoint.epoch);
     }
     if (orphans.length > 0) await options.enforced(signal);

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
+import type { Counter } from "prom-client";
 import type { SwitchConnection } from "../../../drivers/ovs/openflow/connection.ts";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
 import { asNetError } from "../../../state/errors.ts";
 import type { Attachment } from "../../machine/attachment.ts";
-import type { Metrics } from "../../metrics.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { type ConnectionLog, createConnectionLog } from "./connection-log.ts";
 import type { LineLimits } from "./line-limiter.ts";
@@ -14,7 +14,7 @@ export interface StartOptions {
   readonly view: () => NodeView;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
   readonly limits: LineLimits;
-  readonly metrics: () => Metrics;
+  readonly samples: Counter<"outcome">;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -23,12 +23,12 @@ const SWEEP_INTERVAL_MS = 5_000;
 
 /** Listens to what the switch samples, through every connection to it, until the signal aborts. */
 export function startConnectionLog(options: StartOptions): ConnectionLog {
-  const { driver, view, attachments, log, metrics, signal } = options;
+  const { driver, view, attachments, log, samples, signal } = options;
   const connections = createConnectionLog({
     context: () => ({ view: view(), endpointOnPort: (ofport) => endpointOn(attachments(), ofport) }),
     limits: options.limits,
     log,
-    count: (outcome) => metrics().connectionSamples.inc({ outcome }),
+    count: (outcome) => samples.inc({ outcome }),
     report: (error) => log.warn({ error: asNetError(error, "log a connection").message }, "connection log"),
   });
   const heard = new WeakSet<SwitchConnection>();

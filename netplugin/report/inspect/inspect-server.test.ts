@@ -3,7 +3,7 @@ import type { Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createMetrics } from "../../metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import { startInspectServer } from "./inspect-server.ts";
 
 let server: Server;

@@ -1,10 +1,10 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { NetError } from "../../../state/errors.ts";
 import { KINDS } from "../../../state/records.ts";
-import type { Metrics } from "../../metrics.ts";
 import type { OpenNodeRuntime } from "../../node.ts";
 import { countOf } from "../../view/query.ts";
 import { conditionsOf, failuresOf } from "../conditions.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { inspectBandwidth } from "./bandwidth.ts";
 
 export interface InspectOptions {

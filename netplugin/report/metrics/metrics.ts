@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { addProcessMetrics } from "../state/process-metrics.ts";
+import { addProcessMetrics } from "../../../state/process-metrics.ts";
 
 const CALL_BUCKETS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30];
 
