@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { circles, graphOf, type Order, roomGraph, upward } from "./import-graph.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const LAYERS = ["state", "netmaster", "netplugin", "netctl", "drivers", "cni-shim", "deploy", "test"];
@@ -33,6 +34,48 @@ const DRIVER_MAY_KNOW = new Set([
   "state/ids.ts",
   "state/address.ts",
 ]);
+
+/** The rooms of each house, from the bottom up: a room imports only from lines above its own here. */
+const ROOMS: Readonly<Record<string, Order>> = {
+  netplugin: [
+    ["view", "machine", "cni"],
+    ["node-client", "node-ports.ts"],
+    ["desired"],
+    ["reconcile"],
+    ["attach", "report"],
+    ["settings.ts"],
+    ["node.ts"],
+    ["main.ts"],
+  ],
+  "netplugin/desired": [
+    ["pipeline", "leases.ts"],
+    ["known-neighbours.ts", "limits"],
+    ["engine"],
+    ["policy"],
+    ["connections", "forwarding"],
+    ["flow-set"],
+  ],
+  netmaster: [
+    ["view", "http", "peers", "store", "duration.ts", "build-info.ts"],
+    ["intents", "config.ts"],
+    ["node-reports"],
+    ["commit", "inspect"],
+    ["explain", "leader", "metrics"],
+    ["rest", "node-api"],
+    ["netmaster.ts"],
+    ["main.ts"],
+  ],
+  drivers: [["netlink"], ["tc", "stack-guard", "pod-netns.ts", "pod-settings.ts"], ["pod-interface.ts"], ["ovs"]],
+};
+
+/** Imports that go upward still; this list only shrinks. */
+const STILL_UPWARD: readonly string[] = [
+  "netplugin/report/conditions.ts -> netplugin/node.ts",
+  "netplugin/report/inspect/inspect-server.ts -> netplugin/node.ts",
+  "netplugin/report/node-report.ts -> netplugin/node.ts",
+  "netplugin/report/presence.ts -> netplugin/node.ts",
+  "netplugin/report/presence.ts -> netplugin/settings.ts",
+];
 
 interface Import {
   readonly file: string;
@@ -66,6 +109,13 @@ function target({ file, specifier }: Import): string {
   return relative(ROOT, join(ROOT, dirname(file), specifier));
 }
 
+/** Imports of types count: who needs a file's types cannot be read without it. */
+const files = graphOf(
+  all
+    .filter(({ file, specifier }) => specifier.startsWith(".") && !file.endsWith(".test.ts"))
+    .map((each) => [each.file, target(each)] as const),
+);
+
 /** Both in one file, whatever lies between them: a variable, a list, a helper; or the class under another name. */
 function mayLoseTimeout(text: string): boolean {
   const uses = (member: string) => new RegExp(`AbortSignal\\s*\\??(\\.\\s*|\\.?\\[\\s*["'\`])${member}\\b`).test(text);
@@ -87,6 +137,22 @@ describe("layers", () => {
         return from !== to && !(MAY_IMPORT[from] ?? []).includes(to);
       });
     expect(wrong).toEqual([]);
+  });
+
+  it("has no circle of files: none can be read, moved or tested without all the others of its circle", () => {
+    expect(circles(files)).toEqual([]);
+  });
+
+  it.each(["state", "netmaster", "netplugin/desired", "netplugin/reconcile"])(
+    "has no circle of rooms in %s",
+    (house) => {
+      expect(circles(roomGraph(house, files))).toEqual([]);
+    },
+  );
+
+  it("lets the rooms of a house import only what lies below them", () => {
+    const wrong = Object.entries(ROOMS).flatMap(([house, order]) => upward(house, order, files));
+    expect(wrong.sort()).toEqual([...STILL_UPWARD].sort());
   });
 
   it("lets only the owner import a package that is fenced in", () => {

@@ -1,4 +1,4 @@
-import { type EffectiveLimit, effectiveLimits } from "../../state/bandwidth/effective.ts";
+import { type EffectiveLimit, effectiveLimits } from "../../state/effective-limits.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { ClusterView } from "../view/types.ts";
 import { ceilingsOver } from "./ceilings.ts";

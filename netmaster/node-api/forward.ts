@@ -1,8 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import { NetError, storeFull } from "../../state/errors.ts";
+import { REVISION_HEADER } from "../http/headers.ts";
 import { FORWARDED_HEADER, type ForwardTls, forwardToLeader, type LeaderAnswer } from "../peers/forward.ts";
 import type { LeaderDirectory } from "../peers/leader-info.ts";
-import { REVISION_HEADER } from "../rest/read.ts";
 import type { ViewCache } from "../view/cache.ts";
 import { readRevision } from "../view/store-revision.ts";
 

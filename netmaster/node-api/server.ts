@@ -16,9 +16,9 @@ import {
   type NodeApiError,
   STORE_EPOCH_HEADER,
 } from "../../state/node-api.ts";
+import { REVISION_HEADER } from "../http/headers.ts";
 import { errorReply } from "../http/problem.ts";
 import type { LeaderAnswer } from "../peers/forward.ts";
-import { REVISION_HEADER } from "../rest/read.ts";
 import type { ViewCache } from "../view/cache.ts";
 import { revisionText } from "../view/store-revision.ts";
 import type { NodeCalls } from "./calls.ts";

@@ -2,7 +2,7 @@ import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage 
 import { request as httpsRequest, type RequestOptions } from "node:https";
 import { deadline } from "../../state/deadline.ts";
 import { NetError } from "../../state/errors.ts";
-import { forwardProof } from "../rest/forward-proof.ts";
+import { forwardProof } from "./forward-proof.ts";
 
 /** Set on forwarded requests: the netmaster that forwarded, so that a request is forwarded once at most. */
 export const FORWARDED_HEADER = "contiv-forwarded-by";

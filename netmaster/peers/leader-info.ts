@@ -11,7 +11,7 @@ export const LeaderInfo = z.object({
   restUrl: z.url(),
   /** Where they forward node API writes to. */
   nodeApiUrl: z.url(),
-  /** Secret of netmasters, by which they prove to the leader that they forward a request (rest/forward-proof.ts). */
+  /** Secret of netmasters, by which they prove to the leader that they forward a request (forward-proof.ts). */
   proofKey: z.string().min(1).optional(),
   version: z.string(),
 });

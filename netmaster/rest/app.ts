@@ -4,6 +4,7 @@ import type { ServerOptions } from "node:https";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { deadline } from "../../state/deadline.ts";
 import { NetError, STORE_FULL, storeFull } from "../../state/errors.ts";
+import { REVISION_HEADER } from "../http/headers.ts";
 import { errorReply, methodNotAllowed, unknownRoute } from "../http/problem.ts";
 import {
   FORWARDED_HEADER,
@@ -18,7 +19,7 @@ import type { Call, Route } from "./call.ts";
 import { auditedClient, clientName } from "./client.ts";
 import { restMetrics } from "./metrics.ts";
 import { readQuery } from "./query.ts";
-import { isAsked, REVISION_HEADER } from "./read.ts";
+import { isAsked } from "./read.ts";
 import { ROUTES } from "./routes.ts";
 import { Sender } from "./send.ts";
 import type { RestServices } from "./services.ts";

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 import { CLIENT_HEADER, FORWARDED_HEADER, PROOF_HEADER } from "../peers/forward.ts";
-import { isProven } from "./forward-proof.ts";
+import { isProven } from "../peers/forward-proof.ts";
 
 /** Longest name of a client that the log takes, in characters. */
 const MAX_NAME_LENGTH = 200;

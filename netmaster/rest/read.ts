@@ -1,4 +1,5 @@
 import { NetError } from "../../state/errors.ts";
+import { CONTINUE_HEADER, REVISION_HEADER } from "../http/headers.ts";
 import { findEndpoint } from "../inspect/endpoint.ts";
 import { inspectedEndpoint } from "../inspect/inspected.ts";
 import { type Rendered, StreamedList, StreamedObject } from "../inspect/streamed.ts";
@@ -10,11 +11,6 @@ import type { Collection } from "./collection.ts";
 import { refuseContradiction } from "./query.ts";
 import { runInSlices } from "./slices.ts";
 import { watchCollection } from "./watch.ts";
-
-/** Names the store revision that a reply shows, with its epoch; a watch may begin there. */
-export const REVISION_HEADER = "contiv-revision";
-/** On a page of a list that is not the last one: what `?continue=` must say to get the next. */
-export const CONTINUE_HEADER = "contiv-continue";
 
 /** Most objects of one page. */
 const MAX_LIMIT = 10_000;

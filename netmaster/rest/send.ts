@@ -1,10 +1,10 @@
 import { Readable } from "node:stream";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { NetError } from "../../state/errors.ts";
+import { REVISION_HEADER } from "../http/headers.ts";
 import { jsonChunks, type Rendered } from "../inspect/streamed.ts";
 import type { Answer } from "./call.ts";
 import type { RestMetrics } from "./metrics.ts";
-import { REVISION_HEADER } from "./read.ts";
 import type { RestServices } from "./services.ts";
 import { inPieces } from "./slices.ts";
 

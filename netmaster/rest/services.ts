@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { BandwidthReport } from "../../state/bandwidth/report.ts";
 import type { NodeReports } from "../node-reports/reports.ts";
+import type { Condition } from "../store/condition.ts";
 import type { FrozenView } from "../view/cluster-view.ts";
 import type { ClusterView, Intent, ObjectChange, ViewChange } from "../view/types.ts";
 
@@ -30,14 +31,6 @@ export interface Readiness {
   readonly isReady: boolean;
   /** What is missing, or "ok". */
   readonly reason: string;
-}
-
-/** Something that is wrong although this netmaster serves. */
-export interface Condition {
-  readonly name: string;
-  /** The store key that it is about, where there is one. */
-  readonly key?: string;
-  readonly message: string;
 }
 
 /** Everything that the REST API needs of its process; `main.ts` wires it. */

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Reporter } from "../../state/store/store.ts";
-import type { Condition } from "../rest/services.ts";
+import type { Condition } from "./condition.ts";
 
 const REPLACE = "stop that member of etcd, remove it from the cluster, and add it anew, empty (docs/operations.md)";
 const NOBODY_IS_RIGHT = `no majority tells which is right, so all of them are used; find the one that was restored, and ${REPLACE}`;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BARE_PORT, isBare, samePortState } from "../../../drivers/ovs/pod-ports/port-state.ts";
-import { effectiveLimits } from "../../../state/bandwidth/effective.ts";
+import { effectiveLimits } from "../../../state/effective-limits.ts";
 import { Netprofile } from "../../../state/kinds/netprofile.ts";
 import type { LimitMeans } from "../../machine/limit-means.ts";
 import { meterOf, type PlannedLimit, planOf, policingOf, tbfOf } from "./limit-plan.ts";

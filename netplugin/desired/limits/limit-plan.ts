@@ -2,8 +2,8 @@ import { type TbfParameters, tbfLimitBytes } from "../../../drivers/netlink/tbf.
 import type { Meter } from "../../../drivers/ovs/openflow/meter.ts";
 import type { Policing } from "../../../drivers/ovs/types.ts";
 import { burstOf, type Limiter } from "../../../state/bandwidth/burst.ts";
-import { type EffectiveLimit, type EffectiveLimits, effectiveLimits } from "../../../state/bandwidth/effective.ts";
 import type { LimitSource } from "../../../state/bandwidth/limits.ts";
+import { type EffectiveLimit, type EffectiveLimits, effectiveLimits } from "../../../state/effective-limits.ts";
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { Netprofile } from "../../../state/kinds/netprofile.ts";
 import type { LimitMeans } from "../../machine/limit-means.ts";

@@ -1,4 +1,3 @@
-import type { Netprofile } from "../kinds/netprofile.ts";
 import {
   LIMIT_SOURCES,
   type LimitSource,
@@ -6,7 +5,8 @@ import {
   type RateLimit,
   rateLimitOf,
   type StatedLimits,
-} from "./limits.ts";
+} from "./bandwidth/limits.ts";
+import type { Netprofile } from "./kinds/netprofile.ts";
 
 export interface EffectiveLimit extends RateLimit {
   readonly source: LimitSource;

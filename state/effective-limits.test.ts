@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Netprofile } from "../kinds/netprofile.ts";
-import { effectiveLimits } from "./effective.ts";
+import { effectiveLimits } from "./effective-limits.ts";
+import { Netprofile } from "./kinds/netprofile.ts";
 
 const profile = (members: object) => Netprofile.parse({ profileName: "p", tenantName: "t", ...members });
 const at = (rateBitPerSecond: number) => ({ rateBitPerSecond });
