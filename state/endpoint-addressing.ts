@@ -23,7 +23,7 @@ export function endpointAddressing(endpoint: EndpointRecord, network: NetworkRec
   return { ...addresses, ipv6: addressing(endpoint.ipv6, ipv6.subnet.prefixLength, ipv6Gateway) };
 }
 
-/** MTU of a pod's interface in that network on that node, in bytes. @throws NetError INVALID when the underlay carries less than asked */
+/** MTU of a pod's interface in that network on that node, in bytes. @throws NetError as podMtuBytes */
 export function endpointMtuBytes({ config }: NetworkRecord, { underlayMtuBytes, vtepIp }: NodeRegistration): number {
   return podMtuBytes({ encap: config.encap, underlayMtuBytes, vtepIp, configuredMtuBytes: config.mtuBytes });
 }

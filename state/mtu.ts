@@ -9,12 +9,16 @@ export interface MtuInput {
   readonly encap: "vlan" | "vxlan";
   /** MTU of the link below, in bytes. A VLAN tag does not count against it (IEEE 802.3ac). */
   readonly underlayMtuBytes: number;
-  readonly vtepIp: string;
+  /** The node's tunnel address; undefined: it has none. */
+  readonly vtepIp: string | undefined;
   /** What the admin asked for; 0 = as large as the underlay carries. */
   readonly configuredMtuBytes: number;
 }
 
-/** MTU of a pod's interface, in bytes: what the underlay carries less the tunnel's headers, or the smaller configured value. */
+/**
+ * MTU of a pod's interface, in bytes: what the underlay carries less the tunnel's headers, or the smaller configured value.
+ * @throws NetError INVALID when the underlay carries less than asked, UNAVAILABLE when the node has no tunnel address yet
+ */
 export function podMtuBytes(input: MtuInput): number {
   const overheadBytes = input.encap === "vlan" ? 0 : vxlanOverheadBytes(input.vtepIp);
   const largestBytes = input.underlayMtuBytes - overheadBytes;
@@ -28,6 +32,11 @@ export function podMtuBytes(input: MtuInput): number {
   return input.configuredMtuBytes === 0 ? largestBytes : input.configuredMtuBytes;
 }
 
-function vxlanOverheadBytes(vtepIp: string): number {
+function vxlanOverheadBytes(vtepIp: string | undefined): number {
+  if (vtepIp === undefined) {
+    const message =
+      "The node has told no tunnel address yet, so its pods in VXLAN networks would reach no other node; see that Open vSwitch runs there, and try again";
+    throw new NetError("UNAVAILABLE", message, { reason: "no-tunnel-address" });
+  }
   return vtepIp.includes(":") ? VXLAN_OVER_IPV6_BYTES : VXLAN_OVER_IPV4_BYTES;
 }

@@ -95,6 +95,8 @@ export const CONDITIONS_MAX = 100;
 
 export const Heartbeat = z.object({
   bootId: z.string(),
+  /** Names of the members of the registration. A netmaster of an earlier release has not kept those that it did not know: they are asked for again. */
+  registrationMembers: z.array(z.string().max(64)).max(64).optional(),
   /** The last store epoch in which the node has offered every attachment that the store lacked, and has had all answers. */
   settledEpoch: StoreEpoch.optional(),
   conditions: z.array(NodeCondition).max(CONDITIONS_MAX),

@@ -36,6 +36,7 @@ function endpointMembers(view: ClusterView, endpoint: EndpointRecord, added: Add
     containerID: endpoint.containerId,
     containerName: endpoint.podName,
     createdAt: added.createdAt,
+    driver: endpoint.driver,
     endpointGroupId: endpoint.groupId,
     endpointGroupKey: groupName === "" ? "" : `${groupName}:${tenantName}`,
     endpointID: endpoint.endpointId,

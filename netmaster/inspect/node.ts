@@ -6,12 +6,13 @@ import { omitEmpty, type Rendered, StreamedObject } from "./streamed.ts";
 /** A node as the REST API shows it. */
 export function nodeObject({ key, state, stateSince, registration, conditions }: NodeRecord): Record<string, Rendered> {
   const { name, ...rest } = registration;
-  const { bootId, capabilities, physicalNetworks, routerMac, underlayMtuBytes, version, vtepIp } = rest;
+  const { bootId, capabilities, drivers, physicalNetworks, routerMac, underlayMtuBytes, version, vtepIp } = rest;
   return omitEmpty({
     key,
     bootId,
     capabilities,
     conditions,
+    drivers,
     name,
     physicalNetworks,
     routerMac,

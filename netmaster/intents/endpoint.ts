@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { addressOf, formatAddress } from "../../state/address.ts";
+import { driverOf, namedDriver } from "../../state/driver-name.ts";
 import { atNode, type ContainerInterface, endpointIdOf, endpointKeyOf } from "../../state/endpoint-key.ts";
 import { NetError } from "../../state/errors.ts";
 import { Mac } from "../../state/ids.ts";
@@ -11,6 +12,7 @@ import type { NodeName } from "../../state/names.ts";
 import type { EndpointRelease, EndpointRequest } from "../../state/node-api.ts";
 import type { Claim, ClusterView, IntentContext, NetworkAddresses, Plan } from "../view/types.ts";
 import { MAX_PLAN_OPERATIONS } from "../view/types.ts";
+import { requireDriver } from "./drivers.ts";
 import { conflict, firstOf, invalid } from "./errors.ts";
 import { pickAddress, refuseWhileHeld } from "./pick-address.ts";
 import { claimOf, plan } from "./plan.ts";
@@ -132,6 +134,7 @@ export function leaseEndpoint(view: ClusterView, lease: Lease, context: IntentCo
   refuseWhileHeld(context);
   requireTenant(view, lease.tenantName);
   const network = requireNetwork(view, scopedKey(lease.tenantName, lease.networkName));
+  requireDriver(view, lease.nodeName, network);
   const group = groupOf(view, lease, network);
   const addresses = pickAddresses(view, lease, { network, group });
   const record: EndpointRecord = {
@@ -140,6 +143,7 @@ export function leaseEndpoint(view: ClusterView, lease: Lease, context: IntentCo
     ...(group === undefined ? {} : { groupId: group.groupId }),
     ...addresses,
     mac: macOf(addresses.ipv4),
+    ...namedDriver(driverOf(network.config)),
   };
   return plan(record, {
     puts: [{ kind: "endpoint", key: record.key, record }],

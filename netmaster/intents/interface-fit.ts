@@ -1,12 +1,21 @@
 import { type AddressFamily, parseAddress } from "../../state/address.ts";
+import { driverOf } from "../../state/driver-name.ts";
 import { endpointAddressing, endpointMtuBytes } from "../../state/endpoint-addressing.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
+import type { NetworkRecord } from "../../state/kinds/network.ts";
 import type { GivenInterface } from "../../state/node-api.ts";
 import type { ClusterView } from "../view/types.ts";
 import { conflict } from "./errors.ts";
 import { requireNetwork, scopedKey } from "./references.ts";
 
 type Addressing = GivenInterface["ipv4"];
+
+/** Refuses an endpoint whose pod is attached by another driver than its network's: no node could connect it with the others. */
+export function refuseOtherDriver(endpoint: EndpointRecord, { key, config }: NetworkRecord): void {
+  if (driverOf(endpoint) === driverOf(config)) return;
+  const message = `endpoint.driver: the pod is attached by "${driverOf(endpoint)}", and network ${key} has driver "${driverOf(config)}"; attach the pod anew`;
+  throw conflict("network-changed", message, "endpoint.driver");
+}
 
 /**
  * Refuses an endpoint whose pod got its interface from a network of the same name that was another: with another prefix or gateway it would miss

@@ -7,6 +7,7 @@ import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import type { Network, NetworkRecord } from "../../state/kinds/network.ts";
 import { type FamilyRanges, networkRanges } from "../../state/network-ranges.ts";
 import { type ClusterView, type KeySet, MAX_PLAN_OPERATIONS, type Plan } from "../view/types.ts";
+import { withUsableDriver } from "./drivers.ts";
 import { OPERATIONS_PER_ENDPOINT, removeEndpoints } from "./endpoint.ts";
 import { conflict, firstOf, immutable, invalid, notFound, refuseInUse } from "./errors.ts";
 import { nextId } from "./ids.ts";
@@ -16,8 +17,9 @@ import { requireTenant, scopedKey } from "./references.ts";
 import { checkTagLimits, chooseTag, TAG_KINDS } from "./tags.ts";
 
 /** Creates a network; an update is always refused (contract §6.2). */
-export function upsertNetwork(view: ClusterView, config: Network): Plan<Changed> {
-  const key = scopedKey(config.tenantName, config.networkName);
+export function upsertNetwork(view: ClusterView, asked: Network): Plan<Changed> {
+  const key = scopedKey(asked.tenantName, asked.networkName);
+  const config = withUsableDriver(asked);
   checkFields(config);
   if (view.records("network").has(key)) {
     throw immutable(`network ${key} exists already, and a network cannot be changed; delete it and create it anew`);

@@ -7,7 +7,7 @@ import { conflict, invalid } from "./errors.ts";
 
 /** Refuses addresses that no node can have, and those of other nodes. */
 export function checkRegistration(view: ClusterView, registration: NodeRegistration): void {
-  checkTunnelAddress(registration.vtepIp);
+  if (registration.vtepIp !== undefined) checkTunnelAddress(registration.vtepIp);
   checkRouterMac(registration.routerMac);
   for (const [otherKey, { registration: other }] of view.records("node").entries()) {
     if (otherKey !== registration.name) refuseSame(registration, other, otherKey);
@@ -37,7 +37,7 @@ function checkRouterMac(routerMac: string): void {
 }
 
 function refuseSame(ours: NodeRegistration, other: NodeRegistration, otherKey: string): void {
-  if (canonical(ours.vtepIp) === canonical(other.vtepIp)) {
+  if (ours.vtepIp !== undefined && canonical(ours.vtepIp) === canonical(other.vtepIp)) {
     const message = `vtepIp: ${ours.vtepIp} is the tunnel address of node ${otherKey}; give this node another one, or delete ${otherKey}`;
     throw conflict("vtep-taken", message, "vtepIp");
   }
@@ -48,6 +48,6 @@ function refuseSame(ours: NodeRegistration, other: NodeRegistration, otherKey: s
 }
 
 /** One address has many spellings in IPv6. */
-function canonical(address: string): string {
-  return address.includes(":") ? formatAddress(6, addressOf(6, address)) : address;
+function canonical(address: string | undefined): string | undefined {
+  return address?.includes(":") ? formatAddress(6, addressOf(6, address)) : address;
 }

@@ -9,17 +9,25 @@ import { checkRegistration } from "./node-addresses.ts";
 import { plan, type Removed } from "./plan.ts";
 
 /** A node says that it is there; saying it again writes nothing when nothing changed. */
-export function registerNode(
-  view: ClusterView,
-  registration: NodeRegistration,
-  context: IntentContext,
-): Plan<NodeRecord> {
-  const key = registration.name;
+export function registerNode(view: ClusterView, told: NodeRegistration, context: IntentContext): Plan<NodeRecord> {
+  const stored = view.records("node").get(told.name);
+  const registration = stored === undefined ? told : rememberSwitch(stored.registration, told);
   checkRegistration(view, registration);
-  const stored = view.records("node").get(key);
   const record = nodeRecord(stored, { state: "ready", registration }, context);
   const conditions = (stored?.conditions ?? []).filter(({ type }) => type !== HEARTBEAT_CONDITION);
   return putNode(stored, { ...record, conditions });
+}
+
+/**
+ * An agent that has started while Open vSwitch is away does not know the tunnel address. Peers must not forget it for that: the datapath may
+ * still serve the node's pods. Only a node that does without Open vSwitch has none any more.
+ */
+function rememberSwitch(stored: NodeRegistration, told: NodeRegistration): NodeRegistration {
+  if (told.drivers !== undefined && told.drivers.ovs === undefined) return told;
+  const { vtepIp } = stored;
+  const { datapathType, ovsVersion } = stored.capabilities;
+  const seen = { ...(datapathType && { datapathType }), ...(ovsVersion && { ovsVersion }) };
+  return { ...(vtepIp && { vtepIp }), ...told, capabilities: { ...seen, ...told.capabilities } };
 }
 
 /** The condition that tells why a node counts as unreachable; it goes when the node is heard of. */

@@ -5,7 +5,7 @@ import type { GivenInterface } from "../../state/node-api.ts";
 import type { ClusterView, Plan } from "../view/types.ts";
 import { addressClaims, addressesOf, addressKeys, describeLease, groupOf, macOf, requireNode } from "./endpoint.ts";
 import { conflict, invalid } from "./errors.ts";
-import { refuseMisfit } from "./interface-fit.ts";
+import { refuseMisfit, refuseOtherDriver } from "./interface-fit.ts";
 import { pickAddress } from "./pick-address.ts";
 import { plan } from "./plan.ts";
 import { requireNetwork, requireTenant, scopedKey } from "./references.ts";
@@ -57,6 +57,7 @@ function refuseForeign(endpoint: EndpointRecord, nodeName: NodeName): void {
 function placed(view: ClusterView, endpoint: EndpointRecord, existing: EndpointRecord | undefined): EndpointRecord {
   requireTenant(view, endpoint.tenantName);
   const network = requireNetwork(view, scopedKey(endpoint.tenantName, endpoint.networkName));
+  refuseOtherDriver(endpoint, network);
   const group = groupOf(view, endpoint, network);
   const { ipv4: pool4, ipv6: pool6 } = addressesOf(view, network);
   const held = heldBy({ ...endpoint, networkId: network.networkId }, existing);

@@ -1,5 +1,5 @@
 import { NetError } from "../../state/errors.ts";
-import type { NodeRegistration } from "../../state/kinds/node.ts";
+import { NodeRegistration } from "../../state/kinds/node.ts";
 import type { NodeName } from "../../state/names.ts";
 import type {
   EndpointOffer,
@@ -100,7 +100,14 @@ async function noteHeartbeat(
   const change = heartbeats.note(node, heartbeat);
   if (heartbeat.hits !== undefined) hits.note(view, nodeName, heartbeat.hits);
   if (change !== undefined) await committer.submit(setNodeState, change, HEARTBEAT_LIMITS);
-  return { registered: true, heartbeatIntervalMs, receiptDelayMs };
+  const registered = isWholeRegistration(node.registration, heartbeat);
+  return { registered, heartbeatIntervalMs, receiptDelayMs };
+}
+
+/** False when a netmaster of an earlier release took the registration, or wrote it again, and lost what it did not know. */
+function isWholeRegistration(stored: NodeRegistration, { registrationMembers = [] }: Heartbeat): boolean {
+  const known = registrationMembers.filter((name) => Object.hasOwn(NodeRegistration.shape, name));
+  return known.every((name) => Object.hasOwn(stored, name));
 }
 
 /** Nodes that enforce the same change at the same moment spread their receipts: about one per millisecond. */

@@ -93,6 +93,34 @@ describe("registration", () => {
     expect((await post("/heartbeat", heartbeat)).body).toMatchObject({ registered: true });
     expect((await post("/heartbeat", { ...heartbeat, bootId: "x" })).body).toMatchObject({ registered: false });
   });
+
+  it("is asked for again when a netmaster that did not know all of it has taken it, and the heartbeat counts", async () => {
+    const drivers = { ovs: { encaps: ["vxlan", "vlan"], enforcesPolicies: true, setsMac: true } };
+    const registrationMembers = [...Object.keys(registration()), "drivers", "laterMember"];
+    const conditions = [{ type: "t", status: "ok", message: "m" }];
+    const heartbeat = { bootId: "boot-n1", conditions, registrationMembers };
+    await post("/register", registration());
+    expect((await post("/heartbeat", heartbeat)).body).toMatchObject({ registered: false });
+    expect(engine.cache.view().records("node").get("n1")?.conditions).toEqual(conditions);
+    await post("/register", { ...registration(), drivers, laterMember: 1 });
+    expect((await post("/heartbeat", heartbeat)).body).toMatchObject({ registered: true });
+  });
+});
+
+describe("a node without Open vSwitch", () => {
+  it("gets no endpoint of a VXLAN network, and none is leased, before it has a tunnel address", async () => {
+    await prepare();
+    const { vtepIp: _, ...bare } = registration();
+    const post2 = (path: string, payload: object) =>
+      app.inject({ method: "POST", url: `/node/v1/nodes/n2${path}`, payload });
+    const n2 = { ...bare, name: "n2", routerMac: "02:03:00:00:00:77", bootId: "boot-n2" };
+    expect((await post2("/register", n2)).statusCode).toBe(200);
+    const refused = await post2("/endpoints", REQUEST);
+    expect([refused.statusCode, refused.json()]).toMatchObject([503, { reason: "no-tunnel-address" }]);
+    expect(engine.cache.view().records("endpoint").size).toBe(0);
+    await post2("/register", { ...n2, vtepIp: "192.0.2.77" });
+    expect((await post2("/endpoints", REQUEST)).json()).toMatchObject({ mtuBytes: 1_450 });
+  });
 });
 
 describe("endpoint", () => {

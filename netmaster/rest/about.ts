@@ -53,7 +53,7 @@ async function ofnet({ services }: Call): Promise<Answer> {
   const [, host = self, port = "0"] = /^(.*):([0-9]+)$/.exec(self) ?? [];
   const agents: Record<string, object> = {};
   for (const [name, { registration, state }] of view.records("node").entries()) {
-    agents[name] = { HostAddr: registration.vtepIp, State: state };
+    agents[name] = { HostAddr: registration.vtepIp ?? "", State: state };
   }
   const endpointCounts = await runInSlices(countEndpoints(services));
   return json({

@@ -58,6 +58,24 @@ async function states(path: string): Promise<string> {
   return nodes?.map(({ node, state }) => `${node}=${state}`).join(" ") ?? "none";
 }
 
+it("a node shows its drivers and what is wrong with them; the tunnel address is left out where there is none", async () => {
+  const ovs = {
+    encaps: ["vxlan", "vlan"],
+    enforcesPolicies: true,
+    setsMac: true,
+    fault: "no answer; see that it runs",
+  };
+  const { vtepIp: _, ...bare } = registration("h4", 4);
+  world.cluster.run(registerNode, { ...bare, drivers: { ovs } });
+  const show = async (path: string) =>
+    (await world.app.inject({ url: `/api/v1/${path}/`, headers: { accept: "*/*" } })).json();
+  const node = await show("nodes/h4");
+  expect(node).toMatchObject({ key: "h4", drivers: { ovs } });
+  expect(node).not.toHaveProperty("vtepIp");
+  expect((await show("inspect/nodes/h4")).Config).toEqual(node);
+  expect(await show("nodes/h1")).not.toHaveProperty("drivers");
+});
+
 describe("receipts in inspect", () => {
   it("are of the nodes that the object concerns, and only of those", async () => {
     for (const path of ["rules/t1:p1:r1", "policys/t1:p1", "endpointGroups/t1:web"]) {

@@ -1,16 +1,14 @@
-import { release as kernelRelease } from "node:os";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { soundHeartbeat } from "../../state/heartbeat-parts.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import type { Heartbeat, RegisterReply } from "../../state/node-api.ts";
-import { VERSION } from "../../state/version.ts";
 import type { Capabilities } from "../machine/capabilities.ts";
-import { routerMacOf } from "../machine/machine-view.ts";
 import type { OpenNodeRuntime } from "../node.ts";
 import { bootId, type NodeSettings } from "../settings.ts";
 import { conditionsOf } from "./conditions.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import type { NodeReport } from "./node-report.ts";
+import { registrationOf } from "./registration.ts";
 
 export interface PresenceOptions {
   readonly runtime: OpenNodeRuntime;
@@ -27,7 +25,6 @@ const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 3_000;
 /** While attachments are to be offered to a store of another epoch. */
 const OPEN_INTERVAL_MS = 250;
-const DEFAULT_UNDERLAY_MTU_BYTES = 1_500;
 
 /**
  * Registers this node, then beats: regularly, and in between when the report calls for it; registers again when it has changed or
@@ -43,6 +40,8 @@ class Presence {
   readonly #options: PresenceOptions;
   /** The registration that netmaster has taken; undefined: none, or it has forgotten this node. */
   #accepted: string | undefined;
+  /** Names of the members that it had. */
+  #members: readonly string[] = [];
   #isFirst = true;
   #nextRegularMs = 0;
   #intervalMs = RETRY_MAX_MS;
@@ -86,10 +85,11 @@ class Presence {
     const { runtime, signal, onFirstRegistration } = this.#options;
     const isKnown = this.#accepted !== undefined;
     try {
-      const registration = registrationOf(this.#options, await runtime.vtep.registrable());
-      const text = JSON.stringify(registration);
+      const told = registration(this.#options, await runtime.vtep.registrable());
+      const text = JSON.stringify(told);
       if (this.#accepted !== text) {
-        const reply = await runtime.client.register(registration, signal);
+        const reply = await runtime.client.register(told, signal);
+        this.#members = Object.keys(told);
         this.#accepted = text;
         this.#intervalMs = reply.heartbeatIntervalMs;
         runtime.setRegistered(true);
@@ -115,7 +115,7 @@ class Presence {
 
   async #beat(): Promise<void> {
     const { settledEpoch } = this.#options.runtime.offers;
-    const reply = await beat(this.#options, settledEpoch);
+    const reply = await beat(this.#options, { settledEpoch, registrationMembers: [...this.#members] });
     this.#toldEpoch = settledEpoch;
     this.#intervalMs = reply.heartbeatIntervalMs;
     if (!reply.registered) this.#accepted = undefined;
@@ -157,11 +157,17 @@ function isAway({ code }: NetError): boolean {
   return code === "UNAVAILABLE" || code === "TIMEOUT" || code === "CLOSED";
 }
 
+interface Told {
+  readonly settledEpoch: string | undefined;
+  readonly registrationMembers: string[];
+}
+
 /** One heartbeat. What was counted is told again until netmaster has taken it; what is faulty is left out and told as a condition. */
-async function beat({ runtime, report, signal }: PresenceOptions, settledEpoch: string | undefined) {
+async function beat({ runtime, report, signal }: PresenceOptions, { settledEpoch, registrationMembers }: Told) {
   const hits = report.ledger.report();
   const heartbeat: Heartbeat = {
     bootId: bootId(),
+    registrationMembers,
     ...(settledEpoch === undefined ? {} : { settledEpoch }),
     conditions: conditionsOf(runtime),
     receipt: report.enforcement.receipt(),
@@ -175,22 +181,15 @@ async function beat({ runtime, report, signal }: PresenceOptions, settledEpoch: 
   return reply;
 }
 
-function registrationOf({ runtime, settings, capabilities }: PresenceOptions, vtepIp: string): NodeRegistration {
-  const uplinks = [...runtime.driver.uplinks().values()];
-  const mtus = uplinks.map((uplink) => uplink.mtuBytes);
-  return {
-    name: settings.nodeName,
-    vtepIp,
-    underlayMtuBytes: mtus.length === 0 ? DEFAULT_UNDERLAY_MTU_BYTES : Math.min(...mtus),
-    physicalNetworks: Object.fromEntries(uplinks.map((uplink) => [uplink.alias, uplink.nic])),
-    routerMac: routerMacOf(settings.nodeName),
+function registration({ runtime, settings, capabilities }: PresenceOptions, vtepIp: string): NodeRegistration {
+  const { driver } = runtime;
+  return registrationOf({
+    nodeName: settings.nodeName,
     bootId: bootId(),
-    version: VERSION,
-    capabilities: {
-      ...capabilities,
-      datapathType: runtime.driver.datapathType,
-      ovsVersion: runtime.driver.ovsVersion,
-      kernelRelease: kernelRelease(),
-    },
-  };
+    vtepIp,
+    uplinks: driver.uplinks().values(),
+    probed: capabilities,
+    seenSwitch: { datapathType: driver.datapathType, ovsVersion: driver.ovsVersion },
+    switchFault: driver.fault(),
+  });
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { StatedLimits } from "../bandwidth/limits.ts";
+import { DriverName } from "../driver-name.ts";
 import { Epoch, GroupId, Mac, NetworkId } from "../ids.ts";
 import { Name, NodeName, OptionalName } from "../names.ts";
 
@@ -28,6 +29,8 @@ export const EndpointRecord = z.object({
   labels: z.record(z.string(), z.string()).default({}),
   /** Limits stated for this endpoint alone; those of its group are in the group's netprofile. */
   limits: StatedLimits.optional(),
+  /** That of its network when it was leased; absent: ovs. */
+  driver: DriverName.optional(),
   createdAt: z.string(),
 });
 export type EndpointRecord = Readonly<z.infer<typeof EndpointRecord>>;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { DriverName } from "../driver-name.ts";
 import { NetworkId, TenantId } from "../ids.ts";
 import { ConfiguredTag, Name } from "../names.ts";
 import { parseIpv6Subnet, parseNetworkSubnet } from "../network-subnet.ts";
@@ -57,6 +58,9 @@ export const Network = z.object({
     .refine((mtu) => mtu === 0 || (mtu >= 1280 && mtu <= 9216), "must be 0 (derive) or 1280-9216 bytes")
     .default(0)
     .describe("MTU of its pods' interfaces in bytes, 1280-9216; 0: what the underlay allows."),
+  driver: DriverName.optional().describe(
+    "How its pods are attached; absent: ovs, the only one that this release can use.",
+  ),
 });
 export type Network = z.infer<typeof Network>;
 

@@ -120,8 +120,9 @@ async function makeUnderlay(): Promise<void> {
 
 function vtepOf(view: NodeView, name: string): string {
   const node = [...recordsOf(view, "node")].find(({ key }) => key === name);
-  if (node === undefined) throw new Error(`The world has no node ${name}`);
-  return node.registration.vtepIp;
+  const vtepIp = node?.registration.vtepIp;
+  if (vtepIp === undefined) throw new Error(`The world has no node ${name} with a tunnel address`);
+  return vtepIp;
 }
 
 async function startNode(view: NodeView, name: string): Promise<OvsNode> {

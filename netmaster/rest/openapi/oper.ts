@@ -1,6 +1,7 @@
+import { DriverName } from "../../../state/driver-name.ts";
 import { NodeRecord, NodeRegistration } from "../../../state/kinds/node.ts";
 import type { Kind } from "../../../state/records.ts";
-import { count, list, type Members, members, named, replyMembers, type Schema, text } from "./schema.ts";
+import { choice, count, list, type Members, members, named, replyMembers, type Schema, text } from "./schema.ts";
 
 const ENDPOINT_ALWAYS: Members = {
   endpointID: text("Id of the endpoint."),
@@ -14,6 +15,7 @@ const ENDPOINT_SOMETIMES: Members = {
   bandwidth: named("EndpointLimits"),
   containerID: text("Id of the container."),
   containerName: text("Name of the pod."),
+  driver: choice(DriverName.options, "How it is attached; absent: ovs."),
   endpointGroupId: count("Number of its group."),
   endpointGroupKey: text("group:tenant."),
   intfName: text("Name of the interface in the pod."),

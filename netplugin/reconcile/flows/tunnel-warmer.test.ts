@@ -42,6 +42,15 @@ afterEach(() => {
 });
 
 describe("tunnel warmer", () => {
+  it("leaves peers alone that have no tunnel address", async () => {
+    const { state, warmer } = node();
+    state.world = `${WITH_PEERS}\n node n4`;
+    warmer.look();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([...new Set(state.sent)].sort()).toEqual(["192.0.2.2", "192.0.2.3"]);
+    expect(state.errors).toEqual([]);
+  });
+
   it("probes each new peer three times, never itself, and then leaves it alone", async () => {
     const { state, warmer } = node();
     warmer.look();

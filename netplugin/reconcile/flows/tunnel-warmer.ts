@@ -95,7 +95,7 @@ function peersOf(view: NodeView, { nodeName, vtepIp }: Machine): Set<string> {
   const peers = new Set<string>();
   for (const node of recordsOf(view, "node")) {
     const peer = node.registration.vtepIp;
-    if (node.key !== nodeName && peer !== vtepIp) peers.add(peer);
+    if (node.key !== nodeName && peer !== undefined && peer !== vtepIp) peers.add(peer);
   }
   return peers;
 }

@@ -34,7 +34,7 @@ export function surroundingsOf(input: SurroundingsInput): Surroundings {
   const foreign = addresses.filter((row) => !infraNames.has(names.get(row.ifindex) ?? "") && row.scope !== SCOPE_LINK);
   const own = foreign.flatMap((row) => reservedOf(row.address, row.prefixLengthBits, `of ${names.get(row.ifindex)}`));
   const tunnels = [...recordsOf(view, "node")].flatMap(({ key, registration: { vtepIp } }) =>
-    reservedOf(vtepIp, undefined, `the tunnel address of node ${key}`),
+    vtepIp === undefined ? [] : reservedOf(vtepIp, undefined, `the tunnel address of node ${key}`),
   );
   const takenNames = [...names.values(), ...input.portNames].filter((name) => !infraNames.has(name));
   return { takenNames: new Set(takenNames), reserved: [...own, ...tunnels] };
