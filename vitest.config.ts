@@ -35,6 +35,7 @@ export default defineConfig({
           exclude: [...NEVER, "**/*.system.test.ts"],
           testTimeout: 60_000, // properties on two busy cores
           maxWorkers: 2,
+          isolate: false, // modules are loaded once per worker, not once per file: they keep no state
         },
       },
       {
