@@ -42,6 +42,7 @@ export default defineConfig({
         test: {
           name: "system",
           execArgv: ["--import", new URL("./test/fakes/typescript-loader.mjs", import.meta.url).href],
+          setupFiles: ["test/fakes/launcher-setup.ts"],
           ...systemFiles(),
           testTimeout: 120_000,
           hookTimeout: 120_000,
