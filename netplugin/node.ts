@@ -6,11 +6,7 @@ import type { OpenOvsDriver } from "../drivers/ovs/switch.ts";
 import type { PortPool } from "../drivers/ovs/types.ts";
 import type { NetError } from "../state/errors.ts";
 import type { NodeRuntime } from "./attach/attaching-node.ts";
-import { newConnectionsMeterOf } from "./desired/pipeline/connection-limit.ts";
-import { MeterUse } from "./desired/pipeline/meter-ids.ts";
-import { neighbourMeterOf } from "./desired/pipeline/neighbour-limit.ts";
-import { sampleMeter } from "./desired/pipeline/sample-meters.ts";
-import { isLogging } from "./desired/policy/log.ts";
+import { wantedMeters } from "./desired/flow-set/wanted-meters.ts";
 import { AttachmentRecords, recordsDirectoryOf } from "./machine/attachment-records.ts";
 import { createMachineView, type MachineView } from "./machine/machine-view.ts";
 import { PortMarks } from "./machine/port-marks.ts";
@@ -26,6 +22,7 @@ import { TunnelAddress } from "./reconcile/base/tunnel-address.ts";
 import { VtepAddress } from "./reconcile/base/vtep-address.ts";
 import { type FlowKeeper, startFlowKeeper } from "./reconcile/flows/flow-keeper.ts";
 import { type ForeignFlows, startForeignFlows } from "./reconcile/flows/foreign-flows.ts";
+import { createMeterKeeper } from "./reconcile/flows/meters.ts";
 import { type Infra, startInfra } from "./reconcile/infra/infra.ts";
 import { watchInfraLinks } from "./reconcile/infra/watch-links.ts";
 import { KnownLeases } from "./reconcile/leases/known-leases.ts";
@@ -100,15 +97,11 @@ export async function openNodeRuntime(options: NodeRuntimeOptions): Promise<Open
     ...{ driver, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond },
     ...{ vtepIp, limitMeans: () => limits.means() },
   });
-  const limits = openLimits(options, { holder, machine, panel, report });
+  const { meters, limits, traffic } = openLimits(options, { holder, machine, panel, report, flows: () => flows });
   const flows = startFlowKeeper({
-    ...{ ...options, holder, machine, meters: limits.meters },
+    ...{ ...options, holder, machine, meters },
     generation: settings.pipelineGeneration,
     listConnections: connectionsOf(driver, settings.ovsRunDirectory),
-  });
-  const traffic = startTraffic({
-    ...{ driver, limits, attachments: machine.attachments, signal: options.signal, report },
-    onFlowsLost: () => flows.loop.kick({ full: true }),
   });
   const connections = startConnectionLog({
     ...{ ...options, view: holder.view, attachments: machine.attachments },
@@ -202,29 +195,32 @@ function faultsOfPodLimits(settings: NodeSettings, limits: NodeLimits) {
 }
 
 interface LimitParts {
+  readonly flows: () => FlowKeeper;
   readonly holder: ViewHolder;
   readonly machine: MachineView;
   readonly panel: Panel;
   readonly report: Report;
 }
 
-function openLimits(options: NodeRuntimeOptions, { holder, machine, panel, report }: LimitParts): NodeLimits {
+/** What limits the pods, the switch's meters among it, and what is measured of it. */
+function openLimits(options: NodeRuntimeOptions, { flows, holder, machine, panel, report }: LimitParts) {
   const { driver, log, signal, metrics } = options;
+  const { attachments } = machine;
+  const meters = createMeterKeeper({
+    connection: driver.flowConnection.connection,
+    wanted: () => wantedMeters({ view: holder.view(), machine: machine.machine(), attachments: attachments() }),
+  });
   const limits = openNodeLimits({
-    ...{ driver, panel, log, signal, report },
+    ...{ driver, panel, meters, attachments, log, signal, report },
     view: holder.view,
-    attachments: machine.attachments,
     onRepair: () => metrics.limitRepairs.inc(),
   });
-  limits.meters.provide(MeterUse.newConnections, (id) => newConnectionsMeterOf(machine.machine(), id));
-  for (const use of [MeterUse.neighbourMessages, MeterUse.podEgress]) {
-    limits.meters.provide(use, (id) => neighbourMeterOf(machine.machine(), id));
-  }
-  limits.meters.provide(MeterUse.sample, (id) =>
-    isLogging({ view: holder.view(), machine: machine.machine() }) ? sampleMeter(id) : undefined,
-  );
   holder.onStep((changes) => limits.keeper.onView(changes));
-  return limits;
+  const traffic = startTraffic({
+    ...{ driver, limits, attachments, signal, report },
+    onFlowsLost: () => flows().loop.kick({ full: true }),
+  });
+  return { meters, limits, traffic };
 }
 
 interface AttachmentParts {

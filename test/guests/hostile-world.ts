@@ -1,9 +1,8 @@
 import { readFileSync } from "node:fs";
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
 import { TUNNEL_PORT } from "../../drivers/ovs/names.ts";
+import { wantedMeters } from "../../netplugin/desired/flow-set/wanted-meters.ts";
 import { knownNeighbours } from "../../netplugin/desired/known-neighbours.ts";
-import { MeterUse } from "../../netplugin/desired/pipeline/meter-ids.ts";
-import { neighbourMeterOf } from "../../netplugin/desired/pipeline/neighbour-limit.ts";
 import { COOKIE_OURS } from "../../netplugin/desired/pipeline/pipeline.ts";
 import type { Attachment } from "../../netplugin/machine/attachment.ts";
 import { probeCapabilities } from "../../netplugin/machine/capabilities.ts";
@@ -89,10 +88,10 @@ function stageView(mode: Mode): NodeView {
 async function program({ driver, signal }: GuestNode, machine: Machine, view: NodeView): Promise<void> {
   const flows = [...flowsFor(view, machine).values()];
   const connection = driver.flowConnection.connection;
-  const meters = createMeterKeeper({ connection });
-  for (const use of [MeterUse.neighbourMessages, MeterUse.podEgress]) {
-    meters.provide(use, (id) => neighbourMeterOf(machine, id));
-  }
+  const meters = createMeterKeeper({
+    connection,
+    wanted: () => wantedMeters({ view, machine, attachments: new Map() }),
+  });
   await meters.prepare(flows, signal);
   await connection().bundle(flows.map((flow) => ({ kind: "flow-add", flow })));
 }

@@ -1,11 +1,14 @@
 import pino from "pino";
 import { inNetns, type RunResult, run } from "../../deploy/cluster/exec.ts";
 import type { OpenOvsDriver } from "../../drivers/ovs/switch.ts";
+import type { WantedMeters } from "../../netplugin/desired/flow-set/wanted-meters.ts";
+import { type LimitedNode, limitMeterOf } from "../../netplugin/desired/limits/attached-limits.ts";
 import { meterIdOf } from "../../netplugin/desired/limits/limit-plan.ts";
 import { COOKIE_OURS } from "../../netplugin/desired/pipeline/pipeline.ts";
 import type { Attachment } from "../../netplugin/machine/attachment.ts";
 import { probeCapabilities } from "../../netplugin/machine/capabilities.ts";
 import type { LimitMeans } from "../../netplugin/machine/limit-means.ts";
+import { createMeterKeeper, type MeterKeeper } from "../../netplugin/reconcile/flows/meters.ts";
 import type { LimitStatus } from "../../netplugin/reconcile/limits/limit-keeper.ts";
 import { type NodeLimits, openNodeLimits } from "../../netplugin/reconcile/limits/node-limits.ts";
 import { startTraffic } from "../../netplugin/report/traffic/start.ts";
@@ -61,8 +64,12 @@ async function openLimits(world: World, sender: Attachment) {
   let repairCount = 0;
   let forwarded = () => forward(driver, sender);
   const attachments = () => new Map([[sender.endpointKey, sender]]);
-  const limits = openNodeLimits({
-    ...{ driver, panel, signal, report, log: pino({ level: "silent" }) },
+  const meters = createMeterKeeper({
+    connection: driver.flowConnection.connection,
+    wanted: () => metersOfLimits({ view, means: limits.means(), attachments: attachments() }),
+  });
+  const limits: NodeLimits = openNodeLimits({
+    ...{ driver, panel, meters, signal, report, log: pino({ level: "silent" }) },
     view: () => view,
     attachments,
     onRepair: () => repairCount++,
@@ -91,15 +98,21 @@ async function openLimits(world: World, sender: Attachment) {
       limits.keeper.onView(new Map([["netprofile/t1:p", { kind: "netprofile", key: "t1:p" }]]));
       await limits.keeper.loop.done(signal);
       const status = limits.keeper.statuses().get(sender.endpointKey);
-      forwarded = () => forward(driver, sender, { limits, status, signal });
+      forwarded = () => forward(driver, sender, { meters, status, signal });
       await forwarded();
       return status;
     },
   };
 }
 
+/** No other meters are wanted here. */
+function metersOfLimits(node: LimitedNode): WantedMeters {
+  const meterOf = (id: number) => limitMeterOf(node, id);
+  return { meterOf, isPutAhead: (id) => meterOf(id) !== undefined };
+}
+
 interface Metered {
-  readonly limits: NodeLimits;
+  readonly meters: MeterKeeper;
   readonly status: LimitStatus | undefined;
   readonly signal: AbortSignal;
 }
@@ -115,8 +128,8 @@ async function forward(driver: OpenOvsDriver, { ofport = 0 }: Attachment, metere
     { ...flow, priority: 2, match: { inPort: ofport }, actions },
   ];
   if (isMetered) {
-    await metered.limits.meters.refresh(metered.signal);
-    await metered.limits.meters.prepare(flows, metered.signal);
+    await metered.meters.refresh(metered.signal);
+    await metered.meters.prepare(flows, metered.signal);
   }
   await driver.flowConnection.connection().bundle(flows.map((each) => ({ kind: "flow-add", flow: each })));
 }

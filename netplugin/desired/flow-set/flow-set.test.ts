@@ -35,6 +35,7 @@ const lineArb = fc.oneof(
   { weight: 3, arbitrary: networkArb() },
   { weight: 8, arbitrary: endpointArb() },
   { weight: 3, arbitrary: ceilingArb() },
+  { weight: 3, arbitrary: profileArb() },
 );
 
 function ceilingArb(): fc.Arbitrary<string> {
@@ -44,6 +45,17 @@ function ceilingArb(): fc.Arbitrary<string> {
       ceilings: fc.constantFrom("", "ingressCeiling 1g", "egressCeiling 1g", "ingressCeiling 2g egressCeiling 1g"),
     })
     .map(({ object, ceilings }) => `${object} ${ceilings}`);
+}
+
+/** Profiles that groups use or not. */
+function profileArb(): fc.Arbitrary<string> {
+  return fc.constantFrom(
+    ...["group t1:g9 t1:a netProfile gold", "group t2:g9 t2:a ingressCeiling 1g netProfile gold", "group t1:g9 t1:a"],
+    ...["t1:gold egressBandwidth 8m", "t1:gold egressBandwidth 9m", "t1:gold egressBandwidth 8m egressMode shape"].map(
+      (line) => `netprofile ${line}`,
+    ),
+    ...["netprofile t1:gold DSCP 6", "netprofile t2:gold DSCP 6 egressBandwidth 8m", "netprofile t2:gold"],
+  );
 }
 
 function networkArb(): fc.Arbitrary<string> {

@@ -1,35 +1,38 @@
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
-import { NO_MEANS } from "../../machine/limit-means.ts";
 import type { Changes } from "../../view/node-view.ts";
 import { endpointsOfNode } from "../../view/query.ts";
 import type { FlowContext } from "../engine/context.ts";
-import { planCeilings } from "../limits/ceilings.ts";
-import { netprofileOf } from "../limits/limit-plan.ts";
+import { concernsLimits, limitChanges } from "../limits/endpoint-limits.ts";
+import type { LimitPlan } from "../limits/limit-plan.ts";
 
-/** Keys of this node's endpoints whose netprofile differs between the views: another one, none any more, or changed. */
-export function* limitedAnew(before: FlowContext, after: FlowContext, changes: Changes): Generator<string> {
-  const concerns = [...changes.values()].some(({ kind }) => kind === "netprofile" || kind === "endpointGroup");
-  if (!concerns) return;
-  for (const endpoint of endpointsOfNode(after.view, after.machine.nodeName)) {
-    if (profileIn(before, endpoint) !== profileIn(after, endpoint)) yield endpoint.key;
+/** One of this node's endpoints that flows limit otherwise than before. */
+export interface LimitedAnew {
+  readonly endpoint: EndpointRecord;
+  /** The floods of its network may pass other meters. */
+  readonly hasOtherCeilings: boolean;
+}
+
+/** Those whose flows differ because of netprofiles, groups or tenants. Rates are the meters' and ports' business. */
+export function* limitedAnew(before: FlowContext, after: FlowContext, changes: Changes): Generator<LimitedAnew> {
+  if (!concernsLimits(changes)) return;
+  const endpoints = endpointsOfNode(after.view, after.machine.nodeName);
+  for (const change of limitChanges(sourcesOf(before), sourcesOf(after), endpoints)) {
+    const [was, is] = [change.before.plan, change.after.plan];
+    const hasOtherCeilings = ceilingsText(was) !== ceilingsText(is);
+    if (hasOtherCeilings || was.dscp !== is.dscp || isMetered(was) !== isMetered(is)) {
+      yield { endpoint: change.endpoint, hasOtherCeilings };
+    }
   }
 }
 
-/** This node's endpoints that other ceilings are over than before. Their rates are the meters' business. */
-export function* ceilingedAnew(before: FlowContext, after: FlowContext, changes: Changes): Generator<EndpointRecord> {
-  const concerns = [...changes.values()].some(({ kind }) => kind === "tenant" || kind === "endpointGroup");
-  if (!concerns) return;
-  for (const endpoint of endpointsOfNode(after.view, after.machine.nodeName)) {
-    if (ceilingsText(before, endpoint) !== ceilingsText(after, endpoint)) yield endpoint;
-  }
+function sourcesOf({ view, machine }: FlowContext) {
+  return { view, means: machine.limitMeans };
 }
 
-function ceilingsText({ view, machine }: FlowContext, endpoint: EndpointRecord): string {
-  const ceilings = planCeilings(view, endpoint, machine.limitMeans ?? NO_MEANS);
+function isMetered({ podEgress }: LimitPlan): boolean {
+  return podEgress?.mechanism === "meter";
+}
+
+function ceilingsText({ ceilings }: LimitPlan): string {
   return ceilings.map(({ direction, meterId }) => `${direction} ${meterId}`).join();
-}
-
-/** Records are never changed in place: the same object is the same profile. */
-function profileIn({ view }: FlowContext, endpoint: EndpointRecord) {
-  return netprofileOf(view, endpoint);
 }

@@ -12,7 +12,7 @@ import {
   recordOf,
 } from "../../view/query.ts";
 import { type FlowContext, isLive, isRouting, isTenantLive } from "../engine/context.ts";
-import { ceilingedAnew, limitedAnew } from "./limits-touched.ts";
+import { limitedAnew } from "./limits-touched.ts";
 import { allOwners } from "./owners.ts";
 import { touchPolicies } from "./policy-touched.ts";
 import { addOwner, type Owners, type Step } from "./step.ts";
@@ -31,10 +31,9 @@ export function touchedOwners(before: FlowContext, after: FlowContext, changes: 
   const step: Step = { before, after, owners: new Map() };
   if (before.settings.arpMode !== after.settings.arpMode) touchAllButRules(step);
   for (const ref of changes.values()) touchObject(step, ref);
-  for (const key of limitedAnew(before, after, changes)) addOwner(step.owners, { kind: "endpoint", key });
-  for (const { key, networkId } of ceilingedAnew(before, after, changes)) {
-    addOwner(step.owners, { kind: "endpoint", key });
-    touchNetworkOwner(step, networkId); // its floods
+  for (const { endpoint, hasOtherCeilings } of limitedAnew(before, after, changes)) {
+    addOwner(step.owners, { kind: "endpoint", key: endpoint.key });
+    if (hasOtherCeilings) touchNetworkOwner(step, endpoint.networkId);
   }
   for (const key of changedPorts(before.machine.ports, after.machine.ports)) touchEndpoint(step, key);
   touchRefused(step);

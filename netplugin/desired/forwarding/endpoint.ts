@@ -1,6 +1,5 @@
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../../state/kinds/network.ts";
-import { NO_MEANS } from "../../machine/limit-means.ts";
 import { objectId } from "../../view/messages.ts";
 import { networkOf, nodeOf } from "../../view/query.ts";
 import { deliveryFlows } from "../engine/ceiling.ts";
@@ -20,7 +19,7 @@ import {
 } from "../engine/context.ts";
 import { neighbourLimitFlows } from "../engine/neighbour-limit.ts";
 import { type Place, placeOf } from "../engine/place.ts";
-import { planLimits } from "../limits/limit-plan.ts";
+import { limitsOf } from "../limits/endpoint-limits.ts";
 import { canonicalIpv6 } from "../pipeline/actions.ts";
 import { localSwitchFlow, routeFlows, tunnelSwitchFlow } from "./forward.ts";
 import { endpointAnswers, knownSourceFlows, ownAddressFlow } from "./neighbour.ts";
@@ -44,7 +43,7 @@ function localFlows(context: FlowContext, endpoint: EndpointRecord, network: Net
   if (fault !== undefined) return fails(`Network "${network.key}" does not work on this node: ${fault}`);
   const ofport = context.machine.ports.get(endpoint.key);
   if (ofport === undefined) return fails("It has no port on this node (yet)");
-  const limits = planLimits(context.view, endpoint, context.machine.limitMeans ?? NO_MEANS);
+  const limits = limitsOf(context.view, endpoint, context.machine.limitMeans).plan;
   const place = { ...placeOf(endpoint, network), ofport, limits };
   const drafts = [
     ...podFlows(place),

@@ -24,7 +24,10 @@ export interface PlannedCeiling {
   readonly notes: readonly string[];
 }
 
-const NO_CEILINGS: readonly PlannedCeiling[] = [];
+export const NO_CEILINGS: readonly PlannedCeiling[] = [];
+/** All pods of a group are under the same ceilings. */
+export type Grouped = Pick<EndpointRecord, "tenantName" | "groupName">;
+
 const DIRECTIONS = ["podIngress", "podEgress"] as const;
 /** Rates and bursts of meters are 32 bits, in kbit. */
 const METER_MAX_BITS = 0xffffffff * 1_000;
@@ -39,12 +42,12 @@ interface Ceilinged {
 }
 
 /**
- * The ceilings that an endpoint's traffic counts for. Its group's come before its tenant's: what the narrower one drops does not count for
- * the wider one. The node's own (infra) endpoints have none.
+ * The ceilings that the traffic of a group's pods counts for. The group's come before its tenant's: what the narrower one drops does not
+ * count for the wider one.
  */
-export function planCeilings(view: NodeView, endpoint: EndpointRecord, means: LimitMeans): readonly PlannedCeiling[] {
-  const over = ceilingsOver(view, endpoint);
-  if (over.length === 0 || networkOf(view, endpoint.networkId)?.config.nwType === "infra") return NO_CEILINGS;
+export function planCeilings(view: NodeView, group: Grouped, means: LimitMeans): readonly PlannedCeiling[] {
+  const over = ceilingsOver(view, group);
+  if (over.length === 0) return NO_CEILINGS;
   return over.flatMap((ceilinged) =>
     DIRECTIONS.flatMap((direction) => {
       const limit = ceilinged.limits[direction];
@@ -53,7 +56,12 @@ export function planCeilings(view: NodeView, endpoint: EndpointRecord, means: Li
   );
 }
 
-function ceilingsOver(view: NodeView, { tenantName, groupName }: EndpointRecord): readonly Ceilinged[] {
+/** The node's own (infra) endpoints are under no ceiling. */
+export function isCeilinged(view: NodeView, { networkId }: EndpointRecord): boolean {
+  return networkOf(view, networkId)?.config.nwType !== "infra";
+}
+
+function ceilingsOver(view: NodeView, { tenantName, groupName }: Grouped): readonly Ceilinged[] {
   const group = groupName === "" ? undefined : recordOf(view, "endpointGroup", `${tenantName}:${groupName}`);
   const tenant = recordOf(view, "tenant", tenantName);
   return [...ceilingsOf(group), ...ceilingsOf(tenant)];

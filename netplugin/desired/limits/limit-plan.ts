@@ -10,7 +10,14 @@ import type { LimitMeans } from "../../machine/limit-means.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { recordOf } from "../../view/query.ts";
 import { MeterUse, meterId } from "../pipeline/meter-ids.ts";
-import { ceilingShortfall, type PlannedCeiling, planCeilings } from "./ceilings.ts";
+import {
+  ceilingShortfall,
+  type Grouped,
+  isCeilinged,
+  NO_CEILINGS,
+  type PlannedCeiling,
+  planCeilings,
+} from "./ceilings.ts";
 import { type EgressMechanism, egressMechanism, ingressMechanism } from "./mechanism.ts";
 
 /** One direction as it is kept on this node. */
@@ -34,14 +41,14 @@ export interface LimitPlan {
   readonly shortfalls: readonly string[];
 }
 
-export const NO_LIMITS: LimitPlan = {
+export const NO_LIMITS: LimitPlan = Object.freeze({
   podIngress: undefined,
   podEgress: undefined,
   ceilings: [],
   dscp: 0,
   isStrict: false,
   shortfalls: [],
-};
+});
 
 /** What the switch and OVSDB hold in 32 bits, in kbit and kbit/s. */
 const KBIT_MAX = 0xffffffff;
@@ -54,18 +61,33 @@ const LIMITERS: Readonly<Record<EgressMechanism, Limiter>> = {
   "ifb-tbf": "tbf",
 };
 
+/** What limits all pods of a group alike. */
+export interface GroupLimits {
+  readonly profile: Netprofile | undefined;
+  readonly ceilings: readonly PlannedCeiling[];
+}
+
+export function groupLimits(view: NodeView, group: Grouped, means: LimitMeans): GroupLimits {
+  return { profile: netprofileOf(view, group), ceilings: planCeilings(view, group, means) };
+}
+
 /** The limits of an endpoint, as this node will keep them. */
 export function planLimits(view: NodeView, endpoint: EndpointRecord, means: LimitMeans): LimitPlan {
-  const profile = netprofileOf(view, endpoint);
-  const ceilings = planCeilings(view, endpoint, means);
-  if (profile === undefined && endpoint.limits === undefined && ceilings.length === 0) return NO_LIMITS;
-  const plan = planOf(effectiveLimits(endpoint.limits, profile), means);
+  const { profile, ceilings } = groupLimits(view, endpoint, means);
+  return planFor(endpoint.limits, { profile, ceilings: isCeilinged(view, endpoint) ? ceilings : NO_CEILINGS }, means);
+}
+
+/** The limits of a pod for which these were stated, in a group that is limited so; `NO_LIMITS` itself when there are none. */
+export function planFor(stated: EndpointRecord["limits"], group: GroupLimits, means: LimitMeans): LimitPlan {
+  const { profile, ceilings } = group;
+  if (profile === undefined && stated === undefined && ceilings.length === 0) return NO_LIMITS;
+  const plan = planOf(effectiveLimits(stated, profile), means);
   if (ceilings.length === 0) return plan;
   return { ...plan, ceilings, shortfalls: [...plan.shortfalls, ...ceilings.flatMap(ceilingShortfall)] };
 }
 
-/** The netprofile of the endpoint's group. */
-export function netprofileOf(view: NodeView, { tenantName, groupName }: EndpointRecord): Netprofile | undefined {
+/** The netprofile of the group. */
+function netprofileOf(view: NodeView, { tenantName, groupName }: Grouped): Netprofile | undefined {
   if (groupName === "") return undefined;
   const name = recordOf(view, "endpointGroup", `${tenantName}:${groupName}`)?.config.netProfile ?? "";
   return name === "" ? undefined : recordOf(view, "netprofile", `${tenantName}:${name}`)?.config;

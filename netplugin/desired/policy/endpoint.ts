@@ -2,12 +2,11 @@ import type { Action } from "../../../drivers/ovs/openflow/action.ts";
 import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../../state/kinds/network.ts";
-import { NO_MEANS } from "../../machine/limit-means.ts";
 import { networkOf, recordOf } from "../../view/query.ts";
 import { ceilingMeters } from "../engine/ceiling.ts";
 import { type FlowContext, type FlowDraft, isRouting, type LocalPort, localPorts } from "../engine/context.ts";
 import { type Place, placeOf } from "../engine/place.ts";
-import { planLimits } from "../limits/limit-plan.ts";
+import { limitsOf } from "../limits/endpoint-limits.ts";
 import { EtherType, output, setField } from "../pipeline/actions.ts";
 import { newConnectionsMeterId } from "../pipeline/connection-limit.ts";
 import { Flag, GATEWAY_MAC, hasFlags, Priority, Register, raiseFlags, Table } from "../pipeline/pipeline.ts";
@@ -166,8 +165,8 @@ export function floodToPods(context: FlowContext, networkId: number): Action[] {
 
 /** What is under a ceiling passes its meters at the output. */
 function copyTo({ view, machine }: FlowContext, { endpoint, ofport }: LocalPort): Action[] {
-  const limits = planLimits(view, endpoint, machine.limitMeans ?? NO_MEANS);
-  if (ceilingMeters(limits, "podIngress").length === 0) return [output(ofport)];
+  const { plan } = limitsOf(view, endpoint, machine.limitMeans);
+  if (ceilingMeters(plan, "podIngress").length === 0) return [output(ofport)];
   return [setField(Register.outputPort, ofport), { kind: "resubmit", table: Table.output }];
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Flow } from "../../../drivers/ovs/openflow/flow.ts";
 import type { Meter, MeterMod } from "../../../drivers/ovs/openflow/meter.ts";
 import { NetError } from "../../../state/errors.ts";
-import { MeterUse, meterId } from "../../desired/pipeline/meter-ids.ts";
+import { MeterUse, meterId, meterUseOf } from "../../desired/pipeline/meter-ids.ts";
 import { createMeterKeeper, metersOf } from "./meters.ts";
 
 const signal = new AbortController().signal;
@@ -46,9 +46,13 @@ function world(wanted: Map<number, Meter>) {
     },
     dumpMeters: async () => [...table.values()],
   });
-  const keeper = createMeterKeeper({ connection });
-  keeper.provide(MeterUse.podEgress, (id) => wanted.get(id), { isPutAhead: true });
-  keeper.provide(MeterUse.newConnections, (id) => wanted.get(id));
+  const keeper = createMeterKeeper({
+    connection,
+    wanted: () => ({
+      meterOf: (id) => wanted.get(id),
+      isPutAhead: (id) => meterUseOf(id) === MeterUse.podEgress && wanted.has(id),
+    }),
+  });
   return { keeper, table, told, room };
 }
 
@@ -110,7 +114,7 @@ describe("meters", () => {
     const wanted = new Map([[1, meter(1)]]);
     const { keeper, table } = world(wanted);
     table.set(7, meter(7));
-    const orphan = meterId(MeterUse.sample, 1); // nobody speaks for this use
+    const orphan = meterId(MeterUse.sample, 1); // nobody wants one
     table.set(orphan, meter(orphan));
     await keeper.refresh(signal);
     await keeper.put([meter(1)], signal);

@@ -7,11 +7,12 @@ import { BARE_PORT, isBare, type PortState } from "../../../drivers/ovs/pod-port
 import type { StatedLimits } from "../../../state/bandwidth/limits.ts";
 import { NetError } from "../../../state/errors.ts";
 import { worldMessages } from "../../../test/fakes/world.ts";
+import { limitMeterOf } from "../../desired/limits/attached-limits.ts";
 import { type Attachment, POD_ROLE } from "../../machine/attachment.ts";
 import type { LimitMeans } from "../../machine/limit-means.ts";
 import { applyBatch } from "../../view/apply.ts";
-import { parseMessage } from "../../view/messages.ts";
-import { emptyView, type NodeView } from "../../view/node-view.ts";
+import { objectId, parseMessage } from "../../view/messages.ts";
+import { type Changes, emptyView, type NodeView, type ObjectRef } from "../../view/node-view.ts";
 import { startLimitKeeper } from "./limit-keeper.ts";
 
 const WORLD = `
@@ -68,6 +69,15 @@ const attachment = (key: string, portName: string, ofport: number): Attachment =
   ...{ containerId: key, ifName: "eth0", configName: "contiv", netnsPath: "" },
 });
 
+/** Something about profile p, and these endpoints. */
+function changesOf(endpointKeys: readonly string[]): Changes {
+  const refs: ObjectRef[] = [
+    { kind: "netprofile", key: "t1:p" },
+    ...endpointKeys.map((key) => ({ kind: "endpoint", key }) as const),
+  ];
+  return new Map(refs.map((ref) => [objectId(ref.kind, ref.key), ref]));
+}
+
 /** A keeper over ports that are only remembered; `broken` ports refuse. */
 function world(first: Change = {}, means: LimitMeans = MEANS) {
   let view = viewOf(first, 1);
@@ -76,6 +86,7 @@ function world(first: Change = {}, means: LimitMeans = MEANS) {
   );
   const ports = new Map<string, PortState>(["cvh1", "cvh2"].map((name) => [name, BARE_PORT]));
   const meters = new Map<number, Meter>();
+  const put: number[] = [];
   const broken = new Set<string>();
   const counts = { changes: 0, repairs: 0 };
   const controller = new AbortController();
@@ -97,6 +108,7 @@ function world(first: Change = {}, means: LimitMeans = MEANS) {
       put: async (wanted) => {
         expect(new Set(wanted.map(({ id }) => id)).size).toBe(wanted.length);
         for (const meter of wanted) meters.set(meter.id, meter);
+        put.push(...wanted.map(({ id }) => id));
       },
     },
     view: () => view,
@@ -111,15 +123,11 @@ function world(first: Change = {}, means: LimitMeans = MEANS) {
   });
   const settled = () => keeper.loop.done(AbortSignal.timeout(5_000));
   return {
-    ...{ keeper, ports, meters, broken, counts, settled },
-    change: async (change: Change) => {
+    ...{ keeper, ports, meters, put, broken, counts, settled },
+    wantedCeiling: (id: number) => limitMeterOf({ view, means, attachments }, id),
+    change: async (change: Change, endpointKeys: readonly string[] = ["b"]) => {
       view = viewOf(change, 2);
-      keeper.onView(
-        new Map([
-          ["netprofile/t1:p", { kind: "netprofile", key: "t1:p" }],
-          ["endpoint/b", { kind: "endpoint", key: "b" }],
-        ]),
-      );
+      keeper.onView(changesOf(endpointKeys));
       await settled();
     },
     attach: (...list: readonly Attachment[]) => {
@@ -199,16 +207,16 @@ describe("limits of a node's ports", () => {
   });
 
   it("come with the meters of the ceilings over them: one for all, changed in place", async () => {
-    const { meters, keeper, settled, change } = world({ ceiling: "8m" });
+    const { meters, keeper, settled, change, wantedCeiling } = world({ ceiling: "8m" });
     await settled();
     const [[id = 0] = []] = meters;
     expect([...meters.values()].map(({ bands }) => bands)).toEqual([[{ kind: "drop", rate: 8_000, burst: 8_000 }]]);
     expect(keeper.statuses().get("b")?.plan.ceilings).toHaveLength(1);
     await change({ ceiling: "9m" });
     expect(meters.get(id)?.bands[0]?.rate).toBe(9_000);
-    expect(keeper.wantedCeiling(id)).toEqual(meters.get(id));
+    expect(wantedCeiling(id)).toEqual(meters.get(id));
     await change({});
-    expect(keeper.wantedCeiling(id)).toBeUndefined();
+    expect(wantedCeiling(id)).toBeUndefined();
     expect(keeper.statuses().size).toBe(0);
   });
 
@@ -249,6 +257,27 @@ describe("limits of a node's ports", () => {
     await sleep(2_200);
     expect(keeper.statuses().get("a")?.failure).toBeUndefined();
     expect(rateOf(ports.get("cvh1"))).toEqual([1e6, 1e6]);
+  });
+
+  it("of a port that refuses are tried again as soon as anything changes that limits follow from", async () => {
+    const { broken, keeper, settled, change, ports } = world({ profile: SHAPED });
+    broken.add("cvh1");
+    await settled();
+    broken.clear();
+    await change({ profile: SHAPED }); // all the same; the regular attempt comes after 2 s
+    expect(keeper.statuses().get("a")?.failure).toBeUndefined();
+    expect(rateOf(ports.get("cvh1"))).toEqual([1e6, 1e6]);
+  });
+
+  it("of those whom a change does not touch are left alone", async () => {
+    const limits = { rest: { podEgress: { rateBitPerSecond: 8e3 } } };
+    const { change, settled, put } = world({ profile: { bandwidth: "8m" }, limits });
+    await settled();
+    put.length = 0;
+    await change({ profile: { bandwidth: "16m" }, limits }, []);
+    expect(put).toEqual([11]);
+    await change({ profile: { bandwidth: "16m" }, limits }, []);
+    expect(put).toEqual([11]);
   });
 
   it("of a strict profile are in force or the pod is refused", async () => {

@@ -1,16 +1,19 @@
 import type { Logger } from "pino";
-import type { Meter } from "../../../drivers/ovs/openflow/meter.ts";
 import type { PortLimiter } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
 import { BARE_PORT, isBare, type PortState, samePortState } from "../../../drivers/ovs/pod-ports/port-state.ts";
 import { asNetError, NetError } from "../../../state/errors.ts";
-import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
+import { attachedLimits, type LimitedNode, leaseOf } from "../../desired/limits/attached-limits.ts";
 import { ceilingNotes } from "../../desired/limits/ceilings.ts";
-import { type LimitPlan, meterIdOf, metersOfPlan, NO_LIMITS, planLimits } from "../../desired/limits/limit-plan.ts";
-import { portStateOf } from "../../desired/limits/port-state-of.ts";
+import {
+  concernsLimits,
+  type EndpointLimits,
+  type LimitSources,
+  limitChanges,
+} from "../../desired/limits/endpoint-limits.ts";
+import { type LimitPlan, metersOfPlan, NO_LIMITS } from "../../desired/limits/limit-plan.ts";
 import { type Attachment, POD_ROLE } from "../../machine/attachment.ts";
 import type { LimitMeans } from "../../machine/limit-means.ts";
 import type { Changes, NodeView } from "../../view/node-view.ts";
-import { recordOf } from "../../view/query.ts";
 import type { MeterKeeper } from "../flows/meters.ts";
 import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 
@@ -55,9 +58,6 @@ export interface LimitKeeper {
   enforced(endpointKey: string, signal: AbortSignal): Promise<void>;
   /** Limits of the endpoints that have some, by endpoint key. */
   statuses(): ReadonlyMap<string, LimitStatus>;
-  /** The meter of that number, as it should be: of one pod's sending, or of a ceiling. */
-  wantedMeter(id: number): Meter | undefined;
-  wantedCeiling(id: number): Meter | undefined;
 }
 
 const RETRY_MS = 2_000;
@@ -75,7 +75,10 @@ class Keeper implements LimitKeeper {
   readonly #carried = new Map<string, PortState>();
   readonly #statuses = new Map<string, LimitStatus>();
   readonly #dirty = new Set<string>();
-  #isEveryDirty = true;
+  /** What limits follow from, when it was last found out whose have changed; undefined: everybody's may have. */
+  #compared: LimitSources | undefined;
+  /** Netprofiles, groups or tenants have changed since. */
+  #isOutdated = false;
   #retryTimer: NodeJS.Timeout | undefined;
 
   constructor(options: LimitKeeperOptions) {
@@ -91,9 +94,10 @@ class Keeper implements LimitKeeper {
   onView(changes: Changes): void {
     for (const { kind, key } of changes.values()) {
       if (kind === "endpoint") this.#touch(key);
-      else if (kind === "endpointGroup" || kind === "netprofile" || kind === "tenant") this.#isEveryDirty = true;
     }
-    if (this.#isEveryDirty || this.#dirty.size > 0) this.loop.kick();
+    this.#isOutdated ||= concernsLimits(changes);
+    if (!this.#isOutdated && this.#compared !== undefined) this.#compared = this.#sources(); // an old view is not held on to
+    if (this.#isOutdated || this.#dirty.size > 0) this.loop.kick();
   }
 
   onPorts(): void {
@@ -113,7 +117,7 @@ class Keeper implements LimitKeeper {
   }
 
   async enforced(endpointKey: string, signal: AbortSignal): Promise<void> {
-    const plan = this.#planFor(endpointKey);
+    const { plan } = attachedLimits(this.#node(), endpointKey);
     const portName = this.#options.attachments().get(endpointKey)?.portName ?? "";
     if (plan === NO_LIMITS && isBare(this.#carried.get(portName) ?? BARE_PORT)) return;
     refuseShortfall(plan);
@@ -128,55 +132,58 @@ class Keeper implements LimitKeeper {
     return this.#statuses;
   }
 
-  wantedMeter(id: number): Meter | undefined {
-    for (const [key, { ofport }] of this.#options.attachments())
-      if (ofport !== undefined && meterIdOf(ofport) === id)
-        return metersOfPlan(this.#planFor(key), ofport).find((meter) => meter.id === id);
-    return undefined;
+  #sources(): LimitSources {
+    return { view: this.#options.view(), means: this.#options.means() };
   }
 
-  wantedCeiling(id: number): Meter | undefined {
-    for (const key of this.#options.attachments().keys()) {
-      const meter = metersOfPlan(this.#planFor(key), undefined).find((each) => each.id === id);
-      if (meter !== undefined) return meter;
-    }
-    return undefined;
-  }
-
-  #planFor(endpointKey: string): LimitPlan {
-    const endpoint = this.#leaseOf(endpointKey);
-    const means = this.#options.means();
-    return endpoint === undefined || means === undefined
-      ? NO_LIMITS
-      : planLimits(this.#options.view(), endpoint, means);
-  }
-
-  /** The endpoint that the port was plugged in for; one with another epoch is not it. */
-  #leaseOf(endpointKey: string): EndpointRecord | undefined {
-    const endpoint = recordOf(this.#options.view(), "endpoint", endpointKey);
-    return endpoint?.epoch === this.#options.attachments().get(endpointKey)?.epoch ? endpoint : undefined;
+  #node(): LimitedNode {
+    return { ...this.#sources(), attachments: this.#options.attachments() };
   }
 
   async #work(full: boolean, signal: AbortSignal): Promise<void> {
     if (this.#options.means() === undefined || !this.#options.view().complete || !this.#options.isConnected()) return; // told again when they are
-    const keys = this.#isEveryDirty || full ? podKeys(this.#options.attachments()) : [...this.#dirty];
-    this.#isEveryDirty = false;
-    this.#dirty.clear();
+    const keys = this.#takeDirty(full);
     await this.#stripUnused(full, signal);
     const targets = keys.flatMap((key) => this.#targetOf(key) ?? []);
     if (full)
-      await this.#readStates(new Map(targets.map(({ attachment, state }) => [attachment.portName, state])), signal);
+      await this.#readStates(
+        new Map(targets.map(({ attachment, limits }) => [attachment.portName, limits.port])),
+        signal,
+      );
     for (let start = 0; start < targets.length; start += PORTS_AT_ONCE) {
       await this.#bringAll(targets.slice(start, start + PORTS_AT_ONCE), signal);
     }
     this.#retryFailed();
   }
 
+  /** Whom this round is about. */
+  #takeDirty(full: boolean): readonly string[] {
+    const node = this.#node();
+    const before = this.#compared;
+    if (before !== undefined && this.#isOutdated && !full) {
+      const pods = podKeys(node.attachments);
+      const endpoints = pods.flatMap((key) => leaseOf(node, key) ?? []);
+      for (const { endpoint } of limitChanges(before, node, endpoints)) this.#dirty.add(endpoint.key);
+      for (const key of pods) if (!this.#isSettled(node, key)) this.#dirty.add(key);
+    }
+    const keys = before === undefined || full ? podKeys(node.attachments) : [...this.#dirty];
+    this.#dirty.clear();
+    this.#compared = this.#sources();
+    this.#isOutdated = false;
+    return keys;
+  }
+
+  /** Is it known what the port carries, and that it is as wanted? */
+  #isSettled({ attachments }: LimitedNode, endpointKey: string): boolean {
+    const isKnown = this.#carried.has(attachments.get(endpointKey)?.portName ?? "");
+    return isKnown && this.#statuses.get(endpointKey)?.failure === undefined;
+  }
+
   #targetOf(endpointKey: string): Target | undefined {
-    const attachment = this.#options.attachments().get(endpointKey);
-    if (attachment?.role !== POD_ROLE || this.#leaseOf(endpointKey) === undefined) return undefined;
-    const plan = this.#planFor(endpointKey);
-    return { attachment, plan, state: portStateOf(plan) };
+    const node = this.#node();
+    const attachment = node.attachments.get(endpointKey);
+    if (attachment?.role !== POD_ROLE || leaseOf(node, endpointKey) === undefined) return undefined;
+    return { attachment, limits: attachedLimits(node, endpointKey) };
   }
 
   /** Ports are used again: what a pod's port carried must not be there for the next one. */
@@ -213,7 +220,7 @@ class Keeper implements LimitKeeper {
 
   /** The meters of all with one message sequence; each port for itself. */
   async #bringAll(targets: readonly Target[], signal: AbortSignal): Promise<void> {
-    const meters = targets.flatMap(({ attachment, plan }) => metersOfPlan(plan, attachment.ofport));
+    const meters = targets.flatMap(({ attachment, limits }) => metersOfPlan(limits.plan, attachment.ofport));
     const byId = new Map(meters.map((meter) => [meter.id, meter])); // pods of one group name the same ceilings
     const metered = await this.#options.meters.put([...byId.values()], signal).then(
       () => undefined,
@@ -222,14 +229,14 @@ class Keeper implements LimitKeeper {
     await Promise.all(targets.map((target) => this.#bring(target, { metered, signal })));
   }
 
-  async #bring({ attachment, plan, state }: Target, { metered, signal }: BringContext): Promise<void> {
+  async #bring({ attachment, limits: { plan, port } }: Target, { metered, signal }: BringContext): Promise<void> {
     const { endpointKey, portName, ofport } = attachment;
     const before = this.#carried.get(portName) ?? BARE_PORT;
     let failure = metersOfPlan(plan, ofport).length > 0 ? metered : undefined;
-    if (!samePortState(before, state)) {
+    if (!samePortState(before, port)) {
       try {
-        await this.#options.limiter.change({ portName, before, after: state }, signal);
-        this.#carried.set(portName, state);
+        await this.#options.limiter.change({ portName, before, after: port }, signal);
+        this.#carried.set(portName, port);
       } catch (error) {
         signal.throwIfAborted();
         this.#carried.delete(portName); // unknown now: a full round finds out
@@ -279,8 +286,7 @@ class Keeper implements LimitKeeper {
 
 interface Target {
   readonly attachment: Attachment;
-  readonly plan: LimitPlan;
-  readonly state: PortState;
+  readonly limits: EndpointLimits;
 }
 
 interface BringContext {

@@ -8,17 +8,18 @@ import { createPortLimiter, type PortLimiter } from "../../../drivers/ovs/pod-po
 import { WARM_ROLE } from "../../../drivers/ovs/pod-ports/port-pool.ts";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
 import { asNetError, type NetError } from "../../../state/errors.ts";
-import { MeterUse } from "../../desired/pipeline/meter-ids.ts";
 import type { Attachment } from "../../machine/attachment.ts";
 import type { Capabilities } from "../../machine/capabilities.ts";
 import type { LimitMeans } from "../../machine/limit-means.ts";
 import type { NodeView } from "../../view/node-view.ts";
-import { createMeterKeeper, type MeterKeeper } from "../flows/meters.ts";
+import type { MeterKeeper } from "../flows/meters.ts";
 import { type LimitKeeper, startLimitKeeper } from "./limit-keeper.ts";
 
 export interface NodeLimitsOptions {
   readonly driver: OpenOvsDriver;
   readonly panel: Panel;
+  /** Those of limits are put ahead of the flows that name them, and changed in place. */
+  readonly meters: Pick<MeterKeeper, "put">;
   readonly view: () => NodeView;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
   readonly onRepair: () => void;
@@ -30,7 +31,6 @@ export interface NodeLimitsOptions {
 /** Everything of this node that limits bandwidth. */
 export interface NodeLimits {
   readonly keeper: LimitKeeper;
-  readonly meters: MeterKeeper;
   /** The counters of what limits the ports. */
   readonly limiter: Pick<PortLimiter, "queues">;
   /** Undefined until `setCapabilities`: before, nothing is limited and nothing is touched. */
@@ -47,9 +47,8 @@ const HEADER_BYTES = 18;
 const DEFAULT_MTU_BYTES = 1_500;
 
 export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
-  const { driver, panel, view, attachments, signal, log } = options;
+  const { driver, panel, meters, view, attachments, signal, log } = options;
   let means: LimitMeans | undefined;
-  const meters = createMeterKeeper({ connection: driver.flowConnection.connection });
   const limiter = createPortLimiter({ ports: driver.ports, netlink: driver.netlink, panelNetlink: panel.netlink });
   const keeper = startLimitKeeper({
     limiter,
@@ -63,8 +62,6 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
     log,
     signal,
   });
-  meters.provide(MeterUse.podEgress, (id) => keeper.wantedMeter(id), { isPutAhead: true });
-  meters.provide(MeterUse.ceiling, (id) => keeper.wantedCeiling(id), { isPutAhead: true });
   driver.onChange(({ resync }) => (resync ? keeper.loop.kick({ full: true }) : keeper.onPorts()));
   const watching = [
     watchQdiscs(keeper, { netns: undefined, ...options }),
@@ -72,7 +69,6 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
   ];
   return {
     keeper,
-    meters,
     limiter,
     means: () => means,
     setCapabilities: (capabilities) => {
