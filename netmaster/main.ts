@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 import { setFlagsFromString } from "node:v8";
 import { destination, type Logger, pino } from "pino";
-import { asNetError } from "../state/errors.ts";
+import { asNetError, NetError } from "../state/errors.ts";
 import { openEtcdStore } from "../state/store/etcd/store.ts";
 import type { Reporter, Store } from "../state/store/store.ts";
+import { retry } from "../state/waiting/repeat.ts";
 import { readBuildInfo } from "./build-info.ts";
 import { type NetmasterConfig, parseConfig } from "./config.ts";
 import { type Netmaster, startNetmaster } from "./netmaster.ts";
@@ -54,17 +55,17 @@ async function start(): Promise<Netmaster> {
 }
 
 /** Waits for etcd as long as it is away; whatever cannot get better by waiting is thrown. */
-async function openStore(report: Reporter): Promise<Store> {
-  for (;;) {
-    try {
-      return await openEtcdStore({ ...config.etcd, report });
-    } catch (error) {
-      const failure = asNetError(error, "open the store");
-      if (failure.code !== "UNAVAILABLE" && failure.code !== "TIMEOUT") throw failure;
-      log.warn({ reason: failure.message }, "etcd is not reachable; trying again");
-      await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
-    }
-  }
+function openStore(report: Reporter): Promise<Store> {
+  const open = () =>
+    openEtcdStore({ ...config.etcd, report }).catch((error: unknown) => {
+      throw asNetError(error, "open the store");
+    });
+  const mayRetry = (error: unknown) => {
+    if (!(error instanceof NetError) || (error.code !== "UNAVAILABLE" && error.code !== "TIMEOUT")) return false;
+    log.warn({ reason: error.message }, "etcd is not reachable; trying again");
+    return true;
+  };
+  return retry(open, { pauseMs: OPEN_RETRY_MS, mayRetry });
 }
 
 async function shutDown(signal: string, running: Netmaster, logger: Logger): Promise<void> {

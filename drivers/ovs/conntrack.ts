@@ -1,6 +1,6 @@
 import { NetError } from "../../state/errors.ts";
+import type { CallOptions } from "../../state/waiting/limit.ts";
 import type { CtTuple } from "./openflow/ct-flush.ts";
-import type { CallOptions } from "./openflow/limit.ts";
 import type { Unixctl } from "./unixctl.ts";
 import { unixctlLines } from "./unixctl-lines.ts";
 

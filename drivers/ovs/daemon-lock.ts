@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { asNetError, NetError } from "../../state/errors.ts";
+import { NetError } from "../../state/errors.ts";
+import { repeat } from "../../state/waiting/repeat.ts";
 import { connectOvsdb } from "./ovsdb-client/connection.ts";
 
 /** Of the switch's database (RFC 7047 §4.1.8): the server frees it when the connection of its holder ends, however that ends. */
@@ -16,17 +16,17 @@ export interface DaemonLockOptions {
 
 /** Says to who asks (`isDaemonRunning`) that a daemon works on this switch: until the signal, also after restarts of the switch. */
 export async function holdDaemonLock({ runDirectory, signal, report }: DaemonLockOptions): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      await using connection = await connectOvsdb(socketOf(runDirectory), { signal });
-      await connection.lock(LOCK, { signal });
-      await connection.closed;
-    } catch (thrown) {
-      const error = asNetError(thrown, "hold the lock of the switch's database");
-      if (!signal.aborted && error.code !== "UNAVAILABLE") report(error);
-    }
-    await sleep(PAUSE_MS, undefined, { signal }).catch(() => {}); // ends with the signal
-  }
+  const hold = async () => {
+    await using connection = await connectOvsdb(socketOf(runDirectory), { signal });
+    await connection.lock(LOCK, { signal });
+    await connection.closed;
+  };
+  await repeat(hold, {
+    everyMs: PAUSE_MS,
+    doing: "hold the lock of the switch's database",
+    signal,
+    report: (error) => (error.code === "UNAVAILABLE" ? undefined : report(error)),
+  });
 }
 
 /** Does a daemon work on this switch? @throws NetError when its database does not answer */

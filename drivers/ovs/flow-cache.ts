@@ -1,4 +1,5 @@
 import { asNetError, type NetError } from "../../state/errors.ts";
+import { createAlarm } from "../../state/waiting/alarm.ts";
 import { findControlSocket } from "./control-socket.ts";
 import { connectUnixctl } from "./unixctl.ts";
 
@@ -34,7 +35,6 @@ const RELIABLE: FlowCache = { forget: async () => {}, forgetSoon: () => {} };
 
 export function createFlowCache(options: FlowCacheOptions): FlowCache {
   if (options.datapathType === "system") return RELIABLE;
-  let timer: NodeJS.Timeout | undefined;
   let last: Promise<void> = Promise.resolve();
 
   async function purge(signal: AbortSignal): Promise<void> {
@@ -55,15 +55,6 @@ export function createFlowCache(options: FlowCacheOptions): FlowCache {
     return last;
   }
 
-  options.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
-  return {
-    forget,
-    forgetSoon: () => {
-      if (options.signal.aborted) return;
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        void forget(options.signal);
-      }, SOON_MS).unref();
-    },
-  };
+  const alarm = createAlarm(() => void forget(options.signal), options.signal);
+  return { forget, forgetSoon: () => alarm.soon(SOON_MS) };
 }

@@ -1,8 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { asNetError, NetError } from "../../state/errors.ts";
+import { BackOff } from "../../state/waiting/back-off.ts";
+import { limitOf } from "../../state/waiting/limit.ts";
+import { nextTurn, pause } from "../../state/waiting/pause.ts";
 import { connectSwitch, type SwitchConnection } from "./openflow/connection.ts";
 import { rejected } from "./openflow/error-codec.ts";
-import { limitOf, yieldToLoop } from "./openflow/limit.ts";
 import type { FlowDeed } from "./openflow/packed-flow.ts";
 import { formatFlowKey } from "./openflow/text.ts";
 import type { FlowBundle, FlowDriver } from "./types.ts";
@@ -27,8 +28,7 @@ export interface FlowConnection extends FlowDriver, AsyncDisposable {
   connection(): SwitchConnection;
 }
 
-const RECONNECT_MIN_MS = 50;
-const RECONNECT_MAX_MS = 2_000;
+const RECONNECT = { firstMs: 50, maxMs: 2_000 };
 const BUNDLE_TIMEOUT_MS = 30_000;
 
 /** Keeps one OpenFlow connection to the bridge and comes back after each loss. */
@@ -39,12 +39,12 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
   let failure: NetError | undefined;
 
   async function keepConnected(): Promise<void> {
-    let pauseMs = RECONNECT_MIN_MS;
+    const backOff = new BackOff(RECONNECT);
     while (!signal.aborted) {
       try {
         current = await connect(options.socketPath, signal);
         failure = undefined;
-        pauseMs = RECONNECT_MIN_MS;
+        backOff.reset();
         options.onConnect();
         const reason = await current.closed;
         failure = reason;
@@ -54,8 +54,7 @@ export function openFlowConnection(options: FlowDriverOptions): FlowConnection {
         if (!signal.aborted) options.report(failure);
       }
       current = undefined;
-      await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
-      pauseMs = Math.min(pauseMs * 2, RECONNECT_MAX_MS);
+      await pause(backOff.nextMs(), signal);
     }
   }
 
@@ -109,7 +108,7 @@ async function readFlows(
   const flows = new Map<string, FlowDeed>();
   for (const { key, deed } of await connection.dumpPackedFlows({ cookie, cookieMask })) {
     flows.set(key, deed);
-    if (flows.size % FLOWS_PER_SLICE === 0) await yieldToLoop();
+    if (flows.size % FLOWS_PER_SLICE === 0) await nextTurn();
   }
   return flows;
 }

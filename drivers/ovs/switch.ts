@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { asNetError, type NetError } from "../../state/errors.ts";
+import { pause } from "../../state/waiting/pause.ts";
 import { dumpAddresses } from "../netlink/address.ts";
 import { dumpLinks } from "../netlink/link.ts";
 import { createLinkDeleter } from "../netlink/link-deleter.ts";
@@ -290,7 +290,7 @@ async function watchUplinks({ netlink, options, tell }: WatchParts, signal: Abor
       const now = await summarise(netlink, devices);
       if (now !== known) tell({ uplinks: true });
       known = now;
-      await sleep(LINKS_SETTLE_MS, undefined, { signal });
+      await pause(LINKS_SETTLE_MS, signal);
     }
   } catch (error) {
     if (!signal.aborted) options.report(asNetError(error, "watch this node's links"));

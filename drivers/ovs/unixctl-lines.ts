@@ -1,8 +1,9 @@
 import type { Socket } from "node:net";
-import { deadline } from "../../state/deadline.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
+import { deadline } from "../../state/waiting/deadline.ts";
+import { type CallOptions, limitOf } from "../../state/waiting/limit.ts";
+import { nextTurn } from "../../state/waiting/pause.ts";
 import { openSocket } from "./openflow/handshake.ts";
-import { type CallOptions, limitOf, yieldToLoop } from "./openflow/limit.ts";
 
 const CONNECT_TIMEOUT_MS = 5_000;
 /** What stands before the answer's text; a daemon that sends more is none. */
@@ -50,7 +51,7 @@ async function* readAnswer(socket: Socket, doing: string): AsyncGenerator<readon
     if (lines.length > 0) yield lines;
     if (reader.isDone) return;
     if (performance.now() < turnEndsMs) continue;
-    await yieldToLoop();
+    await nextTurn();
     turnEndsMs = performance.now() + SLICE_MS;
   }
   throw new NetError("UNAVAILABLE", `Cannot ${doing}: the daemon went away before its answer was complete`);

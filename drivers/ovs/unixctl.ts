@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { asNetError, NetError } from "../../state/errors.ts";
+import { type CallOptions, limitOf, waitFor } from "../../state/waiting/limit.ts";
 import { openSocket } from "./openflow/handshake.ts";
-import { type CallOptions, limitOf, waitFor } from "./openflow/limit.ts";
 import { createFramer } from "./ovsdb-client/framing.ts";
 
 /** A connection to the control socket of an Open vSwitch daemon: what ovs-appctl(8) does, without a process per command. */

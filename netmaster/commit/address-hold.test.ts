@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { NodeRecord } from "../../state/kinds/node.ts";
-import { manualClock } from "../../state/store/clock.ts";
+import { manualClock } from "../../state/waiting/clock.ts";
 import { Heartbeats } from "../node-reports/heartbeats.ts";
 import { worldView } from "../view/testing.ts";
 import { AddressHold } from "./address-hold.ts";

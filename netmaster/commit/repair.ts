@@ -2,7 +2,7 @@ import { asNetError } from "../../state/errors.ts";
 import { CLAIMS, OBJECTS } from "../../state/keys.ts";
 import { KINDS } from "../../state/records.ts";
 import type { Guard, Store, StoredValue } from "../../state/store/store.ts";
-import { pause } from "../../state/store/waiting.ts";
+import { pause } from "../../state/waiting/pause.ts";
 import type { ViewCache } from "../view/cache.ts";
 import type { ClusterView } from "../view/types.ts";
 import type { LeaderPen } from "./pen.ts";

@@ -2,7 +2,7 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type ServerOptions as TlsServerOptions } from "node:https";
 import type { AddressInfo } from "node:net";
 import { asNetError } from "../../state/errors.ts";
-import { pause } from "../../state/store/waiting.ts";
+import { pause } from "../../state/waiting/pause.ts";
 import { formatListenAddress, type ListenAddress } from "./listen-address.ts";
 
 /** A server that listens. */

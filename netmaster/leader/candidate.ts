@@ -3,7 +3,9 @@ import { asNetError, NetError } from "../../state/errors.ts";
 import { LEADER_KEY, MARK_KEY } from "../../state/keys.ts";
 import type { Global } from "../../state/kinds/global.ts";
 import type { Guard, Leadership, Store } from "../../state/store/store.ts";
-import { backoffMs, pause, within } from "../../state/store/waiting.ts";
+import { BackOff } from "../../state/waiting/back-off.ts";
+import { within } from "../../state/waiting/limit.ts";
+import { pause } from "../../state/waiting/pause.ts";
 import type { AddressHold } from "../commit/address-hold.ts";
 import type { Committer } from "../commit/committer.ts";
 import { LeaderPen } from "../commit/pen.ts";
@@ -31,7 +33,7 @@ export type LeaderEvent =
   | { readonly is: "failed"; readonly cause: NetError };
 
 const CATCH_UP_TIMEOUT_MS = 15_000;
-const BACKOFF = { minMs: 100, maxMs: 3_000 };
+const BACKOFF = { firstMs: 100, maxMs: 3_000 };
 /** Most time that giving up the leadership may take at the end. */
 const RESIGN_TIMEOUT_MS = 2_000;
 
@@ -54,15 +56,15 @@ export function startCandidate(options: CandidateOptions): Candidate {
 async function candidacy(options: CandidateOptions, ended: AbortSignal): Promise<void> {
   const { cache, onEvent } = options;
   await Promise.race([cache.synced.catch(() => undefined), aborted(ended)]);
-  for (let failures = 0; !ended.aborted; ) {
+  const backOff = new BackOff(BACKOFF);
+  while (!ended.aborted) {
     try {
       await leadOnce(options, ended);
-      failures = 0;
+      backOff.reset();
     } catch (error) {
       if (ended.aborted) return;
       onEvent({ is: "failed", cause: asNetError(error, "lead") });
-      await pause(backoffMs(BACKOFF, failures), ended);
-      failures += 1;
+      await pause(backOff.nextMs(), ended);
     }
   }
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { Network } from "../../state/kinds/network.ts";
 import { NodeName } from "../../state/names.ts";
 import { EndpointRequest } from "../../state/node-api.ts";
-import { manualClock } from "../../state/store/clock.ts";
+import { manualClock } from "../../state/waiting/clock.ts";
 import { createEndpoint } from "../intents/endpoint.ts";
 import { upsertNetwork } from "../intents/network.ts";
 import { registerNode } from "../intents/node.ts";

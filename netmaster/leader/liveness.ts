@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { asNetError } from "../../state/errors.ts";
 import type { NodeRecord } from "../../state/kinds/node.ts";
-import { pause } from "../../state/store/waiting.ts";
+import { pause } from "../../state/waiting/pause.ts";
 import type { Committer } from "../commit/committer.ts";
 import { reclaimNode, setNodeState } from "../intents/node.ts";
 import type { Heartbeats } from "../node-reports/heartbeats.ts";

@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Network } from "../../state/kinds/network.ts";
 import { EndpointReply, WatchEnvelope } from "../../state/node-api.ts";
-import { systemClock } from "../../state/store/clock.ts";
+import { systemClock } from "../../state/waiting/clock.ts";
 import { upsertNetwork } from "../intents/network.ts";
 import { startTestEngine, type TestEngine } from "../leader/testing.ts";
 import { Heartbeats } from "../node-reports/heartbeats.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { NodeCondition } from "../../state/kinds/node.ts";
-import { manualClock } from "../../state/store/clock.ts";
+import { manualClock } from "../../state/waiting/clock.ts";
 import { put, worldView } from "../view/testing.ts";
 import { Heartbeats } from "./heartbeats.ts";
 

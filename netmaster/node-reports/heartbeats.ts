@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { BandwidthReport, CeilingReport } from "../../state/bandwidth/report.ts";
 import type { NodeCondition, NodeRecord } from "../../state/kinds/node.ts";
 import type { Heartbeat, Receipt } from "../../state/node-api.ts";
-import type { Clock } from "../../state/store/clock.ts";
+import type { Clock } from "../../state/waiting/clock.ts";
 import { HEARTBEAT_CONDITION, type NodeStateChange } from "../intents/node.ts";
 import type { ClusterView } from "../view/types.ts";
 import { createBandwidthReports } from "./bandwidth-reports.ts";

@@ -1,7 +1,7 @@
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { request as httpsRequest, type RequestOptions } from "node:https";
-import { deadline } from "../../state/deadline.ts";
 import { NetError } from "../../state/errors.ts";
+import { deadline } from "../../state/waiting/deadline.ts";
 import { forwardProof } from "./forward-proof.ts";
 
 /** Set on forwarded requests: the netmaster that forwarded, so that a request is forwarded once at most. */

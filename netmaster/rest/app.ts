@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { METHODS } from "node:http";
 import type { ServerOptions } from "node:https";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { deadline } from "../../state/deadline.ts";
 import { NetError, STORE_FULL, storeFull } from "../../state/errors.ts";
+import { deadline } from "../../state/waiting/deadline.ts";
 import { REVISION_HEADER } from "../http/headers.ts";
 import { errorReply, methodNotAllowed, unknownRoute } from "../http/problem.ts";
 import {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { manualClock } from "../../state/store/clock.ts";
+import { manualClock } from "../../state/waiting/clock.ts";
 import { logLines } from "../testing/log-lines.ts";
 import { StoreLog } from "./store-log.ts";
 

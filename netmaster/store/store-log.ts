@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
-import { type Clock, systemClock } from "../../state/store/clock.ts";
 import type { Reporter, StoreReport } from "../../state/store/store.ts";
+import { type Clock, systemClock } from "../../state/waiting/clock.ts";
 
 /** etcd counts as well again when nothing has failed for this long and every watch is live. */
 const QUIET_MS = 3_000;

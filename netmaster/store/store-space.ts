@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { asNetError, type NetError, STORE_FULL } from "../../state/errors.ts";
 import type { Store } from "../../state/store/store.ts";
-import { pause } from "../../state/store/waiting.ts";
+import { pause } from "../../state/waiting/pause.ts";
 
 export interface StoreSpaceOptions {
   readonly store: Pick<Store, "hasSpace">;

@@ -1,10 +1,11 @@
-import { NetError } from "../../state/errors.ts";
-import { abortError } from "../../state/store/waiting.ts";
+import type { NetError } from "../../state/errors.ts";
+import { limitOf, waitFor } from "../../state/waiting/limit.ts";
 import type { FrozenView } from "./cluster-view.ts";
 
 interface Wait {
   readonly isShown: () => boolean;
-  readonly settle: (result: FrozenView | NetError) => void;
+  readonly done: (view: FrozenView) => void;
+  readonly fail: (error: NetError) => void;
 }
 
 /** What is waited for: `doing` completes "Cannot …". */
@@ -18,31 +19,19 @@ export class RevisionWaits {
   readonly #waits = new Set<Wait>();
 
   add({ doing, isShown }: Awaited, timeoutMs: number, signal: AbortSignal | undefined): Promise<FrozenView> {
-    if (signal?.aborted) return Promise.reject(abortError(signal, doing));
-    return new Promise((resolve, reject) => {
-      const late = () =>
-        settle(new NetError("TIMEOUT", `Cannot ${doing}: the store did not show it in ${timeoutMs} ms`));
-      const onAbort = () => settle(abortError(signal as AbortSignal, doing));
-      const timer = setTimeout(late, timeoutMs);
-      const wait: Wait = { isShown, settle };
-      const waits = this.#waits;
-      function settle(result: FrozenView | NetError): void {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-        waits.delete(wait);
-        if (result instanceof NetError) reject(result);
-        else resolve(result);
-      }
-      signal?.addEventListener("abort", onAbort, { once: true });
-      waits.add(wait);
+    const limit = limitOf(doing, { signal }, timeoutMs);
+    return waitFor({ ...limit, lacking: "the store did not show it" }, (done, fail) => {
+      const wait = { isShown, done, fail };
+      this.#waits.add(wait);
+      return () => this.#waits.delete(wait);
     });
   }
 
   reached(view: FrozenView): void {
-    for (const wait of [...this.#waits]) if (wait.isShown()) wait.settle(view);
+    for (const wait of [...this.#waits]) if (wait.isShown()) wait.done(view);
   }
 
   rejectAll(error: NetError): void {
-    for (const wait of [...this.#waits]) wait.settle(error);
+    for (const wait of [...this.#waits]) wait.fail(error);
   }
 }

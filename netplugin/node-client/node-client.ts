@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { deadline } from "../../state/deadline.ts";
 import { NetError } from "../../state/errors.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import {
@@ -13,6 +11,8 @@ import {
   RegisterReply,
   ReleaseReply,
 } from "../../state/node-api.ts";
+import { deadline } from "../../state/waiting/deadline.ts";
+import { retry } from "../../state/waiting/repeat.ts";
 import type { Transport } from "./transport.ts";
 
 /** What a node asks of netmaster. Every call ends within its deadline; UNAVAILABLE means "ask again later". */
@@ -63,13 +63,7 @@ export function createNodeClient(transport: Transport, nodeName: string): NodeCl
 
 async function whileNoLeader<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
   const untilMs = performance.now() + LEADER_CHANGE_MS;
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      const isAway = error instanceof NetError && error.code === "UNAVAILABLE";
-      if (!isAway || signal.aborted || performance.now() > untilMs) throw error;
-      await sleep(ASK_AGAIN_MS, undefined, { signal }).catch(() => {}); // the next attempt tells of the signal
-    }
-  }
+  const mayRetry = (error: unknown) =>
+    error instanceof NetError && error.code === "UNAVAILABLE" && performance.now() <= untilMs;
+  return await retry(ask, { pauseMs: ASK_AGAIN_MS, mayRetry, signal }); // after the signal the next attempt tells of it
 }

@@ -1,6 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { asNetError, NetError } from "../../state/errors.ts";
 import { STORE_EPOCH_HEADER } from "../../state/node-api.ts";
+import { BackOff } from "../../state/waiting/back-off.ts";
+import { pause } from "../../state/waiting/pause.ts";
 import { parseMessage, type ViewMessage } from "../view/messages.ts";
 import { nodePath } from "./node-client.ts";
 import type { Transport } from "./transport.ts";
@@ -20,24 +21,20 @@ export interface WatchOptions {
 }
 
 const OPEN_TIMEOUT_MS = 10_000;
-const BACKOFF_MIN_MS = 50;
-const BACKOFF_MAX_MS = 2_000;
+const PAUSES = { firstMs: 50, maxMs: 2_000 };
 const MAX_LINE_BYTES = 4 * 1024 * 1024;
 
 /** Follows this node's watch stream for ever, over any netmaster, until the signal aborts. */
 export async function followWatch(options: WatchOptions): Promise<void> {
   const { signal } = options;
-  let pauseMs = BACKOFF_MIN_MS;
+  const backOff = new BackOff(PAUSES);
   while (!signal.aborted) {
     try {
-      await oneStream(options, () => {
-        pauseMs = BACKOFF_MIN_MS;
-      });
+      await oneStream(options, () => backOff.reset());
     } catch (error) {
       if (!signal.aborted) options.report(asNetError(error, "follow netmaster's watch stream", "UNAVAILABLE"));
     }
-    await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
-    pauseMs = Math.min(pauseMs * 2, BACKOFF_MAX_MS);
+    await pause(backOff.nextMs(), signal);
   }
 }
 

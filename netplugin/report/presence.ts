@@ -2,6 +2,7 @@ import { asNetError, type NetError } from "../../state/errors.ts";
 import { soundHeartbeat } from "../../state/heartbeat-parts.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import type { Heartbeat, RegisterReply } from "../../state/node-api.ts";
+import { BackOff } from "../../state/waiting/back-off.ts";
 import type { Capabilities } from "../machine/capabilities.ts";
 import type { OpenNodeRuntime } from "../node.ts";
 import { bootId, type NodeSettings } from "../settings.ts";
@@ -45,7 +46,7 @@ class Presence {
   #isFirst = true;
   #nextRegularMs = 0;
   #intervalMs = RETRY_MAX_MS;
-  #pauseMs = RETRY_MIN_MS;
+  readonly #backOff = new BackOff({ firstMs: RETRY_MIN_MS, maxMs: RETRY_MAX_MS });
   #refusal: string | undefined;
   #trouble: string | undefined;
   /** The epoch of the store that netmaster has been told to be settled. */
@@ -60,13 +61,12 @@ class Presence {
     try {
       await this.#register();
       await this.#beat();
-      this.#pauseMs = RETRY_MIN_MS;
+      this.#backOff.reset();
     } catch (thrown) {
       if (signal.aborted) return;
       metrics.heartbeatFailures.inc();
       this.#note(asNetError(thrown, "report to netmaster"));
-      await report.bell.due(this.#pauseMs * (0.5 + Math.random()), signal);
-      this.#pauseMs = Math.min(this.#pauseMs * 2, RETRY_MAX_MS);
+      await report.bell.due(this.#backOff.nextMs(), signal);
       return;
     }
     this.#noteWell();

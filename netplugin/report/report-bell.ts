@@ -1,3 +1,5 @@
+import { under } from "../../state/waiting/back-off.ts";
+
 /** Calls for a report before its time. Many calls within the delay are one. */
 export interface ReportBell {
   ring(): void;
@@ -40,7 +42,7 @@ export function createReportBell(initialDelayMs: number): ReportBell {
     ring: () => {
       if (isRinging) return;
       isRinging = true;
-      setTimeout(fire, delayMs * (0.5 + Math.random() / 2)).unref();
+      setTimeout(fire, under(delayMs)).unref();
     },
     setDelay: (value) => {
       delayMs = value;

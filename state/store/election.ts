@@ -1,6 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { NetError } from "../errors.ts";
-import type { Clock } from "./clock.ts";
+import { BackOff } from "../waiting/back-off.ts";
+import type { Clock } from "../waiting/clock.ts";
+import { pause } from "../waiting/pause.ts";
+import { linkSignals, onAbort, throwIfAborted } from "../waiting/signals.ts";
 import {
   type Campaign,
   DEFAULT_LEADER_TTL_S,
@@ -10,7 +13,6 @@ import {
   type Watch,
   type WatchConsumer,
 } from "./store.ts";
-import { backoffMs, linkSignals, onAbort, pause, throwIfAborted } from "./waiting.ts";
 
 /** The few abilities of a store on which an election rests. */
 export interface ElectionGround {
@@ -24,7 +26,7 @@ export interface ElectionGround {
   readonly closed: AbortSignal;
 }
 
-const CLAIM_BACKOFF = { minMs: 50, maxMs: 1_000 };
+const CLAIM_BACKOFF = { firstMs: 50, maxMs: 1_000 };
 const UNKNOWN_POLL_MS = 200;
 
 /**
@@ -39,18 +41,18 @@ export async function runCampaign(ground: ElectionGround, campaign: Campaign): P
   throwIfAborted(ended, doing);
   const seat = watchSeat(ground, campaign.key, ended);
   try {
-    for (let failures = 0; ; ) {
+    const backOff = new BackOff(CLAIM_BACKOFF);
+    for (;;) {
       await seat.vacancy(ttlS * 1_000);
       throwIfAborted(ended, doing);
       try {
         const leadership = await claim(ground, { ...campaign, ttlS }, seat, ended);
         if (leadership !== undefined) return leadership;
-        failures = 0;
+        backOff.reset();
       } catch (error) {
         throwIfAborted(ended, doing);
         if (error instanceof NetError && (error.code === "INVALID" || error.code === "FORBIDDEN")) throw error;
-        await pause(backoffMs(CLAIM_BACKOFF, failures), ended, ground.clock);
-        failures += 1;
+        await pause(backOff.nextMs(), ended, ground.clock);
       }
     }
   } catch (error) {

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
-import { type ManualClock, manualClock } from "./clock.ts";
+import { type ManualClock, manualClock } from "../waiting/clock.ts";
+import { nextTurn } from "../waiting/pause.ts";
 import { type BeatingOptions, beatLease, type KeptLease, type LeaseEnd } from "./lease-beats.ts";
 import type { BeatOptions, LeaseDriver } from "./lease-driver.ts";
 import { LeaseProof } from "./lease-proof.ts";
 import type { LeaseId } from "./store.ts";
-import { nextTurn } from "./waiting.ts";
 
 const TTL_MS = 4_000;
 const MARGIN_MS = 1_000;

@@ -1,8 +1,8 @@
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../waiting/clock.ts";
+import { pause } from "../waiting/pause.ts";
 import type { LeaseDriver } from "./lease-driver.ts";
 import type { LeaseProof } from "./lease-proof.ts";
 import type { LeaseId } from "./store.ts";
-import { pause } from "./waiting.ts";
 
 /** A granted lease, as whoever beats for it sees it. */
 export interface KeptLease {

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "../waiting/clock.ts";
 import { LeaseProof } from "./lease-proof.ts";
 
 describe("the proof of a lease", () => {

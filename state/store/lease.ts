@@ -1,10 +1,10 @@
 import { asNetError, NetError } from "../errors.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../waiting/clock.ts";
+import { throwIfAborted } from "../waiting/signals.ts";
 import { beatLease, type KeptLease, type LeaseEnd } from "./lease-beats.ts";
 import type { LeaseDriver } from "./lease-driver.ts";
 import { LeaseProof } from "./lease-proof.ts";
 import type { Lease, LeaseId, Reporter } from "./store.ts";
-import { throwIfAborted } from "./waiting.ts";
 
 /** Beats for a lease until it ends or the signal aborts; never rejects. */
 export type LeaseKeeper = (lease: KeptLease, signal: AbortSignal) => Promise<LeaseEnd>;

@@ -1,5 +1,5 @@
 import { NetError, storeFull } from "../errors.ts";
-import { type Clock, systemClock } from "./clock.ts";
+import { type Clock, systemClock } from "../waiting/clock.ts";
 import { checkCommit, guardHolds } from "./commit-check.ts";
 import type { Commit, CommitResult, LeaseId, Put, Snapshot, StoredValue, WatchEvent } from "./store.ts";
 import { revisionOf } from "./watch-progress.ts";

@@ -1,6 +1,7 @@
+import { BackOff } from "../waiting/back-off.ts";
+import { pause } from "../waiting/pause.ts";
 import type { MemoryBackend } from "./memory-backend.ts";
 import type { Reporter, WatchConsumer, WatchEvent } from "./store.ts";
-import { backoffMs, pause } from "./waiting.ts";
 import { deferred } from "./watch-handle.ts";
 import {
   acceptEvents,
@@ -23,7 +24,7 @@ export interface MemoryWatchOptions {
 }
 
 const BATCH_EVENTS = 256;
-const CONSUMER_BACKOFF = { minMs: 10, maxMs: 1_000 };
+const CONSUMER_BACKOFF = { firstMs: 10, maxMs: 1_000 };
 
 /** Follows a prefix of the backend; the consumer's pace decides, and its exceptions only cost a repetition. */
 export async function followMemory(
@@ -33,7 +34,7 @@ export async function followMemory(
 ): Promise<void> {
   const progress = newProgress();
   let { generation } = options.backend;
-  let failures = 0;
+  const backOff = new BackOff(CONSUMER_BACKOFF);
   while (!signal.aborted) {
     const changed = changeOf(options, signal);
     try {
@@ -50,14 +51,13 @@ export async function followMemory(
         const last = batch.at(-1);
         if (progress.next !== undefined && last !== undefined) progress.next = revisionOf(last) + 1n;
         if (last?.kind === "synced") onSynced();
-        failures = 0;
+        backOff.reset();
         if (signal.aborted) return;
       }
       await changed.happened;
     } catch (cause) {
       options.report({ kind: "consumer-failed", prefix: options.prefix, cause });
-      await pause(backoffMs(CONSUMER_BACKOFF, failures), signal);
-      failures += 1;
+      await pause(backOff.nextMs(), signal);
     } finally {
       changed.stop();
     }

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { manualClock } from "./clock.ts";
+import { manualClock } from "../waiting/clock.ts";
+import { nextTurn } from "../waiting/pause.ts";
 import { eventually, newCommit, newRecorder, testStoreContract } from "./contract.ts";
 import { openMemoryStore } from "./memory.ts";
 import { MemoryBackend } from "./memory-backend.ts";
-import { nextTurn } from "./waiting.ts";
 
 testStoreContract("memory", async () => {
   const backend = new MemoryBackend();

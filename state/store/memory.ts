@@ -1,4 +1,5 @@
 import { NetError } from "../errors.ts";
+import { onAbort, throwIfAborted } from "../waiting/signals.ts";
 import { runCampaign } from "./election.ts";
 import { holdLease } from "./lease.ts";
 import type { LeaseDriver } from "./lease-driver.ts";
@@ -20,7 +21,6 @@ import type {
   WatchConsumer,
   WatchOptions,
 } from "./store.ts";
-import { onAbort, throwIfAborted } from "./waiting.ts";
 import { startWatch } from "./watch-handle.ts";
 
 export interface MemoryStoreOptions {

@@ -1,6 +1,6 @@
 import { NetError } from "../errors.ts";
+import { abortError } from "../waiting/signals.ts";
 import type { Watch } from "./store.ts";
-import { abortError } from "./waiting.ts";
 
 export interface WatchHandleOptions {
   readonly prefix: string;

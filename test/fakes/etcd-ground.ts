@@ -9,7 +9,7 @@ export const QUICK_TIMINGS: Partial<EtcdTimings> = {
   operationTimeoutMs: 4_000,
   watchAnswerTimeoutMs: 1_000,
   watchProbeAfterMs: 1_000,
-  watchBackoff: { minMs: 20, maxMs: 300 },
+  watchBackoff: { firstMs: 20, maxMs: 300 },
 };
 
 export interface ReportedStore extends AsyncDisposable {

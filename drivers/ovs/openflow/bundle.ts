@@ -1,4 +1,6 @@
 import { NetError } from "../../../state/errors.ts";
+import type { CallOptions, Limit } from "../../../state/waiting/limit.ts";
+import { nextTurn } from "../../../state/waiting/pause.ts";
 import { checked } from "./action-wire.ts";
 import { putU16, putU32, putZeros, type Writer } from "./bytes.ts";
 import { type Channel, post, takeXids } from "./channel.ts";
@@ -8,7 +10,6 @@ import { putFlowMod } from "./flow-codec.ts";
 import type { FlowMod } from "./flow-mod.ts";
 import type { GroupMod } from "./group.ts";
 import { putGroupMod } from "./group-codec.ts";
-import { type CallOptions, type Limit, yieldToLoop } from "./limit.ts";
 import { OFPT, putMessage } from "./message.ts";
 import type { MeterMod } from "./meter.ts";
 import { putMeterMod } from "./meter-codec.ts";
@@ -122,7 +123,7 @@ export function openBundle(channel: Channel, options: Omit<BundleOptions, keyof 
     room: async (limit) => {
       if (opened === undefined) open(limit);
       await burst.send(limit);
-      await yieldToLoop();
+      await nextTurn();
     },
     commit: async (limit) => {
       if (burst.count === 0) return [];

@@ -1,9 +1,9 @@
 import type { Socket } from "node:net";
 import { asNetError, NetError } from "../../../state/errors.ts";
+import { checkLimit, type Limit, waitFor } from "../../../state/waiting/limit.ts";
 import { createWriter, protocolError, putBytes, written } from "./bytes.ts";
 import { getSwitchError, rejected, type SwitchError } from "./error-codec.ts";
 import { createFrames, type Frames, nextMessage, pushChunk } from "./framing.ts";
-import { checkLimit, type Limit, waitFor } from "./limit.ts";
 import { type Message, OFP_VERSION, OFPT, type PutBody, putMessage } from "./message.ts";
 import type { PacketIn } from "./packet.ts";
 

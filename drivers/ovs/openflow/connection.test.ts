@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { limitOf } from "../../../state/waiting/limit.ts";
 import { connectSwitch } from "./connection.ts";
-import { limitOf } from "./limit.ts";
 import { OFPT } from "./message.ts";
 import {
   type Behaviour,

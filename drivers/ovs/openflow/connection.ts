@@ -1,4 +1,5 @@
 import { NetError } from "../../../state/errors.ts";
+import { type CallOptions, type Limit, limitOf } from "../../../state/waiting/limit.ts";
 import { type BundleOptions, type OpenBundle, openBundle, runBundle, runMods } from "./bundle.ts";
 import { putBytes, type Writer } from "./bytes.ts";
 import { type Channel, createChannel, endChannel, post, takeXids } from "./channel.ts";
@@ -9,7 +10,6 @@ import type { FlowCount } from "./flow-count.ts";
 import type { FlowFilter, FlowMod, FlowStats } from "./flow-mod.ts";
 import type { Group, GroupMod, GroupStats } from "./group.ts";
 import { openSocket, shakeHands } from "./handshake.ts";
-import { type CallOptions, type Limit, limitOf } from "./limit.ts";
 import { OFPT } from "./message.ts";
 import type { Meter, MeterFeatures, MeterMod, MeterStats } from "./meter.ts";
 import type { PackedFlow } from "./packed-flow.ts";

@@ -1,8 +1,9 @@
 import { NetError } from "../../../state/errors.ts";
+import { checkLimit, type Limit } from "../../../state/waiting/limit.ts";
+import { nextTurn } from "../../../state/waiting/pause.ts";
 import { createWriter, getU16, putU16, putZeros, type Reader, remaining, skip, type Writer, written } from "./bytes.ts";
 import { type Channel, converse, type ErrorRange, SLICE_MS, send, takeXids } from "./channel.ts";
 import { rejected, type SwitchError } from "./error-codec.ts";
-import { checkLimit, type Limit, yieldToLoop } from "./limit.ts";
 import { type Message, OFPT, type PutBody, putMessage } from "./message.ts";
 
 /** openflow-common.h, OFPSF_REPLY_MORE / OFPMPF_REPLY_MORE. */
@@ -167,7 +168,7 @@ export async function sendBurst(channel: Channel, count: number, put: PutNumbere
       burst.put((writer, xid) => put(writer, index, xid));
       if (burst.isFull) await burst.send(limit);
       if (performance.now() < turnEndsMs) continue;
-      await yieldToLoop();
+      await nextTurn();
       checkLimit(limit);
       turnEndsMs = performance.now() + SLICE_MS;
     }

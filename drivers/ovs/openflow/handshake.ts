@@ -1,9 +1,9 @@
 import { connect, type Socket } from "node:net";
 import { asNetError, NetError } from "../../../state/errors.ts";
+import { type Limit, waitFor } from "../../../state/waiting/limit.ts";
 import { getU16, getU32, nested, putU16, putU32, type Reader, remaining, skip, type Writer } from "./bytes.ts";
 import { type Channel, closedError, post, takeXids } from "./channel.ts";
 import type { SwitchError } from "./error-codec.ts";
-import { type Limit, waitFor } from "./limit.ts";
 import { type Message, OFP_VERSION, OFPT } from "./message.ts";
 
 /** openflow-common.h, OFPHET_VERSIONBITMAP. */

@@ -1,8 +1,8 @@
 import { performance } from "node:perf_hooks";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { limitOf } from "../../../state/waiting/limit.ts";
 import { connectSwitch } from "./connection.ts";
 import type { Flow } from "./flow.ts";
-import { limitOf } from "./limit.ts";
 import { packFlow } from "./packed-flow.ts";
 import { type ScratchSwitch, startSwitch } from "./testing/scratch-switch.ts";
 

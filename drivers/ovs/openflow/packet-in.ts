@@ -1,8 +1,8 @@
+import type { Limit } from "../../../state/waiting/limit.ts";
 import { NX_VENDOR } from "./action-wire.ts";
 import { getU32, putU32, remaining } from "./bytes.ts";
 import type { Channel } from "./channel.ts";
 import { tell } from "./exchange.ts";
-import type { Limit } from "./limit.ts";
 import { type Message, OFPT } from "./message.ts";
 import type { PacketIn } from "./packet.ts";
 import { getPacketIn, NXT, PACKET_IN2_FORMAT, putExperimenter } from "./packet-codec.ts";

@@ -1,7 +1,7 @@
+import type { Limit } from "../../../state/waiting/limit.ts";
 import { getU16, putU16 } from "./bytes.ts";
 import type { Channel } from "./channel.ts";
 import { request, tell } from "./exchange.ts";
-import type { Limit } from "./limit.ts";
 import { OFPT } from "./message.ts";
 
 /**

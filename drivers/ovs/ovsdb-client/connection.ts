@@ -1,11 +1,12 @@
 import { NetError } from "../../../state/errors.ts";
+import type { CallOptions } from "../../../state/waiting/limit.ts";
+import { onAbort } from "../../../state/waiting/signals.ts";
 import { createLocks, type Locks } from "./locks.ts";
 import { type Monitor, type MonitoredTable, type MonitorOptions, startMonitor, type UpdateHandler } from "./monitor.ts";
 import type { Operation, OperationResult } from "./operations.ts";
 import { type DatabaseSchema, parseSchema } from "./schema.ts";
-import { type CallOptions, DEFAULT_LIMITS, openSession, type Session, type SessionLimits } from "./session.ts";
+import { DEFAULT_LIMITS, openSession, type Session, type SessionLimits } from "./session.ts";
 import { decodeResults, encodeOperations } from "./transact.ts";
-import { whenAborted } from "./waiting.ts";
 
 export interface ConnectOptions {
   /** Ends the attempt and, later, the connection. */
@@ -113,6 +114,6 @@ function dispatch(
 }
 
 function endWith(session: Session, signal: AbortSignal | undefined): void {
-  const ignore = whenAborted(signal, () => session.end(undefined));
+  const ignore = onAbort(signal, () => session.end(undefined));
   void session.closed.then(ignore);
 }

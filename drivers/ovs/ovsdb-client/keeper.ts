@@ -1,19 +1,21 @@
 import { asNetError, NetError } from "../../../state/errors.ts";
-import { type Backoff, backoffMs } from "./backoff.ts";
+import { BackOff } from "../../../state/waiting/back-off.ts";
+import { type CallOptions, waitFor } from "../../../state/waiting/limit.ts";
+import { pause } from "../../../state/waiting/pause.ts";
+import { onAbort } from "../../../state/waiting/signals.ts";
 import type { MonitoredTables } from "./changes.ts";
 import { checkSpecs, columnNames, type RowOf, type TableSpecs } from "./columns.ts";
 import { connectOvsdb, type OvsdbConnection } from "./connection.ts";
+import { ovsdbLimit } from "./limit.ts";
 import { createListeners } from "./listeners.ts";
 import { applyUpdate, emptyMirror, type Mirror } from "./mirror.ts";
 import type { MonitoredTable, MonitorMethod, MonitorUpdate } from "./monitor.ts";
 import type { Operation, OperationResult } from "./operations.ts";
 import type { Replica, ReplicaChange, ReplicaOptions, WaitOptions } from "./replica.ts";
 import { type DatabaseSchema, pickColumns, tableOf } from "./schema.ts";
-import type { CallOptions } from "./session.ts";
 import type { Uuid } from "./values.ts";
-import { abandoned, pause, waitFor, whenAborted } from "./waiting.ts";
 
-const DEFAULT_BACKOFF: Backoff = { firstMs: 50, maxMs: 2_000 };
+const DEFAULT_BACKOFF = { firstMs: 50, maxMs: 2_000 };
 const ATTEMPT_TIMEOUT_MS = 5_000;
 const FIRST_PICTURE_TIMEOUT_MS = 10_000;
 const WAIT_TIMEOUT_MS = 10_000;
@@ -35,7 +37,7 @@ export class Keeper<T extends TableSpecs> implements Replica<T> {
   readonly #changes;
   readonly #reconnects;
   readonly #disconnects;
-  readonly #ignoreSignal: () => void;
+  #ignoreSignal: () => void = () => undefined;
   readonly #running: Promise<void>;
   #connection: OvsdbConnection | undefined;
   #method: MonitorMethod | undefined;
@@ -53,8 +55,7 @@ export class Keeper<T extends TableSpecs> implements Replica<T> {
     this.#changes = createListeners<ReplicaChange>("change", this.#report);
     this.#reconnects = createListeners<void>("reconnect", this.#report);
     this.#disconnects = createListeners<NetError>("disconnect", this.#report);
-    this.#ignoreSignal = whenAborted(options.signal, () => this.#end());
-    if (options.signal?.aborted) this.#end();
+    this.#ignoreSignal = onAbort(options.signal, () => this.#end());
     this.#running = this.#run();
   }
 
@@ -88,23 +89,22 @@ export class Keeper<T extends TableSpecs> implements Replica<T> {
   async transact(operations: readonly Operation[], options: CallOptions = {}): Promise<readonly OperationResult[]> {
     if (this.#connection !== undefined) return this.#connection.transact(operations, options);
     const deed = `change OVSDB at ${this.#socketPath}`;
-    if (this.#ending.signal.aborted) throw abandoned(deed, "the replica is closed");
+    if (this.#ending.signal.aborted) throw closed(deed);
     throw this.#away(`Cannot ${deed}`);
   }
 
   async waitFor<V>(find: () => V | undefined | false, options: WaitOptions = {}): Promise<V> {
-    const { deed = `find what is waited for in OVSDB at ${this.#socketPath}`, signal } = options;
+    const { deed = `find what is waited for in OVSDB at ${this.#socketPath}` } = options;
     let waiter: Waiter | undefined;
     try {
-      const bounds = { signal, timeoutMs: options.timeoutMs ?? WAIT_TIMEOUT_MS };
-      return await waitFor<V>(deed, bounds, (resolve, reject) => {
+      return await waitFor<V>(ovsdbLimit(deed, options, WAIT_TIMEOUT_MS), (resolve, reject) => {
         waiter = {
           look: () => look(find, resolve, reject),
-          giveUp: () => reject(abandoned(deed, "the replica is closed")),
+          giveUp: () => reject(closed(deed)),
         };
-        if (this.#ending.signal.aborted) return waiter.giveUp();
         this.#waiters.add(waiter);
-        waiter.look();
+        if (this.#ending.signal.aborted) waiter.giveUp();
+        else waiter.look();
       });
     } finally {
       if (waiter !== undefined) this.#waiters.delete(waiter);
@@ -145,17 +145,16 @@ export class Keeper<T extends TableSpecs> implements Replica<T> {
   }
 
   async #run(): Promise<void> {
-    let failures = 0;
+    const backOff = new BackOff({ ...DEFAULT_BACKOFF, ...this.#options.backoff, spread: "under" });
     while (!this.#ending.signal.aborted) {
       try {
         const connection = await this.#join();
-        failures = 0;
+        backOff.reset();
         this.#lost(await connection.closed);
       } catch (thrown) {
         this.#failed(asNetError(thrown, `mirror OVSDB at ${this.#socketPath}`));
       }
-      failures += 1;
-      await pause(backoffMs(this.#options.backoff ?? DEFAULT_BACKOFF, failures, Math.random), this.#ending.signal);
+      await pause(backOff.nextMs(), this.#ending.signal);
     }
   }
 
@@ -244,4 +243,8 @@ function monitoredColumns(schema: DatabaseSchema, requests: Readonly<Record<stri
   return new Map(
     Object.entries(requests).map(([table, { columns }]) => [table, pickColumns(tableOf(schema, table), columns)]),
   );
+}
+
+function closed(deed: string): NetError {
+  return new NetError("CLOSED", `Cannot ${deed}: the replica is closed`);
 }

@@ -1,8 +1,9 @@
 import * as z from "zod";
 import { NetError } from "../../../state/errors.ts";
-import type { CallOptions, Session } from "./session.ts";
+import { type CallOptions, waitFor } from "../../../state/waiting/limit.ts";
+import { ovsdbLimit } from "./limit.ts";
+import type { Session } from "./session.ts";
 import { identifier } from "./transact.ts";
-import { waitFor } from "./waiting.ts";
 
 const LockReply = z.object({ locked: z.boolean() });
 
@@ -20,7 +21,7 @@ export function createLocks(session: () => Session): Locks {
   async function acquire(name: string, options: CallOptions): Promise<void> {
     if (waiting.has(name)) throw new NetError("CONFLICT", `Lock "${name}" is being waited for already`);
     try {
-      await waitFor<void>(`get lock "${name}"`, options, (resolve, reject) => {
+      await waitFor<void>(ovsdbLimit(`get lock "${name}"`, options), (resolve, reject) => {
         waiting.set(name, resolve);
         session()
           .call("lock", [identifier(name, "lock")], { accept: (reply) => LockReply.parse(reply).locked })

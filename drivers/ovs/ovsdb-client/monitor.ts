@@ -1,9 +1,10 @@
 import * as z from "zod";
 import { asNetError, NetError } from "../../../state/errors.ts";
+import type { CallOptions } from "../../../state/waiting/limit.ts";
 import { decodeUpdates, decodeUpdates2, type MonitoredTables, type TableChanges } from "./changes.ts";
 import type { Condition } from "./operations.ts";
 import { type DatabaseSchema, pickColumns, type TableSchema, tableOf } from "./schema.ts";
-import type { CallOptions, Session } from "./session.ts";
+import type { Session } from "./session.ts";
 import { encodeCondition } from "./transact.ts";
 import { ZERO_UUID } from "./values.ts";
 

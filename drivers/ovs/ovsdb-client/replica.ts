@@ -1,11 +1,11 @@
 import type { NetError } from "../../../state/errors.ts";
-import type { Backoff } from "./backoff.ts";
+import type { BackOffBounds } from "../../../state/waiting/back-off.ts";
+import type { CallOptions } from "../../../state/waiting/limit.ts";
 import type { RowOf, TableSpecs } from "./columns.ts";
 import type { ConnectOptions } from "./connection.ts";
 import type { ChangedRows } from "./mirror.ts";
 import type { MonitorMethod } from "./monitor.ts";
 import type { Operation, OperationResult } from "./operations.ts";
-import type { CallOptions } from "./session.ts";
 import type { Uuid } from "./values.ts";
 
 export interface ReplicaOptions<T extends TableSpecs> extends ConnectOptions {
@@ -14,7 +14,7 @@ export interface ReplicaOptions<T extends TableSpecs> extends ConnectOptions {
   /** Deadline of the first complete picture; 10 s unless given. */
   readonly timeoutMs?: number | undefined;
   /** Pauses between attempts to reconnect; 50 ms doubling to 2 s unless given. */
-  readonly backoff?: Backoff | undefined;
+  readonly backoff?: Pick<BackOffBounds, "firstMs" | "maxMs"> | undefined;
   /** Receives losses of the connection, failed attempts and what listeners throw; a process warning unless given. */
   readonly report?: ((error: NetError) => void) | undefined;
 }

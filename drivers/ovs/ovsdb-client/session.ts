@@ -1,14 +1,9 @@
 import { connect, type Socket } from "node:net";
 import { asNetError, NetError } from "../../../state/errors.ts";
+import { type CallOptions, waitFor } from "../../../state/waiting/limit.ts";
 import { createFramer, type Framer } from "./framing.ts";
+import { ovsdbLimit } from "./limit.ts";
 import { type Message, parseMessage, refusal } from "./messages.ts";
-import { abandoned, waitFor } from "./waiting.ts";
-
-/** When a wait ends without its answer. */
-export interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly timeoutMs?: number | undefined;
-}
 
 /** Bounds of a session; every one has a default. */
 export interface SessionLimits {
@@ -51,7 +46,7 @@ export async function openSession(
   const deed = `connect to OVSDB at ${socketPath}`;
   const socket = connect({ path: socketPath });
   try {
-    await waitFor<void>(deed, options, (resolve, reject) => {
+    await waitFor<void>(ovsdbLimit(deed, options), (resolve, reject) => {
       socket.once("connect", resolve);
       socket.once("error", (error) => reject(asNetError(error, deed, "UNAVAILABLE")));
     });
@@ -111,9 +106,9 @@ export class Session {
   ): Promise<T> {
     this.#checkRoom(method);
     const id = ++this.#lastId;
-    const bounds = { signal: options.signal, timeoutMs: options.timeoutMs ?? this.#limits.callTimeoutMs };
+    const deed = `get an answer to "${method}" from OVSDB at ${this.#peer}`;
     try {
-      return await waitFor<T>(`get an answer to "${method}" from OVSDB at ${this.#peer}`, bounds, (resolve, reject) => {
+      return await waitFor<T>(ovsdbLimit(deed, options, this.#limits.callTimeoutMs), (resolve, reject) => {
         this.#pending.set(id, {
           method,
           settle: (outcome) => {
@@ -149,7 +144,8 @@ export class Session {
   }
 
   #lost(method: string, reason: NetError | undefined): NetError {
-    if (reason === undefined) return abandoned(`get an answer to "${method}"`, "the connection was closed");
+    if (reason === undefined)
+      return new NetError("CLOSED", `Cannot get an answer to "${method}": the connection was closed`);
     const text = `OVSDB at ${this.#peer} went away before it answered "${method}": ${reason.message}`;
     return new NetError("UNAVAILABLE", text, { cause: reason, reason: "outcome-unknown" });
   }

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { asNetError, type NetError } from "../../../state/errors.ts";
+import { pause } from "../../../state/waiting/pause.ts";
 import { dumpLinks } from "../../netlink/link.ts";
 import type { LinkDeleter } from "../../netlink/link-deleter.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
@@ -43,7 +43,7 @@ export function createPortCloser(options: PortCloserOptions): PortCloser {
 
   async function pump(): Promise<void> {
     while (waiting.size > 0 && !options.signal.aborted) {
-      await sleep(GATHER_MS);
+      await pause(GATHER_MS);
       const names = new Set(waiting);
       try {
         await closeAll(names);
@@ -53,7 +53,7 @@ export function createPortCloser(options: PortCloserOptions): PortCloser {
         }
       } catch (error) {
         options.report(asNetError(error, `remove ${names.size} ports`));
-        await sleep(RETRY_MS, undefined, { signal: options.signal }).catch(() => {}); // ends with the signal
+        await pause(RETRY_MS, options.signal);
       }
     }
   }

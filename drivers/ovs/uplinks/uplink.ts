@@ -1,5 +1,6 @@
-import { deadline } from "../../../state/deadline.ts";
 import { asNetError, NetError } from "../../../state/errors.ts";
+import { deadline } from "../../../state/waiting/deadline.ts";
+import { poll } from "../../../state/waiting/repeat.ts";
 import { isErrno } from "../../netlink/errno.ts";
 import type { LinkRow } from "../../netlink/link-row.ts";
 import type { Message } from "../../netlink/message.ts";
@@ -284,16 +285,10 @@ async function tolerant(
 
 /** The switch makes the device a moment after the database says so. */
 async function deviceOf(bridge: string, options: UplinkOptions): Promise<LinkRow> {
-  const deadline = Date.now() + DEVICE_TIMEOUT_MS;
-  for (;;) {
-    const device = await findLink(options.netlink, bridge);
-    if (device !== undefined) return device;
-    options.signal.throwIfAborted();
-    if (Date.now() > deadline) {
-      throw new NetError("TIMEOUT", `The switch has not made device "${bridge}" within ${DEVICE_TIMEOUT_MS} ms`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, DEVICE_POLL_MS));
-  }
+  const wait = { everyMs: DEVICE_POLL_MS, timeoutMs: DEVICE_TIMEOUT_MS, signal: options.signal };
+  const device = await poll(() => findLink(options.netlink, bridge), wait);
+  if (device !== undefined) return device;
+  throw new NetError("TIMEOUT", `The switch has not made device "${bridge}" within ${DEVICE_TIMEOUT_MS} ms`);
 }
 
 async function verified(options: UplinkOptions): Promise<void> {

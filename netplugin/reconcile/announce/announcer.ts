@@ -1,6 +1,7 @@
 import type { PacketOut } from "../../../drivers/ovs/openflow/packet.ts";
-import { deadline } from "../../../state/deadline.ts";
 import { asNetError, type NetError } from "../../../state/errors.ts";
+import { createAlarm } from "../../../state/waiting/alarm.ts";
+import { deadline } from "../../../state/waiting/deadline.ts";
 import { flowContext } from "../../desired/engine/context.ts";
 import type { Attachment } from "../../machine/attachment.ts";
 import type { Machine } from "../../machine/machine.ts";
@@ -38,9 +39,8 @@ const SEND_TIMEOUT_MS = 2_000;
 export function createAnnouncer(options: AnnouncerOptions): Announcer {
   const schedule = createAnnounceSchedule({ burstsPerSecond: BURSTS_PER_SECOND, burstsMax: BURSTS_MAX });
   let announced = epochsOf(options.attachments());
-  let timer: NodeJS.Timeout | undefined;
+  const alarm = createAlarm(() => void sendDue(), options.signal);
   let sending = false;
-  options.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
 
   function look(): void {
     const known = announced;
@@ -55,10 +55,7 @@ export function createAnnouncer(options: AnnouncerOptions): Announcer {
   }
 
   function arm(): void {
-    const atMs = schedule.nextAtMs();
-    clearTimeout(timer);
-    if (sending || atMs === undefined || options.signal.aborted) return;
-    timer = setTimeout(() => void sendDue(), Math.max(0, Math.ceil(atMs - performance.now()))).unref();
+    alarm.at(sending ? undefined : schedule.nextAtMs());
   }
 
   async function sendDue(): Promise<void> {

@@ -5,8 +5,8 @@ import type { PacketOut } from "../../../drivers/ovs/openflow/packet.ts";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
 import type { Uplink } from "../../../drivers/ovs/types.ts";
 import { findLink } from "../../../drivers/ovs/uplinks/uplink-state.ts";
-import { deadline } from "../../../state/deadline.ts";
 import { asNetError } from "../../../state/errors.ts";
+import { deadline } from "../../../state/waiting/deadline.ts";
 import { gratuitousArp, unsolicitedAdvertisement } from "./frame.ts";
 
 export interface UplinkAnnouncerOptions {

@@ -7,6 +7,7 @@ import type { Panel } from "../../../drivers/ovs/pod-ports/panel.ts";
 import { isHostName, peerNameOf } from "../../../drivers/ovs/pod-ports/port-pool.ts";
 import type { PortDriver, PortPool, PortSpec, SwitchPort } from "../../../drivers/ovs/types.ts";
 import type { NodeCondition } from "../../../state/kinds/node.ts";
+import { type Alarm, createAlarm, every } from "../../../state/waiting/alarm.ts";
 import { type Attachment, attachmentMarks, attachmentOf, isSameFacts, POD_ROLE } from "../../machine/attachment.ts";
 import type { AttachmentRecords } from "../../machine/attachment-records.ts";
 import { leaseMarkAmong } from "../../machine/lease-mark.ts";
@@ -87,7 +88,7 @@ class Keeper implements AttachmentKeeper {
   #seenPorts: ReadonlyMap<string, SwitchPort> | undefined;
   /** Port → why it cannot be plugged in. */
   #failures: ReadonlyMap<string, string> = new Map();
-  #retryTimer: NodeJS.Timeout | undefined;
+  readonly #retry: Alarm;
 
   constructor(options: AttachmentKeeperOptions) {
     this.#options = options;
@@ -96,12 +97,8 @@ class Keeper implements AttachmentKeeper {
       signal: options.signal,
       report: (error) => options.log.error({ error: error.message }, "cannot compare pods' ports; trying again"),
     });
-    const looking = setInterval(() => this.loop.kick(), LOOK_MS).unref();
-    const stop = () => {
-      clearTimeout(this.#retryTimer);
-      clearInterval(looking);
-    };
-    options.signal.addEventListener("abort", stop, { once: true });
+    this.#retry = createAlarm(() => this.loop.kick(), options.signal);
+    every(LOOK_MS, () => this.loop.kick(), options.signal);
   }
 
   onPorts(): void {
@@ -356,7 +353,7 @@ class Keeper implements AttachmentKeeper {
       );
     }
     this.#failures = new Map([...failures].filter(([name]) => !machine.isClosing(name)));
-    clearTimeout(this.#retryTimer);
-    if (failures.size > 0) this.#retryTimer = setTimeout(() => this.loop.kick(), RETRY_MS).unref();
+    if (failures.size > 0) this.#retry.anew(RETRY_MS);
+    else this.#retry.cancel();
   }
 }

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { StackGuard } from "../../../drivers/stack-guard/guard.ts";
+import { every } from "../../../state/waiting/alarm.ts";
 import { startTicketLoop } from "../loop/ticket-loop.ts";
 
 export interface StackKeeperOptions {
@@ -54,8 +55,7 @@ export function startStackKeeper(options: StackKeeperOptions): StackKeeper {
     report: (error) => log.warn({ error: error.message }, "cannot compare what is closed to this node's kernel"),
   });
   let turn = 0;
-  const timer = setInterval(() => loop.kick({ full: ++turn % TABLES_PER_LINKS === 0 }), TABLES_INTERVAL_MS);
-  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  every(TABLES_INTERVAL_MS, () => loop.kick({ full: ++turn % TABLES_PER_LINKS === 0 }), signal);
 
   return {
     compare: () => loop.kick({ full: true }),

@@ -1,8 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { TrackedConnection } from "../../../drivers/ovs/conntrack.ts";
 import type { CtFilter } from "../../../drivers/ovs/openflow/ct-flush.ts";
-import { deadline } from "../../../state/deadline.ts";
 import { asNetError, type NetError } from "../../../state/errors.ts";
+import { createAlarm } from "../../../state/waiting/alarm.ts";
+import { deadline } from "../../../state/waiting/deadline.ts";
+import { pause } from "../../../state/waiting/pause.ts";
 import { type Inquiry, inquiryOf, type Moment, mergeInquiries } from "../../desired/connections/inquiry.ts";
 import { connectionJudge, type Finding, zonesToLookAt } from "../../desired/connections/judge.ts";
 import type { Changes } from "../../view/node-view.ts";
@@ -52,7 +53,6 @@ export function startConnectionKeeper(options: ConnectionKeeperOptions): Connect
   let isBusy = false;
   let failure: string | undefined;
   let restEndsMs = 0;
-  let gathering: NodeJS.Timeout | undefined;
 
   function take(): Task | undefined {
     const task = pending;
@@ -65,7 +65,7 @@ export function startConnectionKeeper(options: ConnectionKeeperOptions): Connect
   }
 
   async function work(): Promise<void> {
-    await sleep(restEndsMs - performance.now(), undefined, { signal }).catch(() => {}); // ends with the signal
+    await pause(restEndsMs - performance.now(), signal);
     const task = signal.aborted ? undefined : take();
     if (task === undefined) return;
     isBusy = true;
@@ -86,14 +86,7 @@ export function startConnectionKeeper(options: ConnectionKeeperOptions): Connect
   }
 
   const loop = startTicketLoop({ work, signal, report: options.report });
-  signal.addEventListener("abort", () => clearTimeout(gathering), { once: true });
-
-  function kickSoon(): void {
-    gathering ??= setTimeout(() => {
-      gathering = undefined;
-      loop.kick();
-    }, options.gatherMs ?? GATHER_MS).unref();
-  }
+  const gathering = createAlarm(() => loop.kick(), signal);
 
   return {
     look: (moment, changes) => {
@@ -102,7 +95,7 @@ export function startConnectionKeeper(options: ConnectionKeeperOptions): Connect
       if (inquiry === undefined) return;
       add({ moment, inquiry });
       if (inquiry.isUrgent) loop.kick();
-      else kickSoon();
+      else gathering.soon(options.gatherMs ?? GATHER_MS);
     },
     settled: async (caller) => {
       if (!isBusy && pending?.inquiry.isUrgent !== true) return;

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { SwitchConnection } from "../../../drivers/ovs/openflow/connection.ts";
 import type { TableCount } from "../../../drivers/ovs/openflow/table-count.ts";
 import { asNetError, type NetError } from "../../../state/errors.ts";
+import { pause } from "../../../state/waiting/pause.ts";
 
 export interface FlowCountWatchOptions {
   /** Undefined while the switch is away. */
@@ -28,7 +28,7 @@ export async function watchFlowCounts(options: FlowCountWatchOptions): Promise<v
   let pauseMs = intervalMs;
   let last: Look | undefined;
   while (!signal.aborted) {
-    await sleep(pauseMs, undefined, { signal }).catch(() => {}); // ends with the signal
+    await pause(pauseMs, signal);
     try {
       const now = await look(options);
       const isLost = now !== undefined && hasLost(now, last);

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Counter, Histogram } from "prom-client";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
 import { NetError } from "../../../state/errors.ts";
+import { createRetryTimer } from "../../../state/waiting/retry-timer.ts";
 import type { Attachment } from "../../machine/attachment.ts";
 import type { MachineView } from "../../machine/machine-view.ts";
 import { objectId } from "../../view/messages.ts";
@@ -12,7 +13,6 @@ import {
   type ConnectionKeeperOptions,
   startConnectionKeeper,
 } from "../connections/connection-keeper.ts";
-import { createRetryTimer } from "../loop/retry-timer.ts";
 import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 import { watchFlowCounts } from "./flow-count-watch.ts";
 import { createFlowReconciler, type FlowReconciler } from "./flow-reconciler.ts";

@@ -1,6 +1,7 @@
 import type { PacketOut } from "../../../drivers/ovs/openflow/packet.ts";
-import { deadline } from "../../../state/deadline.ts";
 import { asNetError, type NetError } from "../../../state/errors.ts";
+import { createAlarm, every } from "../../../state/waiting/alarm.ts";
+import { deadline } from "../../../state/waiting/deadline.ts";
 import { output, setField, setTunnelDestination } from "../../desired/pipeline/actions.ts";
 import type { Machine } from "../../machine/machine.ts";
 import type { NodeView } from "../../view/node-view.ts";
@@ -37,14 +38,8 @@ const SEND_TIMEOUT_MS = 2_000;
 export function createTunnelWarmer(options: TunnelWarmerOptions): TunnelWarmer {
   let warmed = new Set<string>();
   let queue: string[] = [];
-  let timer: NodeJS.Timeout | undefined;
-  const refresh = setInterval(forgetAndLook, REFRESH_INTERVAL_MS).unref();
-  options.signal.addEventListener("abort", stop, { once: true });
-
-  function stop(): void {
-    clearInterval(refresh);
-    clearTimeout(timer);
-  }
+  const alarm = createAlarm(() => void probeRound(), options.signal);
+  every(REFRESH_INTERVAL_MS, forgetAndLook, options.signal);
 
   function forgetAndLook(): void {
     warmed = new Set();
@@ -67,8 +62,7 @@ export function createTunnelWarmer(options: TunnelWarmerOptions): TunnelWarmer {
     const round = queue.slice(0, end);
     queue = queue.slice(end + 1);
     for (const vtepIp of round) await probe(vtepIp);
-    if (queue.length > 0 && !options.signal.aborted)
-      timer = setTimeout(() => void probeRound(), PROBE_INTERVAL_MS).unref();
+    if (queue.length > 0) alarm.soon(PROBE_INTERVAL_MS);
   }
 
   async function probe(vtepIp: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { endpointKeyOf } from "../../../state/endpoint-key.ts";
 import { infraContainerId } from "../../../state/infra.ts";
 import type { NodeCondition } from "../../../state/kinds/node.ts";
+import { createAlarm } from "../../../state/waiting/alarm.ts";
 import type { Attachment } from "../../machine/attachment.ts";
 import type { Changes } from "../../view/node-view.ts";
 import { startTicketLoop } from "../loop/ticket-loop.ts";
@@ -34,26 +35,18 @@ export function startInfra(options: InfraOptions): Infra {
   const ownKeys = endpointKeyOf({ containerId: infraContainerId(options.nodeName), ifName: "" });
   let last = NO_ROUND;
   let portsSeen = "";
-  let timer: NodeJS.Timeout | undefined;
 
   const loop = startTicketLoop({
     work: async (_full, signal) => {
       portsSeen = summaryOf(options.attachments());
       if (!options.view().complete || !options.isConnected()) return;
       last = await runRound({ options, retries, last, signal });
-      arm();
+      alarm.at(retries.nextAtMs());
     },
     signal: options.signal,
     report: ({ message }) => options.log.error({ error: message }, "cannot look after infra networks; trying again"),
   });
-  options.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
-
-  function arm(): void {
-    clearTimeout(timer);
-    const atMs = retries.nextAtMs();
-    if (atMs === undefined || options.signal.aborted) return;
-    timer = setTimeout(() => loop.kick(), Math.max(0, Math.ceil(atMs - performance.now()))).unref();
-  }
+  const alarm = createAlarm(() => loop.kick(), options.signal);
 
   return {
     kick: () => loop.kick(),

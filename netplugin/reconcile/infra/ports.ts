@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { isErrno } from "../../../drivers/netlink/errno.ts";
 import { dumpLinks } from "../../../drivers/netlink/link.ts";
 import type { SocketPool } from "../../../drivers/netlink/pool.ts";
 import type { PortDriver, PortSpec } from "../../../drivers/ovs/types.ts";
 import { NetError } from "../../../state/errors.ts";
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
+import { poll } from "../../../state/waiting/repeat.ts";
 import { attachmentMarks, INFRA_ROLE } from "../../machine/attachment.ts";
 import { type DeviceState, deviceRepairs, differsInSwitch, type InfraDevice, readDevice } from "./device.ts";
 import { ignoreRouters } from "./router-advertisements.ts";
@@ -58,12 +58,12 @@ export async function unplugInfraPorts(
   if (names.length === 0) return;
   const failures = await ports.apply({ put: new Map(), remove: new Set(names) }, { signal });
   for (const failure of failures.values()) throw failure;
-  await waitFor(
+  await poll(
     async () => {
       const present = new Set((await netlink.dump(dumpLinks(), { signal })).map((link) => link.name));
       return names.some((name) => present.has(name)) ? undefined : true;
     },
-    { timeoutMs: DEVICE_TIMEOUT_MS, signal },
+    { everyMs: DEVICE_POLL_MS, timeoutMs: DEVICE_TIMEOUT_MS, signal },
   );
 }
 
@@ -84,23 +84,15 @@ interface WaitOptions {
 }
 
 function deviceOf({ netlink }: PortMeans, name: string, wait: WaitOptions): Promise<DeviceState | undefined> {
-  return waitFor(async () => {
-    try {
-      return await readDevice(netlink, name, wait.signal);
-    } catch (error) {
-      if (isErrno(error, "ENODEV")) return undefined;
-      throw error;
-    }
-  }, wait);
-}
-
-/** Asks until there is an answer, or undefined when there is none in time. */
-async function waitFor<T>(ask: () => Promise<T | undefined>, wait: WaitOptions): Promise<T | undefined> {
-  const { timeoutMs, signal } = wait;
-  const deadlineMs = performance.now() + timeoutMs;
-  for (;;) {
-    const answer = await ask();
-    if (answer !== undefined || performance.now() > deadlineMs) return answer;
-    await sleep(DEVICE_POLL_MS, undefined, { signal });
-  }
+  return poll(
+    async () => {
+      try {
+        return await readDevice(netlink, name, wait.signal);
+      } catch (error) {
+        if (isErrno(error, "ENODEV")) return undefined;
+        throw error;
+      }
+    },
+    { ...wait, everyMs: DEVICE_POLL_MS },
+  );
 }

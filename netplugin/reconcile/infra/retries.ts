@@ -1,3 +1,5 @@
+import { around, backOffMs, type Random } from "../../../state/waiting/back-off.ts";
+
 /** When what has failed is tried again: later each time. */
 export interface Retries {
   /** May it be tried now? */
@@ -11,26 +13,24 @@ export interface Retries {
   nextAtMs(): number | undefined;
 }
 
-const PAUSE_MIN_MS = 250;
-const PAUSE_MAX_MS = 15_000;
+const PAUSES = { firstMs: 250, maxMs: 15_000 };
 
 interface Waiting {
   readonly atMs: number;
-  readonly pauseMs: number;
+  readonly failures: number;
 }
 
 /** `random` gives numbers from 0 to 1, so that many nodes do not come at the same moment. */
-export function createRetries(random: () => number = Math.random): Retries {
+export function createRetries(random?: Random): Retries {
   const waiting = new Map<string, Waiting>();
-  const spread = (pauseMs: number) => pauseMs * (0.5 + random());
   return {
     isDue: (key, nowMs) => (waiting.get(key)?.atMs ?? nowMs) <= nowMs,
     failed: (key, nowMs) => {
-      const pauseMs = Math.min((waiting.get(key)?.pauseMs ?? PAUSE_MIN_MS / 2) * 2, PAUSE_MAX_MS);
-      waiting.set(key, { atMs: nowMs + spread(pauseMs), pauseMs });
+      const failures = (waiting.get(key)?.failures ?? 0) + 1;
+      waiting.set(key, { atMs: nowMs + backOffMs(PAUSES, failures, random), failures });
     },
     hold: (key, nowMs, pauseMs) => {
-      waiting.set(key, { atMs: nowMs + spread(pauseMs), pauseMs: PAUSE_MIN_MS });
+      waiting.set(key, { atMs: nowMs + around(pauseMs, 0.5, random), failures: 1 });
     },
     succeeded: (key) => waiting.delete(key),
     keep: (keys) => {

@@ -1,11 +1,11 @@
 import type { Logger } from "pino";
 import { getLink } from "../../../drivers/netlink/link.ts";
-import { deadline } from "../../../state/deadline.ts";
 import { asNetError, NetError } from "../../../state/errors.ts";
 import { infraContainerId, isInfraEndpoint } from "../../../state/infra.ts";
 import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { NetworkRecord } from "../../../state/kinds/network.ts";
 import type { EndpointReply } from "../../../state/node-api.ts";
+import { deadline } from "../../../state/waiting/deadline.ts";
 import { type Attachment, INFRA_ROLE } from "../../machine/attachment.ts";
 import type { NodeClient } from "../../node-client/node-client.ts";
 import type { NodeView } from "../../view/node-view.ts";

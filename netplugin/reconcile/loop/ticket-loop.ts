@@ -1,5 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { asNetError, type NetError } from "../../../state/errors.ts";
+import { BackOff } from "../../../state/waiting/back-off.ts";
+import { pause } from "../../../state/waiting/pause.ts";
 
 export interface TicketLoopOptions {
   /** Brings the machine to what is wanted now; `full` = believe nothing that was known before. */
@@ -23,8 +24,7 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
-const RETRY_MIN_MS = 100;
-const RETRY_MAX_MS = 2_000;
+const RETRY = { firstMs: 100, maxMs: 2_000 };
 
 /** Starts the loop; its first round is a full one. */
 export function startTicketLoop(options: TicketLoopOptions): TicketLoop {
@@ -70,16 +70,12 @@ export function startTicketLoop(options: TicketLoopOptions): TicketLoop {
 
   async function run(): Promise<void> {
     signal.addEventListener("abort", () => wake?.(), { once: true });
-    let pauseMs = RETRY_MIN_MS;
+    const backOff = new BackOff(RETRY);
     while (!signal.aborted) {
       await idle();
       if (signal.aborted) break;
-      if (await round()) {
-        pauseMs = RETRY_MIN_MS;
-      } else {
-        await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
-        pauseMs = Math.min(pauseMs * 2, RETRY_MAX_MS);
-      }
+      if (await round()) backOff.reset();
+      else await pause(backOff.nextMs(), signal);
     }
     for (const waiter of waiters) waiter.reject(signal.reason);
   }

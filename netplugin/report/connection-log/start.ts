@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Counter } from "prom-client";
 import type { SwitchConnection } from "../../../drivers/ovs/openflow/connection.ts";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
 import { asNetError } from "../../../state/errors.ts";
+import { pause } from "../../../state/waiting/pause.ts";
 import type { Attachment } from "../../machine/attachment.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { type ConnectionLog, createConnectionLog } from "./connection-log.ts";
@@ -51,7 +51,7 @@ export function startConnectionLog(options: StartOptions): ConnectionLog {
     while (!signal.aborted) {
       connections.sweep();
       await listen();
-      await sleep(SWEEP_INTERVAL_MS, undefined, { signal }).catch(() => {}); // ends with the signal
+      await pause(SWEEP_INTERVAL_MS, signal);
     }
   }
 

@@ -1,7 +1,8 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { SwitchConnection } from "../../../drivers/ovs/openflow/connection.ts";
 import type { PortStats } from "../../../drivers/ovs/openflow/port.ts";
-import { asNetError, type NetError } from "../../../state/errors.ts";
+import type { NetError } from "../../../state/errors.ts";
+import { around } from "../../../state/waiting/back-off.ts";
+import { repeat } from "../../../state/waiting/repeat.ts";
 import { COOKIE_OURS, ownerIdOf, parseCookie } from "../../desired/pipeline/pipeline.ts";
 import type { Attachment } from "../../machine/attachment.ts";
 import { objectId } from "../../view/messages.ts";
@@ -34,14 +35,12 @@ export const RULE_COOKIES = {
 export async function countHits(options: HitCounterOptions): Promise<void> {
   const { signal, intervalMs = INTERVAL_MS } = options;
   const ruleOf = ruleNames(options.view);
-  while (!signal.aborted) {
-    try {
-      await readOnce(options, ruleOf);
-    } catch (thrown) {
-      if (!signal.aborted) options.report(asNetError(thrown, "count what the rules have met"));
-    }
-    await sleep(intervalMs * (0.9 + 0.2 * Math.random()), undefined, { signal }).catch(() => {}); // ends with the signal
-  }
+  await repeat(() => readOnce(options, ruleOf), {
+    everyMs: () => around(intervalMs, 0.1),
+    doing: "count what the rules have met",
+    signal,
+    report: options.report,
+  });
 }
 
 async function readOnce(

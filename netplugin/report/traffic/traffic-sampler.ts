@@ -1,11 +1,11 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { QueueStatistics } from "../../../drivers/netlink/queue-statistics.ts";
 import type { SwitchConnection } from "../../../drivers/ovs/openflow/connection.ts";
 import type { MeterStats } from "../../../drivers/ovs/openflow/meter.ts";
 import type { PortStats } from "../../../drivers/ovs/openflow/port.ts";
 import type { PortLimiter, PortQueues } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
 import type { BandwidthReport, CeilingReport, DirectionTraffic } from "../../../state/bandwidth/report.ts";
-import { asNetError, type NetError } from "../../../state/errors.ts";
+import type { NetError } from "../../../state/errors.ts";
+import { repeat } from "../../../state/waiting/repeat.ts";
 import { meterIdOf, metersOfPlan } from "../../desired/limits/limit-plan.ts";
 import { newConnectionsMeterId } from "../../desired/pipeline/connection-limit.ts";
 import { type Attachment, POD_ROLE } from "../../machine/attachment.ts";
@@ -81,16 +81,8 @@ export function startTrafficSampler(options: TrafficSamplerOptions): TrafficSamp
     if (isMeterMissing(options.statuses(), counters.meters)) options.onMissingMeter();
   }
 
-  async function run(): Promise<void> {
-    while (!signal.aborted) {
-      await sample().catch((error: unknown) => {
-        if (!signal.aborted) options.report(asNetError(error, "measure bandwidth"));
-      });
-      await sleep(INTERVAL_MS, undefined, { signal }).catch(() => {}); // ends with the signal
-    }
-  }
-
-  return { reports: () => reports, ceilingReports: ceilings.reports, ended: run() };
+  const ended = repeat(sample, { everyMs: INTERVAL_MS, doing: "measure bandwidth", signal, report: options.report });
+  return { reports: () => reports, ceilingReports: ceilings.reports, ended };
 }
 
 interface Counters {

@@ -1,6 +1,9 @@
 import { NetError, storeFull } from "../../errors.ts";
+import { backOffMs } from "../../waiting/back-off.ts";
+import { within } from "../../waiting/limit.ts";
+import { pause } from "../../waiting/pause.ts";
+import { throwIfAborted } from "../../waiting/signals.ts";
 import type { Reporter } from "../store.ts";
-import { backoffMs, pause, throwIfAborted, within } from "../waiting.ts";
 import type { CallOptions, Endpoint, Endpoints, EtcdClient } from "./endpoints.ts";
 import { failureOf, givenUp, refusal } from "./failures.ts";
 import type { EtcdTimings } from "./options.ts";
@@ -107,7 +110,7 @@ export async function read<T>(
       if (failure.kind === "store-full") throw storeFull(doing, error);
       if (failure.kind === "compacted" || failure.kind === "lease-gone") throw error;
       link.endpoints.avoid(endpoint);
-      const delayMs = backoffMs(link.timings.retryBackoff, failures);
+      const delayMs = backOffMs(link.timings.retryBackoff, failures + 1);
       if (performance.now() + delayMs >= deadlineMs) throw givenUp(doing, endpoint.url, error, "UNAVAILABLE");
       await pause(delayMs, signal);
     }

@@ -1,7 +1,9 @@
 import { NetError, storeFull } from "../../errors.ts";
+import { backOffMs } from "../../waiting/back-off.ts";
+import { pause } from "../../waiting/pause.ts";
+import { abortError } from "../../waiting/signals.ts";
 import { checkCommit } from "../commit-check.ts";
 import type { Commit, CommitResult } from "../store.ts";
-import { abortError, backoffMs, pause } from "../waiting.ts";
 import { attempt, type EtcdLink, read } from "./calls.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { failureOf, givenUp, refusal } from "./failures.ts";
@@ -166,8 +168,8 @@ async function afterLostLease(
 }
 
 async function countFailure(link: EtcdLink, state: Attempts, endpoint: Endpoint, error: unknown): Promise<void> {
-  const delayMs = backoffMs(link.timings.retryBackoff, state.failures);
   state.failures += 1;
+  const delayMs = backOffMs(link.timings.retryBackoff, state.failures);
   if (performance.now() + delayMs >= state.deadlineMs) {
     throw givenUp(state.doing, endpoint.url, error, state.doubtful ? "TIMEOUT" : "UNAVAILABLE");
   }

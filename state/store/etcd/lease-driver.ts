@@ -1,8 +1,8 @@
 import type { Etcd3, ILeaseKeepAliveResponse } from "etcd3";
-import { systemClock } from "../clock.ts";
+import { systemClock } from "../../waiting/clock.ts";
+import { within } from "../../waiting/limit.ts";
 import type { LeaseDriver } from "../lease-driver.ts";
 import type { LeaseId } from "../store.ts";
-import { within } from "../waiting.ts";
 import { type EtcdLink, read, refuseDiverged, refuseForeign } from "./calls.ts";
 import { failureOf } from "./failures.ts";
 

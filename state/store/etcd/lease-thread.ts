@@ -1,9 +1,11 @@
 import { Worker } from "node:worker_threads";
-import { systemClock } from "../clock.ts";
+import { BackOff } from "../../waiting/back-off.ts";
+import { systemClock } from "../../waiting/clock.ts";
+import { pause } from "../../waiting/pause.ts";
+import { onAbort } from "../../waiting/signals.ts";
 import { beatLease, type KeptLease, type LeaseEnd } from "../lease-beats.ts";
 import type { LeaseDriver } from "../lease-driver.ts";
 import type { LeaseId, Reporter } from "../store.ts";
-import { backoffMs, onAbort, pause } from "../waiting.ts";
 import type { LeaseNews, LeaseOrder, LeaseWorkerData } from "./lease-worker.ts";
 
 type KeepOrder = Extract<LeaseOrder, { readonly is: "keep" }>;
@@ -20,7 +22,7 @@ export interface LeaseThreadOptions {
 }
 
 /** A thread that stops working is replaced after this time, which grows while its successors fail as well. */
-const RESTART_BACKOFF = { minMs: 500, maxMs: 60_000 };
+const RESTART_BACKOFF = { firstMs: 500, maxMs: 60_000 };
 const MIN_PAUSE_MS = 100;
 /** A thread that has worked for so long failed for a new reason. */
 const STEADY_MS = 60_000;
@@ -34,7 +36,7 @@ const OWNER_SILENCE_TTLS = 3;
 export class LeaseThread {
   readonly #options: LeaseThreadOptions;
   #worker: LeaseWorkerHandle | undefined;
-  #failures = 0;
+  readonly #backOff = new BackOff(RESTART_BACKOFF);
   #restartAtMs = 0;
   #diverged: ReadonlyMap<string, string> = new Map();
   #isClosed = false;
@@ -67,9 +69,8 @@ export class LeaseThread {
     this.#worker = undefined;
     if (this.#isClosed) return;
     const nowMs = systemClock.nowMs();
-    if (nowMs - startedMs > STEADY_MS) this.#failures = 0;
-    this.#restartAtMs = nowMs + backoffMs(RESTART_BACKOFF, this.#failures);
-    this.#failures += 1;
+    if (nowMs - startedMs > STEADY_MS) this.#backOff.reset();
+    this.#restartAtMs = nowMs + this.#backOff.nextMs();
     this.#options.report({ kind: "lease-thread-failed", cause });
   }
 

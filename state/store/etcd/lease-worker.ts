@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { systemClock } from "../clock.ts";
+import { systemClock } from "../../waiting/clock.ts";
 import { beatLease, type LeaseEnd } from "../lease-beats.ts";
 import { LeaseProof } from "../lease-proof.ts";
 import type { LeaseId, StoreReport } from "../store.ts";

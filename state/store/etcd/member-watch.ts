@@ -1,5 +1,6 @@
-import type { Clock } from "../clock.ts";
-import { pause } from "../waiting.ts";
+import { around } from "../../waiting/back-off.ts";
+import type { Clock } from "../../waiting/clock.ts";
+import { pause } from "../../waiting/pause.ts";
 import { type AttemptOptions, ask, type EtcdLink } from "./calls.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { failureOf } from "./failures.ts";
@@ -67,7 +68,7 @@ export class MemberWatch {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.look(signal);
-      await pause(LOOK_EVERY_MS * (0.75 + Math.random() / 2), signal, this.#options.clock);
+      await pause(around(LOOK_EVERY_MS, 0.25), signal, this.#options.clock);
     }
   }
 
@@ -108,7 +109,7 @@ export class MemberWatch {
     const nowMs = clock.nowMs();
     this.#notBeforeMs = nowMs + Math.max(spacingMs, tookMs / (10 * SHARE));
     if (nowMs < this.#regularAtMs) return;
-    this.#regularAtMs = nowMs + Math.max(link.timings.compareEveryMs, tookMs / SHARE) * (0.75 + Math.random() / 2);
+    this.#regularAtMs = nowMs + around(Math.max(link.timings.compareEveryMs, tookMs / SHARE), 0.25);
   }
 
   /** Says something that has not been told. */

@@ -1,7 +1,7 @@
 import { NetError } from "../../errors.ts";
 import { ROOT } from "../../keys.ts";
+import type { BackOffBounds } from "../../waiting/back-off.ts";
 import type { Reporter } from "../store.ts";
-import type { Backoff } from "../waiting.ts";
 
 /** Files of TLS towards etcd, PEM. `cert` and `key` together make it mutual. */
 export interface EtcdTlsOptions {
@@ -31,14 +31,14 @@ export interface EtcdTimings {
   readonly callTimeoutMs: number;
   /** A whole read or commit with its retries on other endpoints. */
   readonly operationTimeoutMs: number;
-  readonly retryBackoff: Backoff;
+  readonly retryBackoff: BackOffBounds;
   readonly listPageKeys: number;
   readonly listPageTimeoutMs: number;
   /** The watch stream and its `created` answer, and the answer to a probe. */
   readonly watchAnswerTimeoutMs: number;
   /** Silence after which a watch is probed. */
   readonly watchProbeAfterMs: number;
-  readonly watchBackoff: Backoff;
+  readonly watchBackoff: BackOffBounds;
   /** Undelivered events of one watch. */
   readonly queueEvents: number;
   readonly queueBytes: number;
@@ -57,12 +57,12 @@ export interface EtcdTimings {
 export const DEFAULT_TIMINGS: EtcdTimings = {
   callTimeoutMs: 3_000,
   operationTimeoutMs: 8_000,
-  retryBackoff: { minMs: 25, maxMs: 1_000 },
+  retryBackoff: { firstMs: 25, maxMs: 1_000 },
   listPageKeys: 2_000,
   listPageTimeoutMs: 10_000,
   watchAnswerTimeoutMs: 5_000,
   watchProbeAfterMs: 30_000,
-  watchBackoff: { minMs: 50, maxMs: 5_000 },
+  watchBackoff: { firstMs: 50, maxMs: 5_000 },
   queueEvents: 10_000,
   queueBytes: 32 * 1024 * 1024,
   queueFullMs: 30_000,
@@ -78,7 +78,7 @@ export function closeWatchTimings(timings: EtcdTimings): EtcdTimings {
     ...timings,
     watchProbeAfterMs: Math.min(timings.watchProbeAfterMs, 1_000),
     watchAnswerTimeoutMs: Math.min(timings.watchAnswerTimeoutMs, 1_000),
-    watchBackoff: { minMs: 50, maxMs: 500 },
+    watchBackoff: { firstMs: 50, maxMs: 500 },
   };
 }
 

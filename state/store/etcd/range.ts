@@ -1,7 +1,7 @@
 import type { IKeyValue, IRangeResponse } from "etcd3";
 import { NetError } from "../../errors.ts";
+import { nextTurn } from "../../waiting/pause.ts";
 import type { StoredValue } from "../store.ts";
-import { nextTurn } from "../waiting.ts";
 import { type EtcdLink, read } from "./calls.ts";
 import { failureOf } from "./failures.ts";
 

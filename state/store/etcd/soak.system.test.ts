@@ -39,7 +39,7 @@ test("2000 watches opened and closed, 30 link flaps, 50 leaderships: heap, timer
   await using server = await startEtcd();
   await using proxy = await startTcpProxy(server.members[0]?.clientPort ?? 0);
   const endpoints = [`http://127.0.0.1:${proxy.port}`];
-  await using opened = await openReportedStore({ endpoints }, { watchBackoff: { minMs: 10, maxMs: 50 } });
+  await using opened = await openReportedStore({ endpoints }, { watchBackoff: { firstMs: 10, maxMs: 50 } });
   const { store } = opened;
   const seen = newRecorder();
   await using watch = store.watch("/soak/", seen.consumer);

@@ -1,5 +1,6 @@
 import { asNetError, NetError } from "../../errors.ts";
-import { systemClock } from "../clock.ts";
+import { systemClock } from "../../waiting/clock.ts";
+import { linkSignals, onAbort, throwIfAborted } from "../../waiting/signals.ts";
 import { runCampaign } from "../election.ts";
 import { holdLease, type LeaseKeeper } from "../lease.ts";
 import type { LeaseDriver } from "../lease-driver.ts";
@@ -18,7 +19,6 @@ import type {
   WatchConsumer,
   WatchOptions,
 } from "../store.ts";
-import { linkSignals, onAbort, throwIfAborted } from "../waiting.ts";
 import { startWatch } from "../watch-handle.ts";
 import { attempt, type EtcdLink, read } from "./calls.ts";
 import { commitOnce } from "./commit.ts";

@@ -1,5 +1,7 @@
 import { NetError } from "../../errors.ts";
-import { nextTurn, pause, throwIfAborted } from "../waiting.ts";
+import { around } from "../../waiting/back-off.ts";
+import { nextTurn, pause } from "../../waiting/pause.ts";
+import { throwIfAborted } from "../../waiting/signals.ts";
 import type { WatchProgress } from "../watch-progress.ts";
 import type { EtcdLink } from "./calls.ts";
 import { listPages, restartCompacted } from "./range.ts";
@@ -26,7 +28,7 @@ export async function verifyRegularly(
   const { verifyEveryMs, verifyGraceMs } = link.timings;
   const doing = `verify the watch of "${prefix}"`;
   for (;;) {
-    await pause(verifyEveryMs * (0.75 + Math.random() / 2), signal);
+    await pause(around(verifyEveryMs, 0.25), signal);
     throwIfAborted(signal, doing);
     progress.deletedSince = new Set();
     try {

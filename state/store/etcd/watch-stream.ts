@@ -1,6 +1,7 @@
 import type { Etcd3, IEvent, IWatchResponse } from "etcd3";
 import { NetError } from "../../errors.ts";
-import { abortError, onAbort, within } from "../waiting.ts";
+import { within } from "../../waiting/limit.ts";
+import { abortError, onAbort } from "../../waiting/signals.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { EtcdTimings } from "./options.ts";
 import { prefixRange } from "./range.ts";

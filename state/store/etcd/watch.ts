@@ -1,7 +1,9 @@
 import type { IEvent } from "etcd3";
 import { NetError } from "../../errors.ts";
+import { backOffMs } from "../../waiting/back-off.ts";
+import { nextTurn, pause } from "../../waiting/pause.ts";
+import { onAbort, throwIfAborted } from "../../waiting/signals.ts";
 import type { StoredValue, WatchConsumer, WatchEvent } from "../store.ts";
-import { backoffMs, nextTurn, onAbort, pause, throwIfAborted } from "../waiting.ts";
 import { deferred } from "../watch-handle.ts";
 import {
   acceptEvents,
@@ -70,8 +72,8 @@ export async function followEtcd(options: FollowOptions, signal: AbortSignal, on
       if (cause instanceof StoreReplaced) continue;
       if (cause instanceof ConsumerFailure) follower.consumerFailures += 1;
       else afterLinkFailure(follower, endpoint, cause);
-      const failures = Math.max(follower.failures, follower.consumerFailures) - 1;
-      await pause(backoffMs(link.timings.watchBackoff, failures), signal);
+      const failures = Math.max(follower.failures, follower.consumerFailures);
+      await pause(backOffMs(link.timings.watchBackoff, failures), signal);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { setMaxListeners } from "node:events";
+import { onAbort } from "./signals.ts";
 
 /** A signal that follows others and ends by itself after a time, until it is disposed of. */
 export interface Deadline extends Disposable {
@@ -11,7 +11,7 @@ export interface Deadline extends Disposable {
  */
 export function deadline(timeoutMs: number, ...sources: readonly (AbortSignal | undefined)[]): Deadline {
   const controller = new AbortController();
-  const unlinks = sources.map((source) => follow(source, controller));
+  const unlinks = sources.map((source) => onAbort(source, (reason) => controller.abort(reason)));
   const expire = () => controller.abort(new DOMException("The operation was aborted due to timeout", "TimeoutError"));
   const timer = setTimeout(expire, timeoutMs).unref();
   return {
@@ -21,13 +21,4 @@ export function deadline(timeoutMs: number, ...sources: readonly (AbortSignal | 
       for (const unlink of unlinks) unlink();
     },
   };
-}
-
-function follow(source: AbortSignal | undefined, controller: AbortController): () => void {
-  if (source === undefined) return () => {};
-  const listener = () => controller.abort(source.reason);
-  if (source.aborted) listener();
-  setMaxListeners(0, source); // any number of waits may end with one signal
-  source.addEventListener("abort", listener, { once: true });
-  return () => source.removeEventListener("abort", listener);
 }
