@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 /** System tests that measure times, rates or lost packets, or load the machine: nothing else runs beside them. */
 const ALONE = [
   ...["announce", "bandwidth", "ceilings", "chaos", "connection-log", "connections", "explain", "masters"].map(cluster),
-  ...["netmasters", "policy", "rest-abuse", "restarts", "store-full"].map(cluster),
+  ...["mixed-releases", "netmasters", "policy", "rest-abuse", "restarts", "store-full"].map(cluster),
   ...["test/guests/**/*.system.test.ts", "state/**/*.system.test.ts"],
 ];
 const NEVER = ["**/node_modules/**", "dist/**"];

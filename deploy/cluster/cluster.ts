@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { NetError } from "../../state/errors.ts";
 import {
   type ClusterLayout,
+  type CompiledRoots,
   etcdName,
   etcdReady,
   netmasterName,
@@ -35,6 +36,7 @@ export interface ClusterOptions {
   /** True: everything ends together with this process. */
   readonly tied?: boolean;
   readonly extraArguments?: Readonly<Record<string, readonly string[]>>;
+  readonly compiled?: CompiledRoots;
   readonly progress?: (step: string) => void;
 }
 
@@ -55,6 +57,7 @@ export function layoutOf(options: ClusterOptions): ClusterLayout {
     etcdMembers: options.etcdMembers ?? 1,
     restPort: (netmaster) => options.restPort + netmaster - 1,
     ...(options.extraArguments === undefined ? {} : { extraArguments: options.extraArguments }),
+    ...(options.compiled === undefined ? {} : { compiled: options.compiled }),
   };
 }
 

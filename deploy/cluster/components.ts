@@ -27,6 +27,14 @@ export interface ClusterLayout {
   restPort(netmaster: number): number;
   /** Extra arguments, for tests: component name → arguments. */
   readonly extraArguments?: Readonly<Record<string, readonly string[]>>;
+  /** Folders of programs that were compiled elsewhere, for tests of mixed releases; absent: this checkout's. */
+  readonly compiled?: CompiledRoots;
+}
+
+/** Where the compiled files of netmaster and netplugin are. */
+export interface CompiledRoots {
+  readonly netmaster?: string;
+  readonly netplugin?: string;
 }
 
 const COMPILED_ROOT = join(projectRoot(), "dist");
@@ -139,7 +147,7 @@ export async function startNetmaster(layout: ClusterLayout, index: number): Prom
       name,
       inheritFd: doorFd(door),
       argv: inNetns(controlNetns(layout.underlay), [
-        ...[process.execPath, join(COMPILED_ROOT, "netmaster/main.js"), "--name", name],
+        ...[process.execPath, join(layout.compiled?.netmaster ?? COMPILED_ROOT, "netmaster/main.js"), "--name", name],
         ...["--etcd-endpoints", etcdClientUrls(layout)],
         ...["--listen", "fd:3", "--listen", inside, "--advertise-url", `http://${inside}`],
         ...["--node-api-listen", `${controlAddress(layout.underlay)}:${NODE_API_PORT + index - 1}`],
@@ -233,7 +241,8 @@ export async function startNetplugin(layout: ClusterLayout, node: number): Promi
     name: netpluginName(node),
     env: { UV_THREADPOOL_SIZE: "8" },
     argv: inNetns(nodeNetns(layout.underlay, node), [
-      ...[process.execPath, ...NETPLUGIN_MEMORY, join(COMPILED_ROOT, "netplugin/main.js"), "--node-name", name],
+      ...[process.execPath, ...NETPLUGIN_MEMORY],
+      ...[join(layout.compiled?.netplugin ?? COMPILED_ROOT, "netplugin/main.js"), "--node-name", name],
       ...["--netmaster-urls", urls.join(",")],
       ...["--node-api-ca", identity.caFile, "--node-api-cert", identity.certFile, "--node-api-key", identity.keyFile],
       ...["--ovs-run-dir", ovsRunDirectory(layout, node), "--uplink", `default=${NODE_NIC}`],

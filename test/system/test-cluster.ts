@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Cluster, type ClusterOptions, startCluster, stopCluster } from "../../deploy/cluster/cluster.ts";
 import {
+  type CompiledRoots,
   netmasterName,
   netmasterReady,
   netpluginName,
@@ -25,6 +26,7 @@ export interface TestClusterOptions {
   readonly netmasters?: number;
   readonly etcdMembers?: 1 | 3;
   readonly extraArguments?: Readonly<Record<string, readonly string[]>>;
+  readonly compiled?: CompiledRoots;
 }
 
 /** A cluster of this test's own, with the verbs that scenarios are written in. */
@@ -70,6 +72,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
     restPort: await freePorts(options.netmasters ?? 1),
     tied: true,
     ...(options.extraArguments === undefined ? {} : { extraArguments: options.extraArguments }),
+    ...(options.compiled === undefined ? {} : { compiled: options.compiled }),
   };
   try {
     return verbs(await startCluster(settings), settings);
