@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -278,13 +277,4 @@ function tlsOf(command: Command, flags: Flags): TlsFiles | undefined {
     return command.error("error: an https netmaster needs --node-api-ca, --node-api-cert and --node-api-key");
   }
   return { caFile, certFile, keyFile };
-}
-
-/** The kernel's boot id: tells a reboot from a restart of the agent. */
-export function bootId(): string {
-  try {
-    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  } catch (error) {
-    throw asNetError(error, "read this boot's id");
-  }
 }

@@ -27,18 +27,24 @@ const OWNED_PACKAGES: Record<string, string> = {
 };
 
 /** The wire libraries stand alone: they know the project's ids, deltas, errors and ways to wait, not its kinds. */
-const DRIVER_MAY_KNOW = new Set(["state/errors.ts", "state/delta.ts", "state/ids.ts", "state/address.ts"]);
+const DRIVER_MAY_KNOW = new Set([
+  "state/errors.ts",
+  "state/delta.ts",
+  "state/ids.ts",
+  "state/address.ts",
+  "state/driver-name.ts",
+]);
 
 /** The rooms of each house, from the bottom up: a room imports only from lines above its own here. */
 const ROOMS: Readonly<Record<string, Order>> = {
   netplugin: [
     ["view", "machine", "cni"],
-    ["node-client", "node-ports.ts"],
+    ["node-client"],
     ["desired"],
     ["reconcile"],
     ["attach", "report"],
     ["settings.ts"],
-    ["node.ts"],
+    ["node"],
     ["main.ts"],
   ],
   "netplugin/desired": [
@@ -59,17 +65,17 @@ const ROOMS: Readonly<Record<string, Order>> = {
     ["netmaster.ts"],
     ["main.ts"],
   ],
-  drivers: [["netlink"], ["tc", "stack-guard", "pod-netns.ts", "pod-settings.ts"], ["pod-interface.ts"], ["ovs"]],
+  drivers: [
+    ["netlink"],
+    ["tc", "stack-guard", "pod-netns.ts", "pod-settings.ts"],
+    ["pod-interface.ts"],
+    ["driver.ts"],
+    ["ovs"],
+  ],
 };
 
 /** Imports that go upward still; this list only shrinks. */
-const STILL_UPWARD: readonly string[] = [
-  "netplugin/report/conditions.ts -> netplugin/node.ts",
-  "netplugin/report/inspect/inspect-server.ts -> netplugin/node.ts",
-  "netplugin/report/node-report.ts -> netplugin/node.ts",
-  "netplugin/report/presence.ts -> netplugin/node.ts",
-  "netplugin/report/presence.ts -> netplugin/settings.ts",
-];
+const STILL_UPWARD: readonly string[] = [];
 
 interface Import {
   readonly file: string;

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
+import { ROLE_MARK } from "../driver.ts";
 import { type BridgeSpec, bridgeFaults, detectDatapathType, ensureBridge } from "./bridge.ts";
 import { type BridgeRow, findBridge, portNamed, type SwitchDatabase } from "./database.ts";
 import type { FlowConnection } from "./flows.ts";
-import { INTEGRATION_BRIDGE, ROLE_KEY, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
+import { INTEGRATION_BRIDGE, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
 import { allPortFaults, repairPorts } from "./port-settings.ts";
 import type { DatabasePorts } from "./ports.ts";
 import { OWNER_MARK } from "./types.ts";
@@ -78,7 +79,7 @@ function hasTunnelPort({ database, vxlanUdpPort }: IntegrationParts): boolean {
   const port = portNamed(database, findBridge(database, INTEGRATION_BRIDGE), TUNNEL_PORT);
   if (port?.ofport === undefined || port.type !== "vxlan") return false;
   const { remote_ip: remote, key, dst_port: udpPort, ...others } = port.options;
-  const isMarked = port.externalIds[OWNER_MARK.key] === OWNER_MARK.value && port.externalIds[ROLE_KEY] === "tunnel";
+  const isMarked = port.externalIds[OWNER_MARK.key] === OWNER_MARK.value && port.externalIds[ROLE_MARK] === "tunnel";
   const isAlone = Object.keys(others).every((option) => FREE_TUNNEL_OPTIONS.has(option));
   return isMarked && isAlone && remote === "flow" && key === "flow" && udpPort === String(vxlanUdpPort);
 }
@@ -88,7 +89,7 @@ async function ensureTunnelPort(parts: IntegrationParts): Promise<void> {
   const spec = {
     kind: "vxlan",
     udpPort: parts.vxlanUdpPort,
-    externalIds: { [ROLE_KEY]: "tunnel" },
+    externalIds: { [ROLE_MARK]: "tunnel" },
   } as const;
   const failures = await parts.ports.apply({ put: new Map([[TUNNEL_PORT, spec]]), remove: new Set() });
   for (const failure of failures.values()) throw failure;

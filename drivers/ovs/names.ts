@@ -9,9 +9,6 @@ export const TUNNEL_PORT = "contiv-vxlan";
 /** What names the NIC of an uplink bridge in its external_ids. */
 export const NIC_KEY = "contiv-nic";
 
-/** What marks a port's purpose in its external_ids. */
-export const ROLE_KEY = "contiv-role";
-
 /** Device names hold at most 15 bytes (IFNAMSIZ less the final zero, linux/if.h). */
 const DEVICE_NAME_MAX_BYTES = 15;
 const HASH_LENGTH = 8;

@@ -1,5 +1,6 @@
+import { ROLE_MARK } from "../driver.ts";
 import { configure, type PortRow, type SwitchDatabase } from "./database.ts";
-import { ROLE_KEY, TUNNEL_PORT } from "./names.ts";
+import { TUNNEL_PORT } from "./names.ts";
 import { byUuid, type Operation, update } from "./ovsdb-client/operations.ts";
 import { isHostName } from "./pod-ports/port-pool.ts";
 import { PLAIN } from "./uplinks/uplink-bridge.ts";
@@ -45,7 +46,7 @@ function findFaults(port: Settings): readonly string[] {
 /** A type that differs from that of the tunnel makes another port of it: see there. */
 function wantedType({ name, type, externalIds }: Settings): string {
   if (isHostName(name)) return "";
-  return name === TUNNEL_PORT || externalIds[ROLE_KEY] === "tunnel" ? type : "internal";
+  return name === TUNNEL_PORT || externalIds[ROLE_MARK] === "tunnel" ? type : "internal";
 }
 
 /** All of them in few words, however many ports there are. */

@@ -1,5 +1,6 @@
 import type { Delta, Failures } from "../../state/delta.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
+import { ROLE_MARK } from "../driver.ts";
 import {
   bumpConfiguration,
   configure,
@@ -9,7 +10,7 @@ import {
   rootRow,
   type SwitchDatabase,
 } from "./database.ts";
-import { INTEGRATION_BRIDGE, ROLE_KEY } from "./names.ts";
+import { INTEGRATION_BRIDGE } from "./names.ts";
 import { byUuid, insert, mutate, type Operation, update } from "./ovsdb-client/operations.ts";
 import { type NamedUuid, named, type Uuid } from "./ovsdb-client/values.ts";
 import { OWNER_MARK, type Policing, type PortDriver, type PortSpec } from "./types.ts";
@@ -77,7 +78,7 @@ function ourPorts(all: ReadonlyMap<string, PortRow>): ReadonlyMap<string, PortRo
 }
 
 function isOurs({ externalIds }: PortRow): boolean {
-  return externalIds[OWNER_MARK.key] === OWNER_MARK.value && !OWN_ROLES.has(externalIds[ROLE_KEY] ?? "");
+  return externalIds[OWNER_MARK.key] === OWNER_MARK.value && !OWN_ROLES.has(externalIds[ROLE_MARK] ?? "");
 }
 
 async function applyPorts(

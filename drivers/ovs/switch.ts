@@ -1,5 +1,6 @@
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { pause } from "../../state/waiting/pause.ts";
+import { LINK_ALIAS } from "../driver.ts";
 import { dumpAddresses } from "../netlink/address.ts";
 import { dumpLinks } from "../netlink/link.ts";
 import { createLinkDeleter } from "../netlink/link-deleter.ts";
@@ -24,7 +25,7 @@ import { type FlowConnection, openFlowConnection } from "./flows.ts";
 import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, uplinkBridgeName } from "./names.ts";
 import type { ReplicaChange } from "./ovsdb-client/replica.ts";
 import { removePanel } from "./pod-ports/panel.ts";
-import { HOST_PREFIX, isOurAlias, LINK_ALIAS } from "./pod-ports/port-pool.ts";
+import { HOST_PREFIX, isOurAlias } from "./pod-ports/port-pool.ts";
 import { createPortDriver } from "./ports.ts";
 import { repairSwitchState } from "./switch-state.ts";
 import type { DriverChange, OvsDriver, Uplink } from "./types.ts";

@@ -1,29 +1,30 @@
-import { checkPod, type PodLink } from "../../drivers/pod-interface.ts";
+import type { PodLink } from "../../drivers/pod-interface.ts";
 import { cniFault } from "../cni/errors.ts";
 import type { CheckRequest } from "../cni/request.ts";
-import type { NodeRuntime } from "./attaching-node.ts";
-import { attachmentsFor } from "./detach.ts";
+import { type AttachingNode, networkDriverOf } from "./attaching-node.ts";
+import { attachmentsFor, attachmentsOf } from "./detach.ts";
 
-export async function check(runtime: NodeRuntime, request: CheckRequest, signal: AbortSignal): Promise<void> {
-  const [attachment] = attachmentsFor(runtime, request);
-  if (attachment === undefined)
-    throw cniFault("container-unknown", `Container ${request.containerId} is not attached here`);
-  await runtime.flows.check(attachment, signal);
-  await runtime.stack.closed(signal);
-  const wanted = linkFromResult(request);
-  await checkPod(request.netns, wanted, await runtime.lowerIfIndex(attachment.portName));
+/** Every interface that the call has made: its flows, the node's kernel, and the interface itself. */
+export async function check(node: AttachingNode, request: CheckRequest, signal: AbortSignal): Promise<void> {
+  const [first] = attachmentsFor(node, request);
+  if (first === undefined) throw cniFault("container-unknown", `Container ${request.containerId} is not attached here`);
+  for (const attachment of new Set([first, ...attachmentsOf(node, request)])) {
+    await node.flows.check(attachment, signal);
+    await node.stack.closed(signal);
+    const wanted = linkFromResult(request, attachment.ifName);
+    await networkDriverOf(node, attachment).check(attachment.portName, request.netns, wanted, signal);
+  }
 }
 
 /** What ADD said it made: the interface of that name in this namespace, its addresses and routes. */
-function linkFromResult(request: CheckRequest): PodLink {
+function linkFromResult(request: CheckRequest, ifName: string): PodLink {
   const { interfaces, ips, routes } = request.prevResult;
-  const index = interfaces.findIndex((each) => each.sandbox !== undefined && each.name === request.ifName);
+  const index = interfaces.findIndex((each) => each.sandbox !== undefined && each.name === ifName);
   const found = interfaces[index];
-  if (found === undefined)
-    throw cniFault("invalid-config", `prevResult names no interface "${request.ifName}" in the pod`);
+  if (found === undefined) throw cniFault("invalid-config", `prevResult names no interface "${ifName}" in the pod`);
   const mine = ips.filter((ip) => ip.interfaceIndex === index || ip.interfaceIndex === undefined);
   return {
-    ifName: request.ifName,
+    ifName,
     mac: found.mac ?? "",
     mtuBytes: found.mtuBytes ?? 0,
     addresses: mine.map((ip) => ip.address),

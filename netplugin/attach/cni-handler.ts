@@ -1,20 +1,20 @@
 import { cniFault } from "../cni/errors.ts";
 import type { CniHandler } from "../cni/handler.ts";
 import { add } from "./add.ts";
-import type { NodeRuntime } from "./attaching-node.ts";
+import type { AttachingNode } from "./attaching-node.ts";
 import { check } from "./check.ts";
 import { collect } from "./collect.ts";
 import { detach } from "./detach.ts";
 
-/** How a pod is attached, given the node's runtime. */
-export function createCniHandler(runtime: NodeRuntime): CniHandler {
+/** How a pod is attached, given the node's node. */
+export function createCniHandler(node: AttachingNode): CniHandler {
   return {
-    add: (request, signal) => add(runtime, request, signal),
-    del: (request, signal) => detach(runtime, request, { netnsPath: request.netns, signal }),
-    check: (request, signal) => check(runtime, request, signal),
-    gc: (request, signal) => collect(runtime, request, signal),
+    add: (request, signal) => add(node, request, signal),
+    del: (request, signal) => detach(node, request, { netnsPath: request.netns, signal }),
+    check: (request, signal) => check(node, request, signal),
+    gc: (request, signal) => collect(node, request, signal),
     status: async () => {
-      const failure = runtime.notReady() ?? runtime.netmasterAway();
+      const failure = node.notReady() ?? node.netmasterAway();
       if (failure !== undefined) throw cniFault("not-available", failure);
     },
   };

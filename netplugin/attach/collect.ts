@@ -1,20 +1,21 @@
 import { endpointKeyOf } from "../../state/endpoint-key.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
 import type { GcRequest } from "../cni/request.ts";
-import { POD_ROLE } from "../machine/attachment.ts";
-import type { NodeRuntime } from "./attaching-node.ts";
-import { detach } from "./detach.ts";
+import { callOf, POD_ROLE } from "../machine/attachment.ts";
+import type { AttachingNode } from "./attaching-node.ts";
+import { detachOne } from "./detach.ts";
 
-/** Detaches every pod of this configuration that the runtime does not know any more. */
-export async function collect(runtime: NodeRuntime, request: GcRequest, signal: AbortSignal): Promise<void> {
+/** Detaches what calls of this configuration have made that the runtime does not know any more; other calls' is spared. */
+export async function collect(node: AttachingNode, request: GcRequest, signal: AbortSignal): Promise<void> {
   const valid = new Set(request.validAttachments.map(endpointKeyOf));
-  const stale = [...runtime.attachments().values()].filter(
-    (each) => each.role === POD_ROLE && each.configName === request.configName && !valid.has(endpointKeyOf(each)),
+  const stale = [...node.attachments().values()].filter(
+    (each) =>
+      each.role === POD_ROLE && each.configName === request.configName && !valid.has(endpointKeyOf(callOf(each))),
   );
   const failures: string[] = [];
   for (const attachment of stale) {
     try {
-      await detach(runtime, attachment, { netnsPath: undefined, signal });
+      await detachOne(node, attachment, { netnsPath: undefined, signal });
     } catch (error) {
       failures.push(asNetError(error, `collect ${attachment.endpointKey}`).message);
     }

@@ -1,65 +1,99 @@
-import { peerNameOf } from "../../drivers/ovs/pod-ports/port-pool.ts";
-import { type UndressTarget, undressPod } from "../../drivers/pod-interface.ts";
-import { endpointKeysOf } from "../../state/endpoint-key.ts";
-import type { Attachment as CniAttachment } from "../cni/request.ts";
-import type { Attachment } from "../machine/attachment.ts";
+import { type ContainerInterface, endpointKeysOf } from "../../state/endpoint-key.ts";
+import { asNetError } from "../../state/errors.ts";
+import { type Attachment, callOf, POD_ROLE } from "../machine/attachment.ts";
 import { recordOf } from "../view/query.ts";
-import type { NodeRuntime } from "./attaching-node.ts";
+import { type AttachingNode, networkDriverOf } from "./attaching-node.ts";
 
 export interface DetachOptions {
+  /** The caller's path of the pod's namespace; undefined when that is gone. */
   readonly netnsPath: string | undefined;
   readonly signal: AbortSignal;
 }
 
+/** Takes away every attachment that the call has made; of one that is not known here, what is found in the pod. */
+export async function detach(node: AttachingNode, call: ContainerInterface, options: DetachOptions): Promise<void> {
+  const attachments = new Set([...attachmentsFor(node, call), ...attachmentsOf(node, call)]);
+  for (const attachment of attachments) await detachOne(node, attachment, options);
+  if (attachments.size === 0) await detachUnknown(node, call, options);
+  node.unfinished.end(call);
+}
+
+/** Takes away one interface of a container, whichever call has made it. */
+export async function detachInterface(
+  node: AttachingNode,
+  wanted: ContainerInterface,
+  options: DetachOptions,
+): Promise<void> {
+  const attachments = attachmentsFor(node, wanted);
+  if (attachments.length === 0) return endUnattached(node, wanted, options.signal);
+  for (const attachment of attachments) await detachOne(node, attachment, options);
+}
+
 /** Off the network first, then the lease; the link is deleted afterwards, with others. */
-export async function detach(runtime: NodeRuntime, pod: CniAttachment, options: DetachOptions): Promise<void> {
-  const attachments = attachmentsFor(runtime, pod);
-  if (attachments.length === 0) return endUnattached(runtime, pod, options.signal);
-  for (const attachment of attachments) await unplug(runtime, attachment, options);
-}
-
-async function unplug(runtime: NodeRuntime, attachment: Attachment, options: DetachOptions): Promise<void> {
-  const target = await undressTarget(runtime, attachment, options.netnsPath);
-  const { endpointKey, epoch } = attachment;
-  const home = recordOf(runtime.view(), "endpoint", endpointKey)?.nodeName;
-  const isOurs = home === undefined || home === runtime.nodeName; // another node's pod lives on, whatever is plugged in here
-  if (isOurs) runtime.holder.releaseEarly(endpointKey, epoch);
-  const [withdrawn, undressed] = await Promise.allSettled([
-    runtime.flows.withdrawn(options.signal),
-    undressPod(target, options.signal),
+export async function detachOne(node: AttachingNode, attachment: Attachment, options: DetachOptions): Promise<void> {
+  const { endpointKey, epoch, portName, ifName, netnsPath } = attachment;
+  const driver = networkDriverOf(node, attachment);
+  const home = recordOf(node.view(), "endpoint", endpointKey)?.nodeName;
+  const isOurs = home === undefined || home === node.nodeName; // another node's pod lives on, whatever is plugged in here
+  if (isOurs) node.holder.releaseEarly(endpointKey, epoch);
+  // The caller's path first: the one of ADD may lead elsewhere by now.
+  const netnsPaths = [...(options.netnsPath === undefined ? [] : [options.netnsPath]), netnsPath];
+  const outcomes = await Promise.allSettled([
+    node.flows.withdrawn(options.signal),
+    driver.detach(portName, { netnsPaths, ifName }, options.signal),
   ]);
-  const podEnd = undressed.status === "fulfilled" ? undressed.value : undefined;
-  for (const outcome of [withdrawn, undressed]) {
-    if (outcome.status === "fulfilled") continue;
-    podEnd?.netns[Symbol.dispose]();
-    throw outcome.reason;
-  }
-  runtime.removePort(attachment, podEnd);
-  if (isOurs) await runtime.leases.release({ key: endpointKey, epoch }, options.signal);
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  driver.release(portName);
+  if (isOurs) await node.leases.release({ key: endpointKey, epoch }, options.signal);
 }
 
-/** The caller's path first: the one of ADD may lead elsewhere by now. */
-export async function undressTarget(
-  { panel, lowerIfIndex }: NodeRuntime,
-  { ifName, portName, netnsPath }: Attachment,
-  given: string | undefined,
-): Promise<UndressTarget> {
-  const netnsPaths = [...(given === undefined ? [] : [given]), netnsPath];
-  return {
-    netnsPaths,
-    forbidden: panel.netns,
-    ifName,
-    lowerIfIndex: await lowerIfIndex(portName),
-    spareName: peerNameOf(portName),
-  };
+async function detachUnknown(node: AttachingNode, call: ContainerInterface, options: DetachOptions): Promise<void> {
+  const { netnsPath, signal } = options;
+  const { containerId, ifName } = call;
+  if (netnsPath !== undefined) {
+    for (const driver of node.drivers.values()) {
+      if (!(await driver.removeStray({ netnsPath, ifName }, signal))) continue;
+      const text = "an interface of ours whose attachment is not known any more was taken out of the pod";
+      node.log.warn({ container: containerId, ifName, driver: driver.name }, text);
+    }
+  }
+  await endUnattached(node, call, signal);
 }
 
 /** What is plugged in for a container's interface: one attachment, or also one of an earlier lease under another key. */
-export function attachmentsFor(runtime: NodeRuntime, pod: CniAttachment): readonly Attachment[] {
-  const attachments = runtime.attachments();
-  return endpointKeysOf(pod, runtime.nodeName).flatMap((key) => attachments.get(key) ?? []);
+export function attachmentsFor(node: AttachingNode, wanted: ContainerInterface): readonly Attachment[] {
+  const attachments = node.attachments();
+  return endpointKeysOf(wanted, node.nodeName).flatMap((key) => attachments.get(key) ?? []);
 }
 
-export async function endUnattached(runtime: NodeRuntime, pod: CniAttachment, signal: AbortSignal): Promise<void> {
-  for (const key of endpointKeysOf(pod, runtime.nodeName)) await runtime.leases.endUnattached(key, signal);
+/** What a CNI call has made here, which may be more than the interface that it names. */
+export function attachmentsOf(node: AttachingNode, call: ContainerInterface): readonly Attachment[] {
+  return [...node.attachments().values()].filter((each) => {
+    const { containerId, ifName } = callOf(each);
+    return each.role === POD_ROLE && containerId === call.containerId && ifName === call.ifName;
+  });
+}
+
+export async function endUnattached(
+  { leases, nodeName }: AttachingNode,
+  wanted: ContainerInterface,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const key of endpointKeysOf(wanted, nodeName)) await leases.endUnattached(key, signal);
+}
+
+/** Calls that were under way when this process ended have been answered by nobody: what they have made so far goes. */
+export async function undoUnfinished(node: AttachingNode, signal: AbortSignal): Promise<void> {
+  for (const call of node.unfinished.all()) {
+    try {
+      await detach(node, call, { netnsPath: undefined, signal });
+      node.log.warn(
+        { ...call },
+        "a call that wanted several interfaces was cut off by the last end of this process; taken back",
+      );
+    } catch (error) {
+      const { message } = asNetError(error, `take back what ADD of ${call.containerId} has made`);
+      node.log.warn({ ...call, error: message }, "cannot take back an unfinished call; its DEL will");
+    }
+  }
 }

@@ -2,7 +2,7 @@ import { inWordsOf, NetError } from "../../state/errors.ts";
 import type { EndpointReply } from "../../state/node-api.ts";
 import { cniFault } from "../cni/errors.ts";
 import type { AddRequest } from "../cni/request.ts";
-import type { NodeRuntime } from "./attaching-node.ts";
+import type { AttachingNode } from "./attaching-node.ts";
 import { statedLimits } from "./stated-limits.ts";
 
 /** How a pod's owner calls what netmaster finds wrong with a lease. */
@@ -14,9 +14,9 @@ const SAID_BY = {
   requestedIpv6: "requested IPv6 address",
 };
 
-export async function lease(runtime: NodeRuntime, request: AddRequest, signal: AbortSignal): Promise<EndpointReply> {
+export async function lease(node: AttachingNode, request: AddRequest, signal: AbortSignal): Promise<EndpointReply> {
   try {
-    return await runtime.client.createEndpoint(endpointRequest(request), signal);
+    return await node.client.createEndpoint(endpointRequest(request), signal);
   } catch (error) {
     throw error instanceof NetError ? inWordsOf(SAID_BY, error) : error;
   }

@@ -3,6 +3,7 @@ import type { EndpointReply } from "../../state/node-api.ts";
 import { cniFault } from "../cni/errors.ts";
 import type { AddRequest, CheckRequest } from "../cni/request.ts";
 import { type CniResult, NO_DNS } from "../cni/result.ts";
+import type { Made } from "./made.ts";
 
 /** RFC 8200 §5. */
 const IPV6_MTU_MIN_BYTES = 1_280;
@@ -29,17 +30,23 @@ function mtuOf(request: AddRequest | CheckRequest, reply: EndpointReply): number
   throw cniFault("invalid-config", `mtu ${asked} is more than the ${reply.mtuBytes} bytes that this network carries`);
 }
 
-export function resultOf(request: AddRequest, reply: EndpointReply, hostName: string): CniResult {
-  const link = podLink(request, reply);
-  const mtuBytes = link.mtuBytes;
-  const gateways = [reply.ipv4.gateway, reply.ipv6?.gateway];
+/** What the runtime is told: of each interface its host's device and the one in the pod, its addresses and routes. */
+export function resultOf(request: AddRequest, made: readonly Made[]): CniResult {
   return {
-    interfaces: [
-      { name: hostName, mac: undefined, mtuBytes, sandbox: undefined },
-      { name: link.ifName, mac: link.mac, mtuBytes, sandbox: request.netns },
-    ],
-    ips: link.addresses.map((address, index) => ({ address, gateway: gateways[index], interfaceIndex: 1 })),
-    routes: reply.routes.map(({ destination, gateway }) => ({ destination, gateway })),
+    interfaces: made.flatMap(({ wish, reply, hostDevice }) => {
+      const { ifName, mac, mtuBytes } = podLink(wish, reply);
+      return [
+        { name: hostDevice, mac: undefined, mtuBytes, sandbox: undefined },
+        { name: ifName, mac, mtuBytes, sandbox: wish.netns },
+      ];
+    }),
+    ips: made.flatMap(({ reply: { ipv4, ipv6 } }, index) =>
+      [ipv4, ...(ipv6 === undefined ? [] : [ipv6])].map(({ address, gateway }) => ({
+        ...{ address, gateway },
+        interfaceIndex: 2 * index + 1,
+      })),
+    ),
+    routes: made.flatMap(({ reply }) => reply.routes.map(({ destination, gateway }) => ({ destination, gateway }))),
     dns: request.dns ?? NO_DNS,
   };
 }

@@ -2,16 +2,22 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, wr
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { z } from "zod";
-import type { SwitchPort } from "../../drivers/ovs/types.ts";
 import { asNetError, NetError } from "../../state/errors.ts";
-import { type Attachment, attachmentFromMarks, attachmentMarks, isOneLease, POD_ROLE } from "./attachment.ts";
+import {
+  type Attachment,
+  attachmentFromMarks,
+  attachmentMarks,
+  isOneLease,
+  type MarkedPort,
+  POD_ROLE,
+} from "./attachment.ts";
 
 const Marks = z.record(z.string(), z.string());
 type Marks = Readonly<z.infer<typeof Marks>>;
 
 export interface KeepOptions {
   readonly attachments: ReadonlyMap<string, Attachment>;
-  readonly ports: ReadonlyMap<string, Pick<SwitchPort, "externalIds">>;
+  readonly ports: ReadonlyMap<string, Pick<MarkedPort, "externalIds">>;
   /** An ADD under way writes its record before the switch shows the attachment. */
   readonly isPending: (endpointKey: string) => boolean;
 }

@@ -1,5 +1,6 @@
-import { ROLE_KEY } from "../../drivers/ovs/names.ts";
-import type { SwitchPort } from "../../drivers/ovs/types.ts";
+import { type Marks, ROLE_MARK } from "../../drivers/driver.ts";
+import type { DriverName } from "../../state/driver-name.ts";
+import type { ContainerInterface } from "../../state/endpoint-key.ts";
 import { Epoch } from "../../state/ids.ts";
 
 /** Role of a port that a pod uses. */
@@ -7,15 +8,21 @@ export const POD_ROLE = "pod";
 /** Role of an internal port that an infra network has on this node. */
 export const INFRA_ROLE = "infra";
 
-/** One attached endpoint, as the switch's database remembers it: nothing else survives a restart of this process. */
+/** One attached endpoint, as its marks on the machine remember it: nothing else survives a restart of this process. */
 export interface Attachment {
   readonly endpointKey: string;
   readonly epoch: string;
   readonly role: typeof POD_ROLE | typeof INFRA_ROLE;
+  /** What its driver calls the place. */
   readonly portName: string;
+  /** Its number in the switch's flows; undefined while the switch has not plugged it in, and for drivers without flows. */
   readonly ofport: number | undefined;
+  /** `ovs` when absent. */
+  readonly driver?: DriverName;
   readonly containerId: string;
   readonly ifName: string;
+  /** Interface name of the CNI call that made it, one call may make several; `ifName` when absent. */
+  readonly callIfName?: string;
   /** `name` of the CNI configuration, for GC. */
   readonly configName: string;
   /** Path of the pod's namespace at ADD; empty for infra ports. */
@@ -26,23 +33,47 @@ const ENDPOINT_KEY = "contiv-endpoint";
 const EPOCH_KEY = "contiv-epoch";
 const CONTAINER_KEY = "contiv-container";
 const IF_NAME_KEY = "contiv-ifname";
+const CALL_KEY = "contiv-call";
 const CONFIG_KEY = "contiv-config";
 const NETNS_KEY = "contiv-netns";
 
-/** The marks that make a port an attachment. */
-export function attachmentMarks(attachment: Omit<Attachment, "portName" | "ofport">): Record<string, string> {
+/** What makes a place a pod's, whatever place that is. */
+export type AttachmentFacts = Omit<Attachment, "portName" | "ofport" | "driver">;
+
+/** Did a call for another interface of the container make it? */
+export function isOfOtherCall(facts: AttachmentFacts): facts is AttachmentFacts & { readonly callIfName: string } {
+  return facts.callIfName !== undefined && facts.callIfName !== facts.ifName;
+}
+
+/** The CNI call that made it. */
+export function callOf({ containerId, ifName, callIfName = ifName }: AttachmentFacts): ContainerInterface {
+  return { containerId, ifName: callIfName };
+}
+
+/** The marks that make a place an attachment. */
+export function attachmentMarks(attachment: AttachmentFacts): Record<string, string> {
   return {
-    [ROLE_KEY]: attachment.role,
+    [ROLE_MARK]: attachment.role,
     [ENDPOINT_KEY]: attachment.endpointKey,
     [EPOCH_KEY]: attachment.epoch,
     [CONTAINER_KEY]: attachment.containerId,
     [IF_NAME_KEY]: attachment.ifName,
+    ...(isOfOtherCall(attachment) ? { [CALL_KEY]: attachment.callIfName } : {}),
     [CONFIG_KEY]: attachment.configName,
     [NETNS_KEY]: attachment.netnsPath,
   };
 }
 
-const FACTS = ["endpointKey", "epoch", "role", "containerId", "ifName", "configName", "netnsPath"] as const;
+const FACTS = [
+  "endpointKey",
+  "epoch",
+  "role",
+  "containerId",
+  "ifName",
+  "callIfName",
+  "configName",
+  "netnsPath",
+] as const;
 
 type LeaseFacts = Pick<Attachment, "endpointKey" | "epoch">;
 
@@ -52,25 +83,33 @@ export function isOneLease(left: LeaseFacts, right: LeaseFacts): boolean {
 }
 
 /** Do both say the same of an attachment, wherever it is plugged in? */
-export function isSameFacts(left: Omit<Attachment, "portName" | "ofport">, right: typeof left): boolean {
+export function isSameFacts(left: AttachmentFacts, right: AttachmentFacts): boolean {
   return left === right || FACTS.every((fact) => left[fact] === right[fact]);
 }
 
+/** A port of the switch as far as its marks go. */
+export interface MarkedPort {
+  readonly name: string;
+  readonly ofport: number | undefined;
+  readonly externalIds: Marks;
+}
+
 /** What the driver gives does not change; of a node's ports few are new each time. */
-const known = new WeakMap<SwitchPort, Attachment | undefined>();
+const known = new WeakMap<MarkedPort, Attachment | undefined>();
 
 /** Reads a port's marks; undefined for ports that nobody uses. */
-export function attachmentOf(port: SwitchPort): Attachment | undefined {
+export function attachmentOf(port: MarkedPort): Attachment | undefined {
   if (!known.has(port)) known.set(port, attachmentFromMarks(port));
   return known.get(port);
 }
 
 /** Reads the marks of a port, wherever they stand. */
-export function attachmentFromMarks(port: Pick<SwitchPort, "name" | "ofport" | "externalIds">): Attachment | undefined {
+export function attachmentFromMarks(port: MarkedPort): Attachment | undefined {
   const marks = port.externalIds;
-  const role = marks[ROLE_KEY];
+  const role = marks[ROLE_MARK];
   const endpointKey = marks[ENDPOINT_KEY];
   const epoch = marks[EPOCH_KEY];
+  const callIfName = marks[CALL_KEY];
   if (endpointKey === undefined || epoch === undefined) return undefined;
   if (role !== POD_ROLE && role !== INFRA_ROLE) return undefined;
   return {
@@ -81,6 +120,7 @@ export function attachmentFromMarks(port: Pick<SwitchPort, "name" | "ofport" | "
     ofport: port.ofport,
     containerId: marks[CONTAINER_KEY] ?? "",
     ifName: marks[IF_NAME_KEY] ?? "",
+    ...(callIfName === undefined ? {} : { callIfName }),
     configName: marks[CONFIG_KEY] ?? "",
     netnsPath: marks[NETNS_KEY] ?? "",
   };

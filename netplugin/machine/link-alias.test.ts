@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { AttachmentFacts } from "./attachment.ts";
 import { POD_ROLE } from "./attachment.ts";
-import { type AttachmentFacts, aliasesOf, factsOf } from "./link-alias.ts";
+import { aliasesOf, factsOf } from "./link-alias.ts";
 
 const CONTAINER = "0123456789abcdef".repeat(4);
 const KUBERNETES: AttachmentFacts = {

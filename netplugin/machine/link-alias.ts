@@ -1,10 +1,7 @@
-import { LINK_ALIAS } from "../../drivers/ovs/pod-ports/port-pool.ts";
+import { LINK_ALIAS } from "../../drivers/driver.ts";
 import { endpointKeyOf } from "../../state/endpoint-key.ts";
 import { Epoch } from "../../state/ids.ts";
-import { type Attachment, POD_ROLE } from "./attachment.ts";
-
-/** What makes a port a pod's, whatever port that is. */
-export type AttachmentFacts = Omit<Attachment, "portName" | "ofport">;
+import { type AttachmentFacts, isOfOtherCall, POD_ROLE } from "./attachment.ts";
 
 /** The aliases of both ends of a pod's veth pair. */
 export interface PairAliases {
@@ -16,7 +13,8 @@ export interface PairAliases {
 /** linux/if.h, IFALIASZ less the final zero. */
 const ALIAS_MAX_BYTES = 255;
 const END = ".";
-const FIELD_COUNT = 7;
+/** With the interface name of the call where that is another one. */
+const FIELD_COUNTS = [7, 8];
 
 /**
  * A pod's port as the kernel remembers it: the same facts as in the switch's database, which can be lost apart from the links. What does
@@ -25,7 +23,8 @@ const FIELD_COUNT = 7;
 export function aliasesOf(facts: AttachmentFacts): PairAliases | undefined {
   const { endpointKey, epoch, containerId, ifName, configName, netnsPath } = facts;
   const key = endpointKey === endpointKeyOf(facts) ? "" : endpointKey;
-  const fields = [epoch, ifName, containerId, configName, netnsPath, key].map(encodeField);
+  const call = isOfOtherCall(facts) ? [facts.callIfName] : [];
+  const fields = [epoch, ifName, containerId, configName, netnsPath, key, ...call].map(encodeField);
   const text = [LINK_ALIAS, ...fields, END].join(" ");
   const rest = text.slice(ALIAS_MAX_BYTES);
   const near = rest === "" ? LINK_ALIAS : `${LINK_ALIAS} ${rest}`;
@@ -37,12 +36,14 @@ export function factsOf(far: string | undefined, near: string | undefined): Atta
   if (far === undefined || !far.startsWith(`${LINK_ALIAS} `)) return undefined;
   const rest = near?.startsWith(`${LINK_ALIAS} `) === true ? near.slice(LINK_ALIAS.length + 1) : "";
   const fields = `${far}${rest}`.split(" ").slice(1);
-  if (fields.length !== FIELD_COUNT || fields.at(-1) !== END) return undefined;
-  const [epoch = "", ifName = "", containerId = "", configName = "", netnsPath = "", key = ""] =
-    fields.map(decodeField);
+  if (!FIELD_COUNTS.includes(fields.length) || fields.at(-1) !== END) return undefined;
+  const [epoch = "", ifName = "", containerId = "", configName = "", netnsPath = "", key = "", call] = fields
+    .slice(0, -1)
+    .map(decodeField);
   if (!Epoch.safeParse(epoch).success || containerId === "" || ifName === "") return undefined;
   const endpointKey = key === "" ? endpointKeyOf({ containerId, ifName }) : key;
-  return { endpointKey, epoch, role: POD_ROLE, containerId, ifName, configName, netnsPath };
+  const ofCall = call === undefined ? {} : { callIfName: call };
+  return { endpointKey, epoch, role: POD_ROLE, containerId, ifName, ...ofCall, configName, netnsPath };
 }
 
 /** One byte for each character, and no spaces. */

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
+import type { Attached } from "../../drivers/driver.ts";
 import { WARM_ROLE } from "../../drivers/ovs/pod-ports/port-pool.ts";
-import type { OvsDriver, SwitchPort } from "../../drivers/ovs/types.ts";
+import type { SwitchPort } from "../../drivers/ovs/types.ts";
 import { NodeName } from "../../state/names.ts";
 import { type Attachment, attachmentMarks, INFRA_ROLE, POD_ROLE } from "./attachment.ts";
-import { createMachineView } from "./machine-view.ts";
+import { type AttachedPlaces, createMachineView, type SwitchFacts } from "./machine-view.ts";
 
 const [P1, P2] = ["cvh0000000001", "cvh0000000002"] as const;
 const OFPORTS = { [P1]: 1, [P2]: 2 };
@@ -20,14 +21,36 @@ function port(name: typeof P1 | typeof P2, externalIds: Record<string, string>):
 /** A machine whose switch's database somebody else writes to, too. */
 function machineWith(...ports: readonly [string, SwitchPort][]) {
   let present: ReadonlyMap<string, SwitchPort> = new Map(ports);
-  const driver = { ports: { read: () => present }, uplinks: () => new Map() } as unknown as OvsDriver;
+  const releasing = new Set<string>();
+  const shown = () => [...present.values()].filter(({ name }) => !releasing.has(name));
+  const attachedOf = new WeakMap<SwitchPort, Attached>();
+  const attached = (each: SwitchPort): Attached => {
+    const { name, externalIds } = each;
+    const made = attachedOf.get(each) ?? { key: name, marks: externalIds, hostDevice: name, fault: undefined };
+    attachedOf.set(each, made);
+    return made;
+  };
+  const places: AttachedPlaces = {
+    name: "ovs",
+    read: () => new Map(shown().map((each) => [each.name, attached(each)])),
+    isReleasing: (key) => releasing.has(key),
+  };
+  const ovs: SwitchFacts = {
+    ...{ datapathType: "netdev", ports: { read: () => present } },
+    ...{ uplinks: () => new Map(), tunnelOfport: () => undefined },
+  };
   const view = createMachineView({
-    ...{ driver, nodeName: NodeName.parse("n1"), vtepIp: () => "", limitMeans: () => undefined },
+    ...{ ovs, drivers: [places], nodeName: NodeName.parse("n1"), vtepIp: () => "", limitMeans: () => undefined },
     newConnectionsPerSecond: 0,
     neighbourMessagesPerSecond: 0,
   });
   return {
     view,
+    release: (portName: string) => {
+      releasing.add(portName);
+      view.forget(portName);
+    },
+    released: (portName: string) => releasing.delete(portName),
     write: (...next: readonly [string, SwitchPort][]) => {
       present = new Map(next);
     },
@@ -76,25 +99,25 @@ describe("whose a port is", () => {
   });
 
   it("changes when the kernel shows another pod's, and when the port is closed and used again", () => {
-    const { view, write, shown } = machineWith(port(P1, marksOfB), port(P2, marksOfA));
+    const { view, write, shown, release, released } = machineWith(port(P1, marksOfB), port(P2, marksOfA));
     expect(shown()).toEqual({ [P1]: b.endpointKey, [P2]: a.endpointKey });
     for (const right of [a, b]) view.remember(right);
     expect(shown()).toEqual({ [P1]: a.endpointKey, [P2]: b.endpointKey });
-    expect(view.close(P1)).toBe(true);
+    release(P1);
     expect(shown()).toEqual({ [P2]: b.endpointKey });
     write(port(P1, { "contiv-role": WARM_ROLE }), port(P2, marksOfB));
-    view.closed(P1);
+    released(P1);
     const next = attachment("c", P1);
     write(port(P1, attachmentMarks(next)), port(P2, marksOfB));
     expect(shown()).toEqual({ [P1]: next.endpointKey, [P2]: b.endpointKey });
   });
 
   it("passes to another port when the first one is closed", () => {
-    const { view, write, shown } = machineWith(port(P1, marksOfA));
+    const { view, write, shown, release } = machineWith(port(P1, marksOfA));
     view.attachments();
     write(port(P1, marksOfA), port(P2, marksOfA));
     expect(shown()).toEqual({ [P1]: a.endpointKey });
-    view.close(P1);
+    release(P1);
     expect(shown()).toEqual({ [P2]: a.endpointKey });
   });
 });

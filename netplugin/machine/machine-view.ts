@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { TUNNEL_PORT } from "../../drivers/ovs/names.ts";
-import type { OvsDriver, SwitchPort } from "../../drivers/ovs/types.ts";
+import type { Attached, NetworkDriver } from "../../drivers/driver.ts";
+import type { DriverName } from "../../state/driver-name.ts";
 import { Mac } from "../../state/ids.ts";
 import type { NodeName } from "../../state/names.ts";
-import { type Attachment, attachmentOf, isSameFacts, POD_ROLE } from "./attachment.ts";
+import { type Attachment, attachmentFromMarks, isSameFacts, POD_ROLE } from "./attachment.ts";
 import type { LimitMeans } from "./limit-means.ts";
 import type { Machine } from "./machine.ts";
 
@@ -11,22 +11,32 @@ import type { Machine } from "./machine.ts";
 export interface MachineView {
   machine(): Machine;
   /**
-   * What the switch shows, and what it showed or the kernel shows and the switch has lost: that has no ofport until it is plugged in
-   * again. A port becomes an attachment by ADD, and ceases to be one, or to be that of its lease, by `close` or `remember` only, whatever
+   * What the drivers show, and what they showed or the kernel shows and the switch has lost: that has no ofport until it is plugged in
+   * again. A port becomes an attachment by ADD, and ceases to be one, or to be that of its lease, by `forget` or `remember` only, whatever
    * somebody writes into the switch's database.
    */
   attachments(): ReadonlyMap<string, Attachment>;
   /** The kernel shows whose a port is, and the switch may have lost it or say otherwise. */
   remember(attachment: Attachment): void;
-  isClosing(portName: string): boolean;
-  /** The port is about to be unplugged or cleaned: it is no attachment any more. False: somebody is at it already. */
-  close(portName: string): boolean;
-  /** It is unplugged or clean. */
-  closed(portName: string): void;
+  /** The port has been released: whatever is there later is another attachment. */
+  forget(portName: string): void;
 }
 
+/** What the flows need to know of the switch itself. */
+export interface SwitchFacts {
+  readonly datapathType: "system" | "netdev";
+  readonly ports: { read(): ReadonlyMap<string, { readonly ofport: number | undefined }> };
+  uplinks(): ReadonlyMap<string, { readonly patchOfport: number }>;
+  /** Of the flow-keyed tunnel port. */
+  tunnelOfport(): number | undefined;
+}
+
+/** What a driver says of attachments. */
+export type AttachedPlaces = Pick<NetworkDriver, "name" | "read" | "isReleasing">;
+
 export interface MachineOptions {
-  readonly driver: OvsDriver;
+  readonly ovs: SwitchFacts;
+  readonly drivers: readonly AttachedPlaces[];
   readonly nodeName: NodeName;
   readonly vtepIp: () => string;
   readonly limitMeans: () => LimitMeans | undefined;
@@ -42,23 +52,22 @@ export function routerMacOf(nodeName: string): Mac {
 }
 
 export function createMachineView(options: MachineOptions): MachineView {
-  const { driver, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond } = options;
+  const { ovs, drivers, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond } = options;
   const routerMac = routerMacOf(nodeName);
-  const closing = new Set<string>();
   let attachments: ReadonlyMap<string, Attachment> | undefined;
-  /** What was attached when it was looked at last, less what has been closed. */
+  /** What was attached when it was looked at last, less what has been released. */
   let remembered: ReadonlyMap<string, Attachment> = new Map();
-  /** The ports that `attachments` and `ports` were made from. */
-  let seen: ReadonlyMap<string, SwitchPort> | undefined;
+  /** What `attachments` and `ports` were made from: the switch's ports, then what each driver shows. */
+  let seen: readonly ReadonlyMap<string, unknown>[] = [];
   let uplinks: ReadonlyMap<string, number> = new Map();
   let ports: ReadonlyMap<string, number> = new Map();
 
-  /** The driver gives the same map until something has changed. */
+  /** Drivers give the same map until something has changed. */
   function currentAttachments(): ReadonlyMap<string, Attachment> {
-    const all = driver.ports.read();
-    if (attachments !== undefined && seen === all) return attachments;
-    seen = all;
-    attachments = withRemembered({ inSwitch: all, closing, remembered });
+    const shown = [ovs.ports.read(), ...drivers.map((driver) => driver.read())];
+    if (attachments !== undefined && shown.every((map, index) => seen[index] === map)) return attachments;
+    seen = shown;
+    attachments = withRemembered({ shown: places(drivers, ovs), remembered, ovs });
     remembered = attachments;
     ports = keepIfEqual(ports, pluggedIn(attachments));
     return attachments;
@@ -69,19 +78,18 @@ export function createMachineView(options: MachineOptions): MachineView {
     machine: () => {
       uplinks = keepIfEqual(
         uplinks,
-        [...driver.uplinks()].map(([alias, uplink]) => [alias, uplink.patchOfport]),
+        [...ovs.uplinks()].map(([alias, uplink]) => [alias, uplink.patchOfport]),
       );
       currentAttachments();
       const limitMeans = options.limitMeans();
-      const tunnelOfport = driver.ports.read().get(TUNNEL_PORT)?.ofport;
       return {
         nodeName,
         routerMac,
         vtepIp: options.vtepIp(),
-        tunnelOfport,
+        tunnelOfport: ovs.tunnelOfport(),
         uplinks,
         ports,
-        datapathType: driver.datapathType,
+        datapathType: ovs.datapathType,
         limitMeans,
         ...(limitMeans?.meters === true && newConnectionsPerSecond > 0 ? { newConnectionsPerSecond } : {}),
         ...(limitMeans?.meters === true && neighbourMessagesPerSecond > 0 ? { neighbourMessagesPerSecond } : {}),
@@ -92,48 +100,62 @@ export function createMachineView(options: MachineOptions): MachineView {
       remembered = new Map([...others, [attachment.endpointKey, attachment]]);
       attachments = undefined;
     },
-    isClosing: (portName) => closing.has(portName),
-    close: (portName) => {
-      if (closing.has(portName)) return false;
-      closing.add(portName);
+    forget: (portName) => {
       remembered = new Map([...currentAttachments()].filter(([, attachment]) => attachment.portName !== portName));
-      attachments = undefined;
-      return true;
-    },
-    closed: (portName) => {
-      closing.delete(portName);
       attachments = undefined;
     },
   };
 }
 
+/** Every place that a driver shows, by its name. */
+function places(drivers: readonly AttachedPlaces[], { ports }: SwitchFacts): ReadonlyMap<string, Attachment> {
+  const found = new Map<string, Attachment>();
+  for (const driver of drivers) {
+    for (const [key, attached] of driver.read()) {
+      const attachment = attachmentAt(driver.name, attached, ports.read().get(key)?.ofport);
+      if (attachment !== undefined) found.set(key, attachment);
+    }
+  }
+  return found;
+}
+
+/** What drivers give does not change; of a node's places few are new each time. */
+const known = new WeakMap<Attached, Attachment | undefined>();
+
+function attachmentAt(name: DriverName, attached: Attached, ofport: number | undefined): Attachment | undefined {
+  const before = known.get(attached);
+  if (before !== undefined && before.ofport === ofport) return before;
+  const found = attachmentFromMarks({ name: attached.key, ofport, externalIds: attached.marks });
+  const attachment = found === undefined || name === "ovs" ? found : { ...found, driver: name };
+  known.set(attached, attachment);
+  return attachment;
+}
+
 interface Known {
-  readonly inSwitch: ReadonlyMap<string, SwitchPort>;
-  readonly closing: ReadonlySet<string>;
+  /** By place. */
+  readonly shown: ReadonlyMap<string, Attachment>;
+  /** By endpoint. */
   readonly remembered: ReadonlyMap<string, Attachment>;
+  readonly ovs: SwitchFacts;
 }
 
 /** The node's own ports in infra networks are made anew by their own keeper: of those the switch alone tells. */
-function withRemembered({ inSwitch, closing, remembered }: Known): ReadonlyMap<string, Attachment> {
+function withRemembered({ shown, remembered, ovs }: Known): ReadonlyMap<string, Attachment> {
   const kept = [...remembered.values()].filter(({ role }) => role === POD_ROLE);
   const ofPods = new Set(kept.map(({ portName }) => portName));
   const found = new Map<string, Attachment>();
-  for (const [name, port] of inSwitch) {
-    const attachment = closing.has(name) || ofPods.has(name) ? undefined : attachmentOf(port);
-    if (attachment !== undefined) found.set(attachment.endpointKey, attachment);
-  }
+  for (const [name, attachment] of shown) if (!ofPods.has(name)) found.set(attachment.endpointKey, attachment);
   for (const each of kept) {
-    const port = closing.has(each.portName) ? undefined : inSwitch.get(each.portName);
-    found.set(each.endpointKey, asShown(each, port));
+    const ofport = ovs.ports.read().get(each.portName)?.ofport;
+    found.set(each.endpointKey, asShown(each, shown.get(each.portName), ofport));
   }
   return found;
 }
 
 /** The number is the switch's to say; whose the port is, no row can change. */
-function asShown(attachment: Attachment, port: SwitchPort | undefined): Attachment {
-  const shown = port === undefined ? undefined : attachmentOf(port);
+function asShown(attachment: Attachment, shown: Attachment | undefined, ofport: number | undefined): Attachment {
   if (shown !== undefined && isSameFacts(shown, attachment)) return shown;
-  return attachment.ofport === port?.ofport ? attachment : { ...attachment, ofport: port?.ofport };
+  return attachment.ofport === ofport ? attachment : { ...attachment, ofport };
 }
 
 function pluggedIn(attachments: ReadonlyMap<string, Attachment>): [string, number][] {

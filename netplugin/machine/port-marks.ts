@@ -1,12 +1,19 @@
-import type { PortDriver } from "../../drivers/ovs/types.ts";
+import type { Marks } from "../../drivers/driver.ts";
 import type { Failures } from "../../state/delta.ts";
+import type { MarkedPort } from "./attachment.ts";
 import type { AttachmentRecords } from "./attachment-records.ts";
 import { markedLease } from "./lease-mark.ts";
 
-type Marks = Readonly<Record<string, string>>;
+/** Where the marks of ports stand. */
+export interface MarkedPorts {
+  /** By name. */
+  read(): ReadonlyMap<string, Pick<MarkedPort, "externalIds">>;
+  /** Adds marks to ports that exist; failures by name. */
+  mark(marks: ReadonlyMap<string, Marks>): Promise<Failures>;
+}
 
 export interface PortMarksOptions {
-  readonly ports: Pick<PortDriver, "read" | "mark">;
+  readonly ports: MarkedPorts;
   readonly records: Pick<AttachmentRecords, "marksOf" | "write" | "forget">;
 }
 

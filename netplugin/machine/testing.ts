@@ -1,8 +1,7 @@
-import type { SwitchPort } from "../../drivers/ovs/types.ts";
-import { type Attachment, attachmentOf } from "./attachment.ts";
+import { type Attachment, attachmentOf, type MarkedPort } from "./attachment.ts";
 
 /** All attachments of this machine, by endpoint key. */
-export function attachmentsOf(ports: ReadonlyMap<string, SwitchPort>): ReadonlyMap<string, Attachment> {
+export function attachmentsOf(ports: ReadonlyMap<string, MarkedPort>): ReadonlyMap<string, Attachment> {
   const attachments = new Map<string, Attachment>();
   for (const port of ports.values()) {
     const attachment = attachmentOf(port);

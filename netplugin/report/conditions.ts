@@ -1,16 +1,17 @@
 import { asNetError } from "../../state/errors.ts";
 import { faultyPart } from "../../state/heartbeat-parts.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
-import type { OpenNodeRuntime } from "../node.ts";
+import type { LimitMeans } from "../machine/limit-means.ts";
 import { complaintOf } from "../reconcile/limits/limit-keeper.ts";
 import type { NodeLimits } from "../reconcile/limits/node-limits.ts";
+import type { PodLimits, ToldNode } from "./told-node.ts";
 
-type Source = (runtime: OpenNodeRuntime) => readonly NodeCondition[];
+type Source = (node: ToldNode) => readonly NodeCondition[];
 
 /** What each part of the node has to say, by the name under which its own failure is told. */
 const SOURCES: Readonly<Record<string, Source>> = {
   switch: switchCondition,
-  registration: ({ registrationFault }) => some("registration", "failed", registrationFault()),
+  registration: ({ reachability }) => some("registration", "failed", reachability.registrationFault()),
   cni: ({ cniFault }) => some("cni", "failed", cniFault()),
   uplinks: uplinkConditions,
   tunnel: ({ tunnel }) => some("tunnel", "failed", tunnel.fault()),
@@ -25,8 +26,8 @@ const SOURCES: Readonly<Record<string, Source>> = {
 };
 
 /** What an admin must know of this node: cause and next step in each message. A source that fails costs only itself. */
-export function conditionsOf(runtime: OpenNodeRuntime): NodeCondition[] {
-  return collectConditions(runtime, SOURCES);
+export function conditionsOf(node: ToldNode): NodeCondition[] {
+  return collectConditions(node, SOURCES);
 }
 
 /** The conditions of all sources; in place of one that throws a condition that says so. */
@@ -52,25 +53,25 @@ function some(type: string, status: NodeCondition["status"], message: string | u
   return message === undefined ? [] : [{ type, status, message }];
 }
 
-function switchCondition({ driver }: OpenNodeRuntime): readonly NodeCondition[] {
-  const fault = driver.fault();
+function switchCondition({ ovs }: ToldNode): readonly NodeCondition[] {
+  const fault = ovs.fault();
   if (fault !== undefined) return some("switch", "failed", fault);
-  return some("switch", "ok", `Open vSwitch ${driver.ovsVersion}, datapath ${driver.datapathType}`);
+  return some("switch", "ok", `Open vSwitch ${ovs.ovsVersion}, datapath ${ovs.datapathType}`);
 }
 
-function uplinkConditions({ driver }: OpenNodeRuntime): readonly NodeCondition[] {
+function uplinkConditions({ ovs }: ToldNode): readonly NodeCondition[] {
   const conditions: NodeCondition[] = [];
-  for (const { alias, nic, bridge, warning } of driver.uplinks().values()) {
+  for (const { alias, nic, bridge, warning } of ovs.uplinks().values()) {
     const status = warning === undefined ? "ok" : "degraded";
     conditions.push({ type: `uplink/${alias}`, status, message: warning ?? `${nic} in ${bridge}` });
   }
-  for (const [alias, error] of driver.uplinkFailures()) {
+  for (const [alias, error] of ovs.uplinkFailures()) {
     conditions.push({ type: `uplink/${alias}`, status: "failed", message: error.message });
   }
   return conditions;
 }
 
-function enforcementCondition({ flows }: OpenNodeRuntime): readonly NodeCondition[] {
+function enforcementCondition({ flows }: ToldNode): readonly NodeCondition[] {
   const failures = flows.reconciler.failures();
   if (failures.size === 0) return [];
   const [[object, reason] = ["", ""]] = failures;
@@ -81,13 +82,24 @@ function enforcementCondition({ flows }: OpenNodeRuntime): readonly NodeConditio
   );
 }
 
-function connectionConditions(runtime: OpenNodeRuntime): readonly NodeCondition[] {
-  const unseen = runtime.flows.connections.failure();
+function connectionConditions(node: ToldNode): readonly NodeCondition[] {
+  const unseen = node.flows.connections.failure();
   const goingOn = `connections that are not allowed any more may go on while their sender is silent: ${unseen}`;
   return [
     ...some("connections", "degraded", unseen === undefined ? undefined : goingOn),
-    ...some("new-connections", "degraded", runtime.connectionLimitFault()),
-    ...some("neighbour-messages", "degraded", runtime.neighbourLimitFault()),
+    ...podLimitConditions(node.podLimits, node.limits.means()),
+  ];
+}
+
+/** Limits of each pod that this switch cannot keep. */
+function podLimitConditions(limits: PodLimits, means: LimitMeans | undefined): readonly NodeCondition[] {
+  const faultOf = (perSecond: number, what: string) =>
+    perSecond === 0 || means?.meters !== false ? undefined : `this switch has no meters, so pods may ${what}`;
+  const beginning = faultOf(limits.newConnectionsPerSecond, "begin any number of connections per second");
+  const asking = "send any number of ARP and neighbour discovery messages per second";
+  return [
+    ...some("new-connections", "degraded", beginning),
+    ...some("neighbour-messages", "degraded", faultOf(limits.neighbourMessagesPerSecond, asking)),
   ];
 }
 

@@ -1,25 +1,36 @@
+import type { Logger } from "pino";
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { soundHeartbeat } from "../../state/heartbeat-parts.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
-import type { Heartbeat, RegisterReply } from "../../state/node-api.ts";
+import type { Heartbeat, HeartbeatReply, RegisterReply } from "../../state/node-api.ts";
 import { BackOff } from "../../state/waiting/back-off.ts";
-import type { Capabilities } from "../machine/capabilities.ts";
-import type { OpenNodeRuntime } from "../node.ts";
-import { bootId, type NodeSettings } from "../settings.ts";
-import { conditionsOf } from "./conditions.ts";
-import type { Metrics } from "./metrics/metrics.ts";
-import type { NodeReport } from "./node-report.ts";
-import { registrationOf } from "./registration.ts";
+import type { NodeClient } from "../node-client/node-client.ts";
+import type { Reachability } from "./reachability.ts";
+import type { ReportBell } from "./report-bell.ts";
+
+/** What a heartbeat says besides who says it, and what is to be done when netmaster has taken it. */
+export interface Message {
+  readonly body: Omit<Heartbeat, "bootId" | "registrationMembers" | "settledEpoch">;
+  readonly onTaken?: (reply: HeartbeatReply) => void;
+}
 
 export interface PresenceOptions {
-  readonly runtime: OpenNodeRuntime;
-  readonly settings: NodeSettings;
-  readonly capabilities: Capabilities;
-  readonly metrics: Metrics;
-  readonly report: NodeReport;
-  readonly signal: AbortSignal;
+  readonly bootId: string;
+  readonly client: Pick<NodeClient, "register" | "heartbeat">;
+  readonly reachability: Reachability;
+  readonly bell: ReportBell;
+  readonly registration: () => Promise<NodeRegistration>;
+  readonly message: () => Message;
+  /** Attachments that are to be offered to a store of another epoch; undefined: there is nothing here to offer. */
+  readonly offers?: { readonly isOpen: boolean; readonly settledEpoch: string | undefined } | undefined;
+  /** What is to be done regularly while netmaster knows this node; what fails comes again. */
+  readonly settle?: (signal: AbortSignal) => Promise<void>;
   /** Registration has succeeded for the first time. */
-  readonly onFirstRegistration: (reply: RegisterReply) => void;
+  readonly onFirstRegistration?: (reply: RegisterReply) => void;
+  /** Netmaster was not reached, or refused. */
+  readonly onFailure: () => void;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
 }
 
 const RETRY_MIN_MS = 100;
@@ -57,43 +68,43 @@ class Presence {
   }
 
   async round(): Promise<void> {
-    const { report, signal, metrics } = this.#options;
+    const { bell, signal, onFailure } = this.#options;
     try {
       await this.#register();
       await this.#beat();
       this.#backOff.reset();
     } catch (thrown) {
       if (signal.aborted) return;
-      metrics.heartbeatFailures.inc();
+      onFailure();
       this.#note(asNetError(thrown, "report to netmaster"));
-      await report.bell.due(this.#backOff.nextMs(), signal);
+      await bell.due(this.#backOff.nextMs(), signal);
       return;
     }
     this.#noteWell();
-    const { offers } = this.#options.runtime;
-    if (this.#accepted !== undefined && (offers.isOpen || performance.now() >= this.#nextRegularMs))
-      await this.#regular();
-    if (offers.settledEpoch !== this.#toldEpoch) report.bell.ring();
+    const { offers } = this.#options;
+    const isOpen = offers?.isOpen === true;
+    if (this.#accepted !== undefined && (isOpen || performance.now() >= this.#nextRegularMs)) await this.#regular();
+    if (offers?.settledEpoch !== this.#toldEpoch) bell.ring();
     const hurryMs = this.#accepted === undefined ? RETRY_MIN_MS : OPEN_INTERVAL_MS;
-    const isHurried = this.#accepted === undefined || offers.isOpen;
+    const isHurried = this.#accepted === undefined || offers?.isOpen === true;
     const waitMs = isHurried ? hurryMs : this.#nextRegularMs - performance.now();
-    await report.bell.due(Math.max(0, waitMs), signal).catch(() => {}); // ends with the signal
+    await bell.due(Math.max(0, waitMs), signal).catch(() => {}); // ends with the signal
   }
 
   /** A changed registration that is refused does not silence a node that netmaster knows: its conditions say so. */
   async #register(): Promise<void> {
-    const { runtime, signal, onFirstRegistration } = this.#options;
+    const { client, reachability, registration, signal, onFirstRegistration } = this.#options;
     const isKnown = this.#accepted !== undefined;
     try {
-      const told = registration(this.#options, await runtime.vtep.registrable());
+      const told = await registration();
       const text = JSON.stringify(told);
       if (this.#accepted !== text) {
-        const reply = await runtime.client.register(told, signal);
+        const reply = await client.register(told, signal);
         this.#members = Object.keys(told);
         this.#accepted = text;
         this.#intervalMs = reply.heartbeatIntervalMs;
-        runtime.setRegistered(true);
-        if (this.#isFirst) onFirstRegistration(reply);
+        reachability.setRegistered(true);
+        if (this.#isFirst) onFirstRegistration?.(reply);
         this.#isFirst = false;
       }
       this.#refuse(undefined);
@@ -105,17 +116,27 @@ class Presence {
   }
 
   #refuse(error: NetError | undefined): void {
-    const { runtime } = this.#options;
-    runtime.setRegistrationFault(error?.message);
+    const { reachability, log } = this.#options;
+    reachability.setRegistrationFault(error?.message);
     if (error !== undefined && error.message !== this.#refusal) {
-      runtime.log.warn({ code: error.code, error: error.message }, "what has changed on this node is not registered");
+      log.warn({ code: error.code, error: error.message }, "what has changed on this node is not registered");
     }
     this.#refusal = error?.message;
   }
 
+  /** What is faulty of a heartbeat is left out and told as a condition. */
   async #beat(): Promise<void> {
-    const { settledEpoch } = this.#options.runtime.offers;
-    const reply = await beat(this.#options, { settledEpoch, registrationMembers: [...this.#members] });
+    const { bootId, client, bell, message, offers, signal } = this.#options;
+    const settledEpoch = offers?.settledEpoch;
+    const { body, onTaken } = message();
+    const heartbeat: Heartbeat = {
+      ...{ bootId, registrationMembers: [...this.#members] },
+      ...(settledEpoch === undefined ? {} : { settledEpoch }),
+      ...body,
+    };
+    const reply = await client.heartbeat(soundHeartbeat(heartbeat) ?? heartbeat, signal);
+    if (reply.registered) onTaken?.(reply);
+    bell.setDelay(reply.receiptDelayMs);
     this.#toldEpoch = settledEpoch;
     this.#intervalMs = reply.heartbeatIntervalMs;
     if (!reply.registered) this.#accepted = undefined;
@@ -123,31 +144,31 @@ class Presence {
 
   /** What is not netmaster's fault is not told as such. */
   async #regular(): Promise<void> {
-    const { runtime, signal } = this.#options;
+    const { log, settle, signal } = this.#options;
     this.#nextRegularMs = performance.now() + this.#intervalMs;
     try {
-      await runtime.leases.repair(signal);
+      await settle?.(signal);
     } catch (thrown) {
       if (signal.aborted) return;
       const { code, message } = asNetError(thrown, "compare leases with ports");
-      runtime.log.warn({ code, error: message }, "leases and ports are not in agreement; trying again");
+      log.warn({ code, error: message }, "leases and ports are not in agreement; trying again");
     }
   }
 
   /** One line when something begins to be wrong, not one for each attempt. */
   #note(error: NetError): void {
-    const { runtime } = this.#options;
-    runtime.setNetmasterAway(error.message);
+    const { reachability, log } = this.#options;
+    reachability.setNetmasterAway(error.message);
     const text = isAway(error) ? "netmaster is not reached" : "this node cannot be registered";
     if (this.#trouble === text + error.message) return;
     this.#trouble = text + error.message;
-    runtime.log.warn({ code: error.code, error: error.message }, `${text}; trying again`);
+    log.warn({ code: error.code, error: error.message }, `${text}; trying again`);
   }
 
   #noteWell(): void {
-    const { runtime } = this.#options;
-    runtime.setNetmasterAway(undefined);
-    if (this.#trouble !== undefined) runtime.log.info("netmaster has this node's report again");
+    const { reachability, log } = this.#options;
+    reachability.setNetmasterAway(undefined);
+    if (this.#trouble !== undefined) log.info("netmaster has this node's report again");
     this.#trouble = undefined;
   }
 }
@@ -155,41 +176,4 @@ class Presence {
 /** No netmaster gave an answer of its own; every other error is one, or is found out here. */
 function isAway({ code }: NetError): boolean {
   return code === "UNAVAILABLE" || code === "TIMEOUT" || code === "CLOSED";
-}
-
-interface Told {
-  readonly settledEpoch: string | undefined;
-  readonly registrationMembers: string[];
-}
-
-/** One heartbeat. What was counted is told again until netmaster has taken it; what is faulty is left out and told as a condition. */
-async function beat({ runtime, report, signal }: PresenceOptions, { settledEpoch, registrationMembers }: Told) {
-  const hits = report.ledger.report();
-  const heartbeat: Heartbeat = {
-    bootId: bootId(),
-    registrationMembers,
-    ...(settledEpoch === undefined ? {} : { settledEpoch }),
-    conditions: conditionsOf(runtime),
-    receipt: report.enforcement.receipt(),
-    bandwidth: [...runtime.traffic.nextReports()],
-    ceilings: [...runtime.traffic.nextCeilings()],
-    ...(hits === undefined ? {} : { hits }),
-  };
-  const reply = await runtime.client.heartbeat(soundHeartbeat(heartbeat) ?? heartbeat, signal);
-  if (reply.registered && hits !== undefined) report.ledger.acknowledge(hits.sequence);
-  report.bell.setDelay(reply.receiptDelayMs);
-  return reply;
-}
-
-function registration({ runtime, settings, capabilities }: PresenceOptions, vtepIp: string): NodeRegistration {
-  const { driver } = runtime;
-  return registrationOf({
-    nodeName: settings.nodeName,
-    bootId: bootId(),
-    vtepIp,
-    uplinks: driver.uplinks().values(),
-    probed: capabilities,
-    seenSwitch: { datapathType: driver.datapathType, ovsVersion: driver.ovsVersion },
-    switchFault: driver.fault(),
-  });
 }

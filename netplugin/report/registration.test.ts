@@ -1,15 +1,21 @@
 import { describe, expect, it } from "vitest";
+import { OVS_CAPABILITIES } from "../../drivers/ovs/pod-ports/network-driver.ts";
 import { NodeRegistration } from "../../state/kinds/node.ts";
 import { NodeName } from "../../state/names.ts";
-import { type KnownOfNode, registrationOf } from "./registration.ts";
+import { type KnownOfNode, type ReportedDriver, registrationOf } from "./registration.ts";
 
 const probed = { ingressPolicing: true, tbf: true, ifbRedirect: false, meters: false, conntrack: false };
+const ovs = (fault?: string): ReportedDriver => ({
+  name: "ovs",
+  capabilities: () => OVS_CAPABILITIES,
+  fault: () => fault,
+});
 const NEVER_SEEN: KnownOfNode = {
   ...{ nodeName: NodeName.parse("n1"), bootId: "b", vtepIp: undefined, uplinks: [], probed },
-  ...{ seenSwitch: undefined, switchFault: "Open vSwitch does not answer on this node; see that ovsdb-server runs" },
+  ...{ seenSwitch: undefined, drivers: [ovs("Open vSwitch does not answer on this node; see that ovsdb-server runs")] },
 };
 const SEEN: KnownOfNode = {
-  ...{ ...NEVER_SEEN, vtepIp: "192.0.2.1", switchFault: undefined },
+  ...{ ...NEVER_SEEN, vtepIp: "192.0.2.1", drivers: [ovs()] },
   seenSwitch: { datapathType: "system", ovsVersion: "3.1.0" },
   uplinks: [
     { alias: "default", nic: "eth0", mtuBytes: 9_000 },
@@ -33,7 +39,7 @@ describe("a node's registration", () => {
   });
 
   it("of a node whose switch is away tells the fault, and all else as before", () => {
-    const { drivers, ...rest } = read({ ...SEEN, switchFault: "away" });
+    const { drivers, ...rest } = read({ ...SEEN, drivers: [ovs("away")] });
     const { drivers: _, ...before } = read(SEEN);
     expect(drivers).toEqual({ ovs: { ...OVS, fault: "away" } });
     expect(rest).toEqual(before);
@@ -45,6 +51,8 @@ describe("a node's registration", () => {
     expect(told).not.toHaveProperty("vtepIp");
     expect(Object.keys(told.capabilities)).not.toContain("ovsVersion");
     expect(Object.keys(told.capabilities)).not.toContain("datapathType");
-    expect(told.drivers).toEqual({ ovs: { ...OVS, fault: NEVER_SEEN.switchFault } });
+    expect(told.drivers).toEqual({
+      ovs: { ...OVS, fault: "Open vSwitch does not answer on this node; see that ovsdb-server runs" },
+    });
   });
 });

@@ -1,13 +1,11 @@
 import { release as kernelRelease } from "node:os";
+import type { NetworkDriver } from "../../drivers/driver.ts";
 import type { DriverReport, DriverReports, NodeCapabilities, NodeRegistration } from "../../state/kinds/node.ts";
 import type { NodeName } from "../../state/names.ts";
 import { VERSION } from "../../state/version.ts";
 import { routerMacOf } from "../machine/machine-view.ts";
 
 const DEFAULT_UNDERLAY_MTU_BYTES = 1_500;
-
-/** What Open vSwitch can do for a pod, once it is there. */
-const OVS: DriverReport = { encaps: ["vxlan", "vlan"], enforcesPolicies: true, setsMac: true };
 
 /** What a node knows of itself. */
 export interface KnownOfNode {
@@ -20,8 +18,8 @@ export interface KnownOfNode {
   readonly probed: Omit<NodeCapabilities, "datapathType" | "ovsVersion" | "kernelRelease">;
   /** Undefined: no switch has been seen since netplugin started. */
   readonly seenSwitch: Required<Pick<NodeCapabilities, "datapathType" | "ovsVersion">> | undefined;
-  /** Why the switch can do nothing now, in words that stay the same while the fault is the same: each change is written to the store. */
-  readonly switchFault: string | undefined;
+  /** What pods can be attached by here. Faults are told in words that stay the same: each change is written to the store. */
+  readonly drivers: Iterable<ReportedDriver>;
 }
 
 /** What it says to netmaster. */
@@ -42,6 +40,19 @@ export function registrationOf(known: KnownOfNode): NodeRegistration {
   };
 }
 
-function driversOf({ switchFault }: KnownOfNode): DriverReports {
-  return { ovs: switchFault === undefined ? OVS : { ...OVS, fault: switchFault } };
+/** A driver as far as it is told. */
+export type ReportedDriver = Pick<NetworkDriver, "name" | "capabilities" | "fault">;
+
+function driversOf({ drivers }: KnownOfNode): DriverReports {
+  return Object.fromEntries([...drivers].map((driver) => [driver.name, reportOf(driver)]));
+}
+
+function reportOf(driver: ReportedDriver): DriverReport {
+  const { encaps, enforcesPolicies, setsMac, freeSlots } = driver.capabilities();
+  const fault = driver.fault();
+  return {
+    ...{ encaps: [...encaps], enforcesPolicies, setsMac },
+    ...(freeSlots === undefined ? {} : { freeSlots }),
+    ...(fault === undefined ? {} : { fault }),
+  };
 }

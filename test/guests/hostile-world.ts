@@ -5,8 +5,8 @@ import { wantedMeters } from "../../netplugin/desired/flow-set/wanted-meters.ts"
 import { knownNeighbours } from "../../netplugin/desired/known-neighbours.ts";
 import { COOKIE_OURS } from "../../netplugin/desired/pipeline/pipeline.ts";
 import type { Attachment } from "../../netplugin/machine/attachment.ts";
-import { probeCapabilities } from "../../netplugin/machine/capabilities.ts";
 import type { Machine } from "../../netplugin/machine/machine.ts";
+import { probeCapabilities } from "../../netplugin/node/capabilities.ts";
 import { createMeterKeeper } from "../../netplugin/reconcile/flows/meters.ts";
 import type { NodeView } from "../../netplugin/view/node-view.ts";
 import { flowsFor } from "../fakes/policy-nodes.ts";

@@ -6,8 +6,8 @@ import { type LimitedNode, limitMeterOf } from "../../netplugin/desired/limits/a
 import { meterIdOf } from "../../netplugin/desired/limits/limit-plan.ts";
 import { COOKIE_OURS } from "../../netplugin/desired/pipeline/pipeline.ts";
 import type { Attachment } from "../../netplugin/machine/attachment.ts";
-import { probeCapabilities } from "../../netplugin/machine/capabilities.ts";
 import type { LimitMeans } from "../../netplugin/machine/limit-means.ts";
+import { probeCapabilities } from "../../netplugin/node/capabilities.ts";
 import { createMeterKeeper, type MeterKeeper } from "../../netplugin/reconcile/flows/meters.ts";
 import type { LimitStatus } from "../../netplugin/reconcile/limits/limit-keeper.ts";
 import { type NodeLimits, openNodeLimits } from "../../netplugin/reconcile/limits/node-limits.ts";

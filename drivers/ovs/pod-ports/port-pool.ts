@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Failures } from "../../../state/delta.ts";
 import { asNetError, NetError } from "../../../state/errors.ts";
+import { LINK_ALIAS, ROLE_MARK } from "../../driver.ts";
 import { openEthtool } from "../../netlink/ethtool.ts";
 import { createVeth, dumpLinks, getLink, setLink } from "../../netlink/link.ts";
 import { createLinkDeleter } from "../../netlink/link-deleter.ts";
@@ -9,7 +10,6 @@ import type { NetnsHandle } from "../../netlink/netns.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
 import type { Echoed } from "../../netlink/socket.ts";
 import { ASIDE_PREFIX } from "../../pod-interface.ts";
-import { ROLE_KEY } from "../names.ts";
 import type { PortDriver, PortPool, PortSpec, WarmPort } from "../types.ts";
 import type { Panel } from "./panel.ts";
 
@@ -22,8 +22,6 @@ const ID_BYTES = 5;
 const HOST_NAME = new RegExp(`^${HOST_PREFIX}[0-9a-f]{${2 * ID_BYTES}}$`);
 /** Marks a ready port in external_ids; the owner replaces it when the port is put to use. */
 export const WARM_ROLE = "warm";
-/** Marks our veths on the machine itself (`ip link` shows the alias). */
-export const LINK_ALIAS = "contiv-ts";
 const BATCH_MAX = 64;
 /**
  * So many times the target may be ready when pods go and leave their ports: others often come at once, and ports that are there cost
@@ -246,7 +244,7 @@ async function makePorts(options: PortPoolOptions, count: number): Promise<reado
 }
 
 function plugIn({ ports }: PortPoolOptions, names: readonly string[]): Promise<Failures> {
-  const spec: PortSpec = { kind: "system", externalIds: { [ROLE_KEY]: WARM_ROLE } };
+  const spec: PortSpec = { kind: "system", externalIds: { [ROLE_MARK]: WARM_ROLE } };
   return ports.apply({ put: new Map(names.map((name) => [name, spec])), remove: new Set() });
 }
 
@@ -272,7 +270,7 @@ async function markReady(options: PortPoolOptions, name: string): Promise<WarmPo
   const near = await options.netlink.get(getLink({ name }));
   await clearFacts(options, near);
   if (near.peerIfindex !== undefined) await finishChecksums(options, [near.peerIfindex]); // whatever the last pod's time brought
-  const failures = await options.ports.mark(new Map([[name, { [ROLE_KEY]: WARM_ROLE }]]));
+  const failures = await options.ports.mark(new Map([[name, { [ROLE_MARK]: WARM_ROLE }]]));
   for (const failure of failures.values()) throw failure;
   const port = warmPort(near, options.ports.read().get(name)?.ofport);
   if (port === undefined) throw new NetError("REJECTED", `Port "${name}" is not plugged in any more`);
@@ -308,7 +306,7 @@ async function adopt(options: PortPoolOptions): Promise<WarmPort[]> {
   const adopted: WarmPort[] = [];
   const halves: Half[] = near.filter((link) => !ports.has(link.name));
   for (const [name, port] of ports) {
-    if (port.externalIds[ROLE_KEY] !== WARM_ROLE || used.has(name)) continue;
+    if (port.externalIds[ROLE_MARK] !== WARM_ROLE || used.has(name)) continue;
     const link = byName.get(name);
     const warm = waiting.has(peerNameOf(name)) ? warmPort(link, port.ofport) : undefined;
     if (warm === undefined) halves.push({ name, ifindex: link?.ifindex });

@@ -1,6 +1,7 @@
+import { ROLE_MARK } from "../../driver.ts";
 import { type BridgeSpec, bridgeFaults, bridgeRepairs } from "../bridge.ts";
 import { findBridge, type PortRow, portNamed, type SwitchDatabase } from "../database.ts";
-import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, ROLE_KEY, uplinkBridgeName } from "../names.ts";
+import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, uplinkBridgeName } from "../names.ts";
 import { byUuid, insert, mutate, type Operation, update } from "../ovsdb-client/operations.ts";
 import { named, type Uuid } from "../ovsdb-client/values.ts";
 import { OWNER_MARK } from "../types.ts";
@@ -105,5 +106,5 @@ function removalOf(port: Uuid): Operation {
 }
 
 function mark(role: string): Record<string, string> {
-  return { [OWNER_MARK.key]: OWNER_MARK.value, [ROLE_KEY]: role };
+  return { [OWNER_MARK.key]: OWNER_MARK.value, [ROLE_MARK]: role };
 }

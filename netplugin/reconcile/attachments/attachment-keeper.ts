@@ -35,7 +35,9 @@ export interface AttachmentKeeperOptions {
   readonly netlink: SocketPool;
   readonly panel: Panel;
   readonly pool: Pick<PortPool, "repair">;
-  readonly machine: Pick<MachineView, "attachments" | "remember" | "isClosing">;
+  readonly machine: Pick<MachineView, "attachments" | "remember">;
+  /** Has the port been released, and is not clean yet? */
+  readonly isReleasing: (portName: string) => boolean;
   readonly leases: () => Pick<LeaseKeeper, "isPending">;
   readonly records: Pick<AttachmentRecords, "all" | "keep" | "marksOf">;
   readonly view: () => NodeView;
@@ -199,13 +201,13 @@ class Keeper implements AttachmentKeeper {
   }
 
   #plan(pairs: ReadonlyMap<string, LinkPair>): AttachmentPlan {
-    const { machine, ports, panel, view, leases } = this.#options;
+    const { machine, isReleasing, ports, panel, view, leases } = this.#options;
     return planAttachments({
       pairs,
       ports: ports.read(),
       known: machine.attachments(),
       isFarInPanel: panel.podEnd === "macvlan",
-      isClosing: machine.isClosing,
+      isClosing: isReleasing,
       isPending: (endpointKey) => leases().isPending(endpointKey),
       hasLooked: this.#hasLooked,
       isLeased: ({ endpointKey, epoch }) => recordOf(view(), "endpoint", endpointKey)?.epoch === epoch,
@@ -317,10 +319,10 @@ class Keeper implements AttachmentKeeper {
   }
 
   async #plugIn(unplugged: readonly Attachment[], signal: AbortSignal): Promise<void> {
-    const { ports, machine, records } = this.#options;
+    const { ports, isReleasing, records } = this.#options;
     const put = new Map<string, PortSpec>();
     for (const attachment of unplugged) {
-      if (machine.isClosing(attachment.portName)) continue;
+      if (isReleasing(attachment.portName)) continue;
       const externalIds = { ...attachmentMarks(attachment), ...leaseMarkAmong(records.marksOf(attachment.portName)) };
       put.set(attachment.portName, { kind: "system", externalIds });
     }
@@ -344,7 +346,7 @@ class Keeper implements AttachmentKeeper {
 
   /** What cannot be plugged in is told once, and tried again. */
   #noteFailures(failures: ReadonlyMap<string, string>): void {
-    const { log, machine } = this.#options;
+    const { log, isReleasing } = this.#options;
     const [[port, error] = ["", ""]] = failures;
     if (failures.size > 0 && [...this.#failures.values()][0] !== error) {
       log.error(
@@ -352,7 +354,7 @@ class Keeper implements AttachmentKeeper {
         "ports of living pods cannot be plugged in; their leases are kept; trying again",
       );
     }
-    this.#failures = new Map([...failures].filter(([name]) => !machine.isClosing(name)));
+    this.#failures = new Map([...failures].filter(([name]) => !isReleasing(name)));
     if (failures.size > 0) this.#retry.anew(RETRY_MS);
     else this.#retry.cancel();
   }

@@ -3,8 +3,8 @@ import type { LinkRow } from "../../../drivers/netlink/link-row.ts";
 import { pairUp } from "../../../drivers/ovs/pod-ports/link-pairs.ts";
 import { WARM_ROLE } from "../../../drivers/ovs/pod-ports/port-pool.ts";
 import type { SwitchPort } from "../../../drivers/ovs/types.ts";
-import { type Attachment, attachmentMarks, POD_ROLE } from "../../machine/attachment.ts";
-import { type AttachmentFacts, aliasesOf } from "../../machine/link-alias.ts";
+import { type Attachment, type AttachmentFacts, attachmentMarks, POD_ROLE } from "../../machine/attachment.ts";
+import { aliasesOf } from "../../machine/link-alias.ts";
 import { attachmentsOf } from "../../machine/testing.ts";
 import { type AttachmentInput, inBoth, isDamaged, isInAgreement, planAttachments } from "./attachment-plan.ts";
 

@@ -1,9 +1,16 @@
-import { ROLE_KEY } from "../../../drivers/ovs/names.ts";
+import { ROLE_MARK } from "../../../drivers/driver.ts";
 import { isFarCaptured, isNearCaptured, isWhole, type LinkPair } from "../../../drivers/ovs/pod-ports/link-pairs.ts";
 import { WARM_ROLE } from "../../../drivers/ovs/pod-ports/port-pool.ts";
 import type { SwitchPort } from "../../../drivers/ovs/types.ts";
-import { type Attachment, attachmentOf, isOneLease, isSameFacts, POD_ROLE } from "../../machine/attachment.ts";
-import { type AttachmentFacts, factsOf } from "../../machine/link-alias.ts";
+import {
+  type Attachment,
+  type AttachmentFacts,
+  attachmentOf,
+  isOneLease,
+  isSameFacts,
+  POD_ROLE,
+} from "../../machine/attachment.ts";
+import { factsOf } from "../../machine/link-alias.ts";
 
 export interface AttachmentInput {
   readonly ports: ReadonlyMap<string, SwitchPort>;
@@ -124,7 +131,7 @@ interface Sorting {
 }
 
 function sortFound(attachment: Attachment, pair: LinkPair, { input, plan }: Sorting): void {
-  const isFree = input.ports.get(attachment.portName)?.externalIds[ROLE_KEY] === WARM_ROLE;
+  const isFree = input.ports.get(attachment.portName)?.externalIds[ROLE_MARK] === WARM_ROLE;
   if (isFree) plan.doubtful.push(attachment);
   else if (hasItsEnds(pair, input)) plan.unplugged.push(attachment);
   else plan.broken.push(attachment);

@@ -1,9 +1,7 @@
+import type { NetworkDriver } from "../../../drivers/driver.ts";
 import { deleteLink } from "../../../drivers/netlink/link.ts";
-import type { SocketPool } from "../../../drivers/netlink/pool.ts";
 import type { Panel } from "../../../drivers/ovs/pod-ports/panel.ts";
-import { dressPod } from "../../../drivers/ovs/pod-ports/pod-end.ts";
 import { peerNameOf } from "../../../drivers/ovs/pod-ports/port-pool.ts";
-import type { PortPool } from "../../../drivers/ovs/types.ts";
 import type { PodLink } from "../../../drivers/pod-interface.ts";
 import { openPodNetns } from "../../../drivers/pod-netns.ts";
 import { endpointAddressing, endpointMtuBytes } from "../../../state/endpoint-addressing.ts";
@@ -12,17 +10,13 @@ import { knownNeighbours, type Surroundings } from "../../desired/known-neighbou
 import { type Attachment, attachmentMarks } from "../../machine/attachment.ts";
 import type { AttachmentRecords } from "../../machine/attachment-records.ts";
 import { leaseMarkAmong } from "../../machine/lease-mark.ts";
-import { aliasesOf } from "../../machine/link-alias.ts";
 import { networkOf, nodeOf, recordOf } from "../../view/query.ts";
 
 export interface NewInterfaceParts extends Surroundings {
   readonly nodeName: string;
-  readonly netlink: SocketPool;
   readonly panel: Panel;
-  readonly pool: Pick<PortPool, "take" | "giveBack">;
+  readonly network: Pick<NetworkDriver, "reserve" | "begin" | "attach" | "release" | "isReleasing">;
   readonly records: Pick<AttachmentRecords, "marksOf">;
-  readonly markPort: (portName: string, marks: Readonly<Record<string, string>>) => Promise<void>;
-  readonly closePort: (portName: string) => void;
 }
 
 /**
@@ -34,24 +28,19 @@ export async function giveNewInterface(
   attachment: Attachment,
   signal: AbortSignal,
 ): Promise<void> {
-  const { netlink, panel, pool } = parts;
+  const { panel, network } = parts;
   const link = leasedLink(parts, attachment);
   using netns = openPodNetns(attachment.netnsPath, panel.netns);
   if (netns === undefined) throw new NetError("NOT_FOUND", `The pod's namespace ${attachment.netnsPath} is gone`);
-  const port = await pool.take({ signal });
-  try {
-    const leaseMark = leaseMarkAmong(parts.records.marksOf(attachment.portName));
-    await parts.markPort(port.name, { ...attachmentMarks(attachment), ...leaseMark });
-  } catch (error) {
-    pool.giveBack(port);
-    throw error;
-  }
-  parts.closePort(attachment.portName);
+  using slot = await network.reserve({ underlay: undefined, deviceId: undefined }, signal);
+  const leaseMark = leaseMarkAmong(parts.records.marksOf(attachment.portName));
+  await network.begin(slot, { ...attachmentMarks(attachment), ...leaseMark });
+  network.release(attachment.portName);
   // Where only the near end has left, the old interface still holds its name.
   await panel.netlink.use((socket) =>
     socket.settle([deleteLink({ name: peerNameOf(attachment.portName) })], { signal }),
   );
-  await dressPod({ netlink, panel, port, netns, link, alias: aliasesOf(attachment)?.far }, signal);
+  await network.attach(slot.key, { netns, link }, signal);
 }
 
 function leasedLink(parts: NewInterfaceParts, { endpointKey, epoch, ifName }: Attachment): PodLink {

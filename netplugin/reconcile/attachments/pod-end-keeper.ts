@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Counter } from "prom-client";
+import type { SocketPool } from "../../../drivers/netlink/pool.ts";
 import { type LinkPair, readPairs } from "../../../drivers/ovs/pod-ports/link-pairs.ts";
 import { asNetError } from "../../../state/errors.ts";
 import type { NodeCondition } from "../../../state/kinds/node.ts";
@@ -11,7 +12,9 @@ import { giveNewInterface, type NewInterfaceParts } from "./new-interface.ts";
 import { farEndsInUse, isPairThere, type PodEndFault, podEndFault } from "./pod-ends.ts";
 
 export interface PodEndKeeperOptions extends NewInterfaceParts {
-  readonly machine: Pick<MachineView, "attachments" | "isClosing">;
+  /** Sockets in the node's namespace. */
+  readonly netlink: SocketPool;
+  readonly machine: Pick<MachineView, "attachments">;
   readonly leases: () => Pick<LeaseKeeper, "pending" | "isPending">;
   /** The host has started anew since the ports were plugged in. */
   readonly hasRebooted: boolean;
@@ -98,7 +101,7 @@ export class PodEndKeeper {
   /** A port without path was attached by hand. */
   #isBusy({ netnsPath, portName, endpointKey }: Attachment): boolean {
     if (netnsPath === "") return true;
-    return this.#options.machine.isClosing(portName) || this.#options.leases().isPending(endpointKey);
+    return this.#options.network.isReleasing(portName) || this.#options.leases().isPending(endpointKey);
   }
 
   #isDue({ fault, sinceMs }: Suspicion): boolean {
@@ -107,9 +110,9 @@ export class PodEndKeeper {
   }
 
   #closeGone(gone: readonly Suspicion[]): void {
-    const { closePort, repairs, log } = this.#options;
+    const { network, repairs, log } = this.#options;
     if (gone.length === 0) return;
-    for (const { attachment } of gone) closePort(attachment.portName);
+    for (const { attachment } of gone) network.release(attachment.portName);
     repairs.inc({ kind: "gone" }, gone.length);
     log.warn(
       { count: gone.length, endpoints: namesOf(gone) },

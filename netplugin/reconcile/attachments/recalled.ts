@@ -1,4 +1,4 @@
-import { ROLE_KEY } from "../../../drivers/ovs/names.ts";
+import { ROLE_MARK } from "../../../drivers/driver.ts";
 import type { LinkPair } from "../../../drivers/ovs/pod-ports/link-pairs.ts";
 import { WARM_ROLE } from "../../../drivers/ovs/pod-ports/port-pool.ts";
 import type { SwitchPort } from "../../../drivers/ovs/types.ts";
@@ -51,7 +51,7 @@ function isLost(attachment: Attachment, input: RecallInput): boolean {
   if (pair !== undefined && factsOfPair(pair) !== undefined) return false;
   const port = input.ports.get(attachment.portName);
   if (port === undefined) return true;
-  if (port.externalIds[ROLE_KEY] === WARM_ROLE) return pair === undefined; // else it is free, and whole
+  if (port.externalIds[ROLE_MARK] === WARM_ROLE) return pair === undefined; // else it is free, and whole
   const shown = attachmentOf(port);
   return shown === undefined || (isLeased(attachment, input) && !isLeased(shown, input));
 }

@@ -1,17 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { PortDriver } from "../../../drivers/ovs/types.ts";
 import { asNetError } from "../../../state/errors.ts";
-import { type Attachment, attachmentOf, isOneLease, POD_ROLE } from "../../machine/attachment.ts";
+import { type Attachment, attachmentOf, isOneLease, type MarkedPort, POD_ROLE } from "../../machine/attachment.ts";
 import { markedLease, markOf } from "../../machine/lease-mark.ts";
+import type { MarkedPorts } from "../../machine/port-marks.ts";
 import type { KnownLeases } from "./known-leases.ts";
 
 export interface LeaseMarksOptions {
-  readonly ports: PortDriver["read"];
+  /** With their marks, by name. */
+  readonly ports: () => ReadonlyMap<string, MarkedPort>;
   readonly known: Pick<KnownLeases, "of">;
   /** Without ports that are being closed: their marks are on their way out. */
   readonly attachments: () => ReadonlyMap<string, Attachment>;
-  readonly write: PortDriver["mark"];
+  readonly write: MarkedPorts["mark"];
   readonly log: Logger;
 }
 

@@ -1,19 +1,22 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
+import { ROLE_MARK } from "../../../drivers/driver.ts";
 import { openLinkMonitor } from "../../../drivers/netlink/link-monitor.ts";
 import type { NetnsHandle } from "../../../drivers/netlink/netns.ts";
-import { ROLE_KEY } from "../../../drivers/ovs/names.ts";
+
 import type { Panel } from "../../../drivers/ovs/pod-ports/panel.ts";
 import { createPortLimiter, type PortLimiter } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
 import { WARM_ROLE } from "../../../drivers/ovs/pod-ports/port-pool.ts";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
 import { asNetError, type NetError } from "../../../state/errors.ts";
 import type { Attachment } from "../../machine/attachment.ts";
-import type { Capabilities } from "../../machine/capabilities.ts";
 import type { LimitMeans } from "../../machine/limit-means.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import type { MeterKeeper } from "../flows/meters.ts";
 import { type LimitKeeper, startLimitKeeper } from "./limit-keeper.ts";
+
+/** What kernel and switch were found to have. */
+export type ProbedMeans = Pick<LimitMeans, "ingressPolicing" | "tbf" | "ifbRedirect" | "meters">;
 
 export interface NodeLimitsOptions {
   readonly driver: OpenOvsDriver;
@@ -35,7 +38,7 @@ export interface NodeLimits {
   readonly limiter: Pick<PortLimiter, "queues">;
   /** Undefined until `setCapabilities`: before, nothing is limited and nothing is touched. */
   means(): LimitMeans | undefined;
-  setCapabilities(capabilities: Capabilities): void;
+  setCapabilities(capabilities: ProbedMeans): void;
   /** Compares everything with the machine. Meters are compared with the flows. */
   compare(): void;
   /** Resolves when all has ended, after the signal. */
@@ -82,11 +85,11 @@ export function openNodeLimits(options: NodeLimitsOptions): NodeLimits {
 
 function sparePorts({ ports }: OpenOvsDriver): readonly string[] {
   return [...ports.read().values()]
-    .filter(({ externalIds }) => externalIds[ROLE_KEY] === WARM_ROLE)
+    .filter(({ externalIds }) => externalIds[ROLE_MARK] === WARM_ROLE)
     .map(({ name }) => name);
 }
 
-function meansOf(driver: OpenOvsDriver, panel: Panel, capabilities: Capabilities): LimitMeans {
+function meansOf(driver: OpenOvsDriver, panel: Panel, capabilities: ProbedMeans): LimitMeans {
   const { ingressPolicing, tbf, ifbRedirect, meters } = capabilities;
   const mtus = [...driver.uplinks().values()].map(({ mtuBytes }) => mtuBytes);
   const frameBytes = Math.max(DEFAULT_MTU_BYTES, ...mtus) + HEADER_BYTES;

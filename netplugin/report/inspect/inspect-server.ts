@@ -1,10 +1,10 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { NetError } from "../../../state/errors.ts";
 import { KINDS } from "../../../state/records.ts";
-import type { OpenNodeRuntime } from "../../node.ts";
 import { countOf } from "../../view/query.ts";
 import { conditionsOf, failuresOf } from "../conditions.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { ToldNode } from "../told-node.ts";
 import { inspectBandwidth } from "./bandwidth.ts";
 
 export interface InspectOptions {
@@ -12,7 +12,7 @@ export interface InspectOptions {
   readonly port: number;
   readonly metrics: Metrics;
   /** Undefined until the node's parts are up. */
-  readonly runtime: () => OpenNodeRuntime | undefined;
+  readonly node: () => ToldNode | undefined;
 }
 
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -38,14 +38,14 @@ export async function startInspectServer(options: InspectOptions): Promise<Serve
 }
 
 async function answer(options: InspectOptions, path: string, response: ServerResponse): Promise<void> {
-  const runtime = options.runtime();
+  const node = options.node();
   switch (path) {
     case "/healthz":
       return send(response, 200, { status: "ok" });
     case "/readyz": {
-      const reason = runtime === undefined ? "netplugin is starting" : runtime.notReady();
-      if (reason !== undefined || runtime === undefined) return send(response, 503, { reason });
-      const reasons = failuresOf(conditionsOf(runtime));
+      const reason = node === undefined ? "netplugin is starting" : node.notReady();
+      if (reason !== undefined || node === undefined) return send(response, 503, { reason });
+      const reasons = failuresOf(conditionsOf(node));
       return send(response, 200, reasons.length === 0 ? { status: "ready" } : { status: "degraded", reasons });
     }
     case "/metrics": {
@@ -55,15 +55,15 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
       return;
     }
     case "/inspect/driver":
-      return sendInspection(response, runtime, inspectDriver);
+      return sendInspection(response, node, inspectDriver);
     case "/inspect/endpoints":
-      return sendInspection(response, runtime, (node) => [...node.attachments().values()]);
+      return sendInspection(response, node, (node) => [...node.attachments().values()]);
     case "/inspect/bandwidth":
-      return sendInspection(response, runtime, inspectBandwidth);
+      return sendInspection(response, node, inspectBandwidth);
     case "/inspect/connections":
-      return sendInspection(response, runtime, ({ connections }) => connections.recent());
+      return sendInspection(response, node, ({ connections }) => connections.recent());
     case "/inspect/view":
-      return sendInspection(response, runtime, inspectView);
+      return sendInspection(response, node, inspectView);
     default:
       return send(response, 404, {
         error: `there is no ${path}; there are: /healthz /readyz /metrics /inspect/driver /inspect/endpoints /inspect/bandwidth /inspect/connections /inspect/view`,
@@ -73,33 +73,36 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
 
 function sendInspection(
   response: ServerResponse,
-  runtime: OpenNodeRuntime | undefined,
-  inspect: (runtime: OpenNodeRuntime) => unknown,
+  node: ToldNode | undefined,
+  inspect: (node: ToldNode) => unknown,
 ): void {
-  if (runtime === undefined) send(response, 503, { reason: "netplugin is starting" });
-  else send(response, 200, inspect(runtime));
+  if (node === undefined) send(response, 503, { reason: "netplugin is starting" });
+  else send(response, 200, inspect(node));
 }
 
-function inspectDriver(runtime: OpenNodeRuntime) {
-  const { driver, pool } = runtime;
-  const { reconciler } = runtime.flows;
+function inspectDriver(node: ToldNode) {
+  const { ovs } = node;
+  const { reconciler } = node.flows;
   return {
-    connected: driver.connected,
-    ovsVersion: driver.ovsVersion,
-    datapathType: driver.datapathType,
-    vtepIp: runtime.vtepIp(),
-    uplinks: [...driver.uplinks().values()],
-    conditions: conditionsOf(runtime),
-    ports: Object.fromEntries(driver.ports.read()),
-    readyPorts: pool.size,
+    connected: ovs.connected,
+    ovsVersion: ovs.ovsVersion,
+    datapathType: ovs.datapathType,
+    vtepIp: node.vtep.current(),
+    uplinks: [...ovs.uplinks().values()],
+    conditions: conditionsOf(node),
+    ports: Object.fromEntries(ovs.ports.read()),
+    readyPorts: node.readyPorts(),
+    networks: Object.fromEntries(
+      [...node.drivers].map(([name, each]) => [name, { ...each.capabilities(), fault: each.fault() }]),
+    ),
     flowCount: reconciler.flowCount,
     enforcedRevision: String(reconciler.enforcedRevision),
     failures: Object.fromEntries(reconciler.failures()),
   };
 }
 
-function inspectView(runtime: OpenNodeRuntime) {
-  const view = runtime.view();
+function inspectView(node: ToldNode) {
+  const view = node.view();
   return {
     revision: String(view.revision),
     complete: view.complete,

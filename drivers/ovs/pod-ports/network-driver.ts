@@ -1,0 +1,262 @@
+import { NetError } from "../../../state/errors.ts";
+import type { Attached, DriverCapabilities, Marks, NetworkDriver, Slot, Wanted } from "../../driver.ts";
+import { ROLE_MARK } from "../../driver.ts";
+import { isErrno } from "../../netlink/errno.ts";
+import { getLink } from "../../netlink/link.ts";
+import { createLinkDeleter, type LinkDeleter } from "../../netlink/link-deleter.ts";
+import type { SocketPool } from "../../netlink/pool.ts";
+import { checkPod, type PodEnd, type PodLink, undressPod } from "../../pod-interface.ts";
+import type { OpenOvsDriver } from "../switch.ts";
+import type { PortPool, SwitchPort, WarmPort } from "../types.ts";
+import type { Panel } from "./panel.ts";
+import { dressPod } from "./pod-end.ts";
+import { createPortCloser, type PortCloser } from "./port-closer.ts";
+import { openPortPool, peerNameOf, WARM_ROLE } from "./port-pool.ts";
+import { createPortRecycler, deletePodEnd, type PortRecycler } from "./port-recycler.ts";
+import { deleteStray } from "./stray.ts";
+
+export interface OvsNetworkOptions {
+  readonly ovs: OpenOvsDriver;
+  readonly panel: Panel;
+  readonly readyPortCount: number;
+  /** Writes a port's marks wherever they are kept. */
+  readonly mark: (portName: string, marks: Marks) => Promise<void>;
+  /** The port is no attachment any more, from now on. */
+  readonly onRelease: (portName: string) => void;
+  /** What the kernel is to remember of an attachment with its far end. */
+  readonly aliasOf: (marks: Marks) => string | undefined;
+  readonly signal: AbortSignal;
+  readonly report: (error: NetError) => void;
+}
+
+/** A port whose attachment has begun. */
+interface Begun {
+  readonly port: WarmPort;
+  readonly marks: Marks;
+}
+
+/** With or without a switch at hand. */
+export const OVS_CAPABILITIES: DriverCapabilities = {
+  encaps: ["vxlan", "vlan"],
+  enforcesPolicies: true,
+  setsMac: true,
+};
+const DEFAULT_MTU_BYTES = 1_500;
+
+/** Ready ports of the integration bridge as places of pods; a key is the port's name. */
+export class OvsNetworkDriver implements NetworkDriver {
+  readonly name = "ovs";
+  readonly pool: PortPool;
+  readonly #options: OvsNetworkOptions;
+  readonly #deleter: LinkDeleter = createLinkDeleter();
+  readonly #closer: PortCloser;
+  readonly #recycler: PortRecycler;
+  /** Ports on their way to be closed or cleaned. */
+  readonly #releasing = new Set<string>();
+  /** Ports on which an attachment begins, until the interface is there. */
+  readonly #begun = new Map<string, Begun>();
+  /** Interfaces that have been put aside, by port; their ports are still attachments. */
+  readonly #aside = new Map<string, PodEnd>();
+  #shown:
+    | { readonly ports: ReadonlyMap<string, SwitchPort>; readonly attached: ReadonlyMap<string, Attached> }
+    | undefined;
+
+  private constructor(options: OvsNetworkOptions, pool: PortPool) {
+    const { ovs, signal, report } = options;
+    this.#options = options;
+    this.pool = pool;
+    const onClean = (portName: string) => this.#settled(portName);
+    const { ports, netlink } = ovs;
+    this.#closer = createPortCloser({ ports, netlink, deleter: this.#deleter, signal, onClosed: onClean, report });
+    const { close } = this.#closer;
+    this.#recycler = createPortRecycler({ pool, close, onClean, report, deletePodEnd });
+  }
+
+  /** Fills the pool; what an earlier run left ready is taken over. */
+  static async open(options: OvsNetworkOptions): Promise<OvsNetworkDriver> {
+    const { ovs, panel, readyPortCount, report } = options;
+    const pool = await openPortPool({
+      ...{ ports: ovs.ports, netlink: ovs.netlink, panel, report },
+      target: readyPortCount,
+      mtuBytes: portMtuBytes(ovs),
+      finishChecksums: ovs.datapathType === "netdev",
+      closeNearEnds: (near) => ovs.guard.closeNearEnds(near),
+    });
+    return new OvsNetworkDriver(options, pool);
+  }
+
+  fault(): string | undefined {
+    return this.#options.ovs.fault();
+  }
+
+  capabilities(): DriverCapabilities {
+    return OVS_CAPABILITIES;
+  }
+
+  read(): ReadonlyMap<string, Attached> {
+    const ports = this.#options.ovs.ports.read();
+    if (this.#shown?.ports === ports) return this.#shown.attached;
+    const attached = new Map<string, Attached>();
+    for (const [portName, port] of ports) {
+      const role = port.externalIds[ROLE_MARK];
+      if (role === undefined || role === WARM_ROLE || this.#releasing.has(portName)) continue;
+      attached.set(portName, attachedOf(port));
+    }
+    this.#shown = { ports, attached };
+    return attached;
+  }
+
+  onChange(listener: (change: { readonly resync: boolean }) => void): () => void {
+    return this.#options.ovs.onChange(listener);
+  }
+
+  async reserve(_wish: unknown, signal: AbortSignal): Promise<Slot> {
+    const port = await this.pool.take({ signal });
+    return new PortSlot(port, (unused) => this.pool.giveBack(unused));
+  }
+
+  async begin(slot: Slot, marks: Marks): Promise<void> {
+    if (!(slot instanceof PortSlot)) throw new NetError("INVALID", `Slot ${slot.key} is no port of Open vSwitch`);
+    await this.#options.mark(slot.key, marks);
+    this.#begun.set(slot.key, { port: slot.use(), marks });
+  }
+
+  async attach(key: string, { netns, link }: Wanted, signal: AbortSignal): Promise<void> {
+    const begun = this.#begun.get(key);
+    if (begun === undefined) throw new NetError("INVALID", `No attachment has begun on port ${key}`);
+    const { ovs, panel, aliasOf } = this.#options;
+    const { port, marks } = begun;
+    await dressPod({ netlink: ovs.netlink, panel, port, netns, link, alias: aliasOf(marks) }, signal);
+    this.#begun.delete(key);
+  }
+
+  async check(key: string, netnsPath: string, link: PodLink): Promise<void> {
+    const port = this.#options.ovs.ports.read().get(key);
+    if (port?.ofport === undefined) throw new NetError("CONFLICT", port?.error ?? "it is not plugged in");
+    await checkPod(netnsPath, link, await this.#lowerIfIndex(key));
+  }
+
+  async detach(
+    key: string,
+    { netnsPaths, ifName }: { readonly netnsPaths: readonly string[]; readonly ifName: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const forbidden = this.#options.panel.netns;
+    const lowerIfIndex = await this.#lowerIfIndex(key);
+    const target = { netnsPaths, forbidden, ifName, lowerIfIndex, spareName: peerNameOf(key) };
+    const podEnd = await undressPod(target, signal);
+    if (podEnd === undefined) return; // gone, or put aside by an earlier call
+    this.#aside.get(key)?.netns[Symbol.dispose]();
+    this.#aside.set(key, podEnd);
+  }
+
+  /** With the pod's interface in hand the port is made ready for another pod; otherwise it is unplugged and its links are deleted. */
+  release(key: string): void {
+    const podEnd = this.#aside.get(key);
+    this.#aside.delete(key);
+    this.#begun.delete(key);
+    const isNew = !this.#releasing.has(key);
+    if (isNew) {
+      this.#releasing.add(key);
+      this.#shown = undefined;
+      this.#options.onRelease(key);
+      // Without macvlan the pod's interface is the far end itself, and goes with the port.
+      if (podEnd !== undefined && this.#options.panel.podEnd === "macvlan") {
+        this.#recycler.recycle(key, podEnd);
+        return;
+      }
+      this.#closer.close(key);
+    }
+    podEnd?.netns[Symbol.dispose]();
+  }
+
+  isReleasing(key: string): boolean {
+    return this.#releasing.has(key);
+  }
+
+  async removeStray(
+    pod: { readonly netnsPath: string; readonly ifName: string },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { ovs, panel } = this.#options;
+    const isUsed = (portName: string) => this.read().has(portName) || this.#releasing.has(portName);
+    const portName = await deleteStray(pod, { netlink: ovs.netlink, panel, isUsed, signal });
+    if (portName === undefined) return false;
+    if (ovs.ports.read().get(portName)?.externalIds[ROLE_MARK] !== WARM_ROLE) this.release(portName);
+    return true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#recycler.idle();
+    await this.#closer.idle();
+    for (const { netns } of this.#aside.values()) netns[Symbol.dispose]();
+    this.#deleter[Symbol.dispose]();
+    await this.pool[Symbol.asyncDispose]();
+  }
+
+  #settled(portName: string): void {
+    this.#releasing.delete(portName);
+    this.#shown = undefined;
+  }
+
+  /** The link that the pod's interface hangs on: the far end in the panel, or without macvlan the near end. */
+  #lowerIfIndex(portName: string): Promise<number | undefined> {
+    const { ovs, panel } = this.#options;
+    if (panel.podEnd === "macvlan") return ifIndexOf(panel.netlink, peerNameOf(portName));
+    return ifIndexOf(ovs.netlink, portName);
+  }
+}
+
+class PortSlot implements Slot {
+  readonly key: string;
+  readonly hostDevice: string;
+  readonly #giveBack: (port: WarmPort) => void;
+  #port: WarmPort | undefined;
+
+  constructor(port: WarmPort, giveBack: (port: WarmPort) => void) {
+    this.key = port.name;
+    this.hostDevice = port.name;
+    this.#port = port;
+    this.#giveBack = giveBack;
+  }
+
+  /** The port is an attachment's from now on. */
+  use(): WarmPort {
+    if (this.#port === undefined) throw new NetError("INVALID", `Port ${this.key} has been given back or used already`);
+    const port = this.#port;
+    this.#port = undefined;
+    return port;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#port !== undefined) this.#giveBack(this.#port);
+    this.#port = undefined;
+  }
+}
+
+/** What the switch shows does not change: the same object for the same row. */
+const known = new WeakMap<SwitchPort, Attached>();
+
+function attachedOf(port: SwitchPort): Attached {
+  const before = known.get(port);
+  if (before !== undefined) return before;
+  const { name, externalIds, error, ofport } = port;
+  const fault = error ?? (ofport === undefined ? "it is not plugged in" : undefined);
+  const attached = { key: name, marks: externalIds, hostDevice: name, fault };
+  known.set(port, attached);
+  return attached;
+}
+
+async function ifIndexOf(netlink: SocketPool, name: string): Promise<number | undefined> {
+  try {
+    return (await netlink.get(getLink({ name }))).ifindex;
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return undefined;
+    throw error;
+  }
+}
+
+/** No network of this node carries more than its uplinks do. */
+export function portMtuBytes(ovs: Pick<OpenOvsDriver, "uplinks">): number {
+  return Math.max(DEFAULT_MTU_BYTES, ...[...ovs.uplinks().values()].map((uplink) => uplink.mtuBytes));
+}

@@ -1,0 +1,60 @@
+import type { RegisterReply } from "../../state/node-api.ts";
+import { bootId } from "../machine/boot-id.ts";
+import type { LeaseKeeper } from "../reconcile/leases/lease-keeper.ts";
+import { conditionsOf } from "../report/conditions.ts";
+import type { NodeReport } from "../report/node-report.ts";
+import { keepPresent, type Message } from "../report/presence.ts";
+import { registrationOf } from "../report/registration.ts";
+import type { ToldNode } from "../report/told-node.ts";
+import type { Capabilities } from "./capabilities.ts";
+
+export interface NodePresenceOptions {
+  readonly told: ToldNode;
+  readonly report: NodeReport;
+  readonly capabilities: Capabilities;
+  readonly leases: Pick<LeaseKeeper, "repair">;
+  readonly onFirstRegistration: (reply: RegisterReply) => void;
+  readonly onFailure: () => void;
+  readonly signal: AbortSignal;
+}
+
+/** Netmaster hears of a node whose parts are all up; ends with the signal. */
+export function keepNodePresent(options: NodePresenceOptions): Promise<void> {
+  const { told, report, capabilities, leases, onFirstRegistration, onFailure, signal } = options;
+  const { nodeName, client, reachability, offers, log, ovs, drivers } = told;
+  return keepPresent({
+    ...{
+      bootId: bootId(),
+      client,
+      reachability,
+      offers,
+      bell: report.bell,
+      onFirstRegistration,
+      onFailure,
+      log,
+      signal,
+    },
+    settle: leases.repair,
+    message: () => messageOf(told, report),
+    registration: async () =>
+      registrationOf({
+        ...{ nodeName, bootId: bootId(), vtepIp: await told.vtep.registrable(), probed: capabilities },
+        uplinks: ovs.uplinks().values(),
+        seenSwitch: { datapathType: ovs.datapathType, ovsVersion: ovs.ovsVersion },
+        drivers: drivers.values(),
+      }),
+  });
+}
+
+/** What was counted is told again until netmaster has taken it. */
+function messageOf(told: ToldNode, { ledger, enforcement }: NodeReport): Message {
+  const hits = ledger.report();
+  const body = {
+    conditions: conditionsOf(told),
+    receipt: enforcement.receipt(),
+    bandwidth: [...told.traffic.nextReports()],
+    ceilings: [...told.traffic.nextCeilings()],
+  };
+  if (hits === undefined) return { body };
+  return { body: { ...body, hits }, onTaken: () => ledger.acknowledge(hits.sequence) };
+}

@@ -1,0 +1,52 @@
+import type { Logger } from "pino";
+import { type OpenOvsDriver, openOvsDriver } from "../../drivers/ovs/switch.ts";
+import { COOKIE_OURS } from "../desired/pipeline/pipeline.ts";
+import { reachNetmaster } from "../node-client/reach.ts";
+import type { NodeSettings } from "../settings.ts";
+
+export interface SwitchOptions {
+  readonly settings: NodeSettings;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Addresses, routes or NICs of uplinks are others now. */
+  readonly onFollowed: () => void;
+}
+
+/** Connects to Open vSwitch and makes bridges, tunnel and uplinks. @throws NetError when it does not answer */
+export function openSwitch({ settings, log, signal, onFollowed }: SwitchOptions): Promise<OpenOvsDriver> {
+  return openOvsDriver({
+    runDirectory: settings.ovsRunDirectory,
+    datapath: settings.datapath,
+    uplinks: settings.uplinks,
+    allowDefaultRouteUplink: settings.allowDefaultRouteUplink,
+    vxlanUdpPort: settings.vxlanUdpPort,
+    cookie: COOKIE_OURS.cookie,
+    cookieMask: COOKIE_OURS.mask,
+    verifyUplink: (attempt) => reachNetmaster(settings.netmasterUrls, attempt),
+    signal,
+    report: (error) => log.warn({ code: error.code, error: error.message }, "switch"),
+    onRepair: (found) => log.warn({ found }, "bridges, their ports or addresses were not as they should be; repaired"),
+    onMirrors: (mirrors) =>
+      log.warn({ mirrors }, "somebody mirrors packets of our bridges; the mirrors are left alone"),
+    onFollowed: (changes) => {
+      log.warn({ changes }, "addresses, routes or NICs of uplinks have changed; followed");
+      onFollowed();
+    },
+  });
+}
+
+/** Resolves when the switch takes flows. */
+export async function whenConnected({ flowConnection, onChange }: OpenOvsDriver, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  if (flowConnection.connected) return;
+  await new Promise<void>((resolve, reject) => {
+    const settle = (act: () => void) => () => {
+      stop();
+      signal.removeEventListener("abort", fail);
+      act();
+    };
+    const fail = settle(() => reject(signal.reason));
+    const stop = onChange(() => (flowConnection.connected ? settle(resolve)() : undefined));
+    signal.addEventListener("abort", fail, { once: true });
+  });
+}
