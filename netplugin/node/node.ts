@@ -80,7 +80,37 @@ type Report = (error: NetError) => void;
 
 /** Puts the parts of a node together: drivers, view, flows, limits, attachments, leases. */
 export async function openNode(options: NodeOptions): Promise<Node> {
-  const { ovs, settings, log, signal, metrics, reachability, cniFault, client } = options;
+  const core = await openCore(options);
+  const keepers = openKeepers(options, core);
+  const { panel, network, flows, limits, traffic } = core;
+  const { attached, checksums, infra, stack, foreignFlows, leases, panelName, tunnel } = keepers;
+  return {
+    ...{ panel, leases, base: { panelName, tunnel } },
+    ...facesOf(options, core, keepers),
+    comparisons: [
+      () => flows.loop.kick({ full: true }),
+      () => infra.kick(),
+      () => attached.loop.kick(),
+      () => checksums.compare(),
+      () => limits.compare(),
+      () => stack.compare(),
+      () => foreignFlows.compare(),
+    ],
+    [Symbol.asyncDispose]: async () => {
+      await network[Symbol.asyncDispose]();
+      const all = [flows, attached.loop, checksums, infra, stack, foreignFlows, limits, traffic];
+      for (const { ended } of all) await ended;
+      panel[Symbol.dispose]();
+    },
+  };
+}
+
+type Core = Awaited<ReturnType<typeof openCore>>;
+type Keepers = ReturnType<typeof openKeepers>;
+
+/** What the others stand on: the drivers, what is known of the machine and of the store, limits and flows. */
+async function openCore(options: NodeOptions) {
+  const { ovs, settings, log, signal, metrics } = options;
   const report: Report = (error) => log.warn({ code: error.code, error: error.message }, "switch");
   await closeAtStart(options);
   const panel = await openPanel(settings.panelNetns);
@@ -108,6 +138,14 @@ export async function openNode(options: NodeOptions): Promise<Node> {
     generation: settings.pipelineGeneration,
     listConnections: connectionsOf(ovs, settings.ovsRunDirectory),
   });
+  return { panel, records, marks, network, drivers, holder, vtep, podLimits, machine, limits, traffic, flows, report };
+}
+
+/** What keeps pods, leases and the rest as they should be. */
+function openKeepers(options: NodeOptions, core: Core) {
+  const { ovs, client, settings, log, signal, metrics } = options;
+  const { panel, marks, network, holder, vtep, machine, flows, report } = core;
+  const { nodeName } = settings;
   const connections = startConnectionLog({
     ...{ driver: ovs, view: holder.view, attachments: machine.attachments, log, signal },
     limits: settings.connectionLog,
@@ -116,10 +154,7 @@ export async function openNode(options: NodeOptions): Promise<Node> {
   const isNeeded = ovs.datapathType === "netdev";
   const repairs = metrics.attachmentRepairs;
   const checksums = new ChecksumKeeper({ panel, ports: ovs.ports, isNeeded, repairs, log, signal });
-  const attached = openAttachments(options, {
-    ...{ checksums, holder, machine, panel, network, flows, limits, records, report },
-    leases: () => leases,
-  });
+  const attached = openAttachments(options, { ...core, checksums, leases: () => leases });
   const known = new KnownLeases({ nodeName, holder, marksOf: (port) => marks.of(port) });
   const offers = new LeaseOffers({ client, holder, known, log });
   const closePort = (portName: string) => network.release(portName);
@@ -134,21 +169,27 @@ export async function openNode(options: NodeOptions): Promise<Node> {
     closePort,
   });
   const infra = openInfra(options, { holder, machine, leases, report });
-  const { stack, foreignFlows } = openGuards(options);
   const panelName = new PanelName({ panel, name: settings.panelNetns, log });
   const tunnel = new TunnelAddress({
     ...{ netlink: ovs.netlink, log },
     vtepIp: () => vtep.current(),
     missing: () => vtep.missing(),
   });
+  return { connections, checksums, attached, offers, leases, infra, panelName, tunnel, ...openGuards(options) };
+}
+
+/** What is shown to those who attach, and to those who tell. */
+function facesOf(options: NodeOptions, core: Core, keepers: Keepers): Pick<Node, "attaching" | "told"> {
+  const { ovs, client, settings, log, reachability, cniFault } = options;
+  const { network, drivers, holder, vtep, podLimits, machine, limits, traffic, flows } = core;
+  const { connections, attached, offers, leases, infra, stack, foreignFlows, panelName, tunnel } = keepers;
   const shared = {
-    ...{ nodeName, log, client, drivers, holder, flows },
+    ...{ nodeName: settings.nodeName, log, client, drivers, holder, flows },
     view: holder.view,
     attachments: machine.attachments,
     notReady: () => cniFault() ?? whyNotReady({ drivers, reachability, view: holder.view() }),
   };
   return {
-    ...{ panel, leases, base: { panelName, tunnel } },
     attaching: {
       ...{ ...shared, stack, leases, limits: limits.keeper, datapathType: ovs.datapathType },
       unfinished: new UnfinishedCalls(unfinishedDirectoryOf(settings.cniSocketPath), log),
@@ -158,21 +199,6 @@ export async function openNode(options: NodeOptions): Promise<Node> {
       ...{ ...shared, ovs, offers, attached, infra, limits, traffic, connections, foreignFlows },
       ...{ panelName, tunnel, vtep, reachability, podLimits, cniFault },
       readyPorts: () => network.pool.size,
-    },
-    comparisons: [
-      () => flows.loop.kick({ full: true }),
-      () => infra.kick(),
-      () => attached.loop.kick(),
-      () => checksums.compare(),
-      () => limits.compare(),
-      () => stack.compare(),
-      () => foreignFlows.compare(),
-    ],
-    [Symbol.asyncDispose]: async () => {
-      await network[Symbol.asyncDispose]();
-      for (const { ended } of [flows, attached.loop, checksums, infra, stack, foreignFlows, limits, traffic])
-        await ended;
-      panel[Symbol.dispose]();
     },
   };
 }
