@@ -1,4 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { around } from "../../../state/waiting/back-off.ts";
+import { pause } from "../../../state/waiting/pause.ts";
 
 export interface RegularComparison {
   readonly intervalMs: number;
@@ -10,8 +11,7 @@ export interface RegularComparison {
 /** All flows, ports and links are compared now and then, whatever the events say; by chance somewhat earlier or later. */
 export async function compareRegularly({ intervalMs, compare, signal }: RegularComparison): Promise<void> {
   while (!signal.aborted) {
-    const pauseMs = intervalMs * (0.9 + 0.2 * Math.random());
-    await sleep(pauseMs, undefined, { signal }).catch(() => {}); // ends with the signal
+    await pause(around(intervalMs, 0.1), signal);
     if (signal.aborted) return;
     for (const each of compare) each();
   }
