@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { worldView } from "../../../test/fakes/world.ts";
 import { type LimitMeans, NO_MEANS } from "../../machine/limit-means.ts";
 import { recordOf } from "../../view/query.ts";
-import { planLimits } from "./limit-plan.ts";
+import { limitsOf } from "./endpoint-limits.ts";
 
 const METERS: LimitMeans = { ...NO_MEANS, tbf: true, meters: true };
 
@@ -21,7 +21,7 @@ function planOf(key: string, { world = WORLD, means = METERS } = {}) {
   const view = worldView(world);
   const endpoint = recordOf(view, "endpoint", key);
   if (endpoint === undefined) throw new Error(`no endpoint ${key}`);
-  return planLimits(view, endpoint, means);
+  return limitsOf(view, endpoint, means).plan;
 }
 
 const shown = (key: string, options = {}) =>
@@ -76,7 +76,7 @@ describe("ceilings over an endpoint", () => {
           const endpoint = recordOf(view, "endpoint", `e${index}`);
           return endpoint === undefined
             ? []
-            : planLimits(view, endpoint, METERS).ceilings.map(({ meterId }) => meterId);
+            : limitsOf(view, endpoint, METERS).plan.ceilings.map(({ meterId }) => meterId);
         });
         expect(new Set(ids).size).toBe(numbers.length * 2);
         for (const id of ids) expect((id ?? 0) >>> 16).toBe(2);

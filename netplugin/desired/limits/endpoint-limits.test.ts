@@ -1,11 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import { worldView } from "../../../test/fakes/world.ts";
 import { type LimitMeans, NO_MEANS } from "../../machine/limit-means.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { endpointsOfNode } from "../../view/query.ts";
+import { isCeilinged, NO_CEILINGS } from "./ceilings.ts";
 import { limitChanges, limitsOf, UNLIMITED } from "./endpoint-limits.ts";
-import { planLimits } from "./limit-plan.ts";
+import { groupLimits, type LimitPlan, planFor } from "./limit-plan.ts";
 import { portStateOf } from "./port-state-of.ts";
 
 const means: LimitMeans = { ...NO_MEANS, tbf: true, meters: true };
@@ -22,6 +24,12 @@ const LIMITED = `${PODS}
   group t1:g7 t1:net ingressCeiling 200mbps netProfile gold
   netprofile t1:gold bandwidth 8m DSCP 6
 `;
+
+/** Planned by itself, whatever was planned before. */
+function planOf(view: NodeView, endpoint: EndpointRecord): LimitPlan {
+  const { profile, ceilings } = groupLimits(view, endpoint, means);
+  return planFor(endpoint.limits, { profile, ceilings: isCeilinged(view, endpoint) ? ceilings : NO_CEILINGS }, means);
+}
 
 const endpointsIn = (view: NodeView) => [...endpointsOfNode(view, "n1")];
 
@@ -60,7 +68,7 @@ describe("the limits of an endpoint", () => {
       const pods = endpointsIn(view);
       const all = [...pods, ...pods.map((endpoint) => ({ ...endpoint, limits: stated }))];
       for (const endpoint of isReversed ? all.reverse() : all)
-        expect(limitsOf(view, endpoint, means).plan).toEqual(planLimits(view, endpoint, means));
+        expect(limitsOf(view, endpoint, means).plan).toEqual(planOf(view, endpoint));
     }
   });
 
@@ -100,7 +108,7 @@ describe("a change of limits", () => {
     fc.assert(
       fc.property(worldArb, worldArb, (before, after) => {
         const different = endpointsIn(after).filter((endpoint) => {
-          const [was, is] = [before, after].map((each) => JSON.stringify(planLimits(each, endpoint, means)));
+          const [was, is] = [before, after].map((each) => JSON.stringify(planOf(each, endpoint)));
           return was !== is;
         });
         expect(changedBetween(before, after)).toEqual(different.map(({ key }) => key));

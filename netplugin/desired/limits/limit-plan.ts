@@ -10,14 +10,7 @@ import type { LimitMeans } from "../../machine/limit-means.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { recordOf } from "../../view/query.ts";
 import { MeterUse, meterId } from "../pipeline/meter-ids.ts";
-import {
-  ceilingShortfall,
-  type Grouped,
-  isCeilinged,
-  NO_CEILINGS,
-  type PlannedCeiling,
-  planCeilings,
-} from "./ceilings.ts";
+import { ceilingShortfall, type Grouped, type PlannedCeiling, planCeilings } from "./ceilings.ts";
 import { type EgressMechanism, egressMechanism, ingressMechanism } from "./mechanism.ts";
 
 /** One direction as it is kept on this node. */
@@ -69,12 +62,6 @@ export interface GroupLimits {
 
 export function groupLimits(view: NodeView, group: Grouped, means: LimitMeans): GroupLimits {
   return { profile: netprofileOf(view, group), ceilings: planCeilings(view, group, means) };
-}
-
-/** The limits of an endpoint, as this node will keep them. */
-export function planLimits(view: NodeView, endpoint: EndpointRecord, means: LimitMeans): LimitPlan {
-  const { profile, ceilings } = groupLimits(view, endpoint, means);
-  return planFor(endpoint.limits, { profile, ceilings: isCeilinged(view, endpoint) ? ceilings : NO_CEILINGS }, means);
 }
 
 /** The limits of a pod for which these were stated, in a group that is limited so; `NO_LIMITS` itself when there are none. */
