@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { NodeRecord } from "../../state/kinds/node.ts";
+import { type DriverReports, NodeRecord } from "../../state/kinds/node.ts";
 import { manualClock } from "../../state/waiting/clock.ts";
 import { Heartbeats } from "../node-reports/heartbeats.ts";
-import { worldView } from "../view/testing.ts";
+import { put, worldView } from "../view/testing.ts";
 import { AddressHold } from "./address-hold.ts";
 
 const VIEW = worldView("tenant t1\nnetwork t1:blue\nnode n1\nnode n2");
@@ -47,6 +47,26 @@ describe("new addresses in a new epoch of the store", () => {
     expect(reason()).toContain("n2");
     clock.advance(1_000);
     expect(reason()).toBeUndefined();
+  });
+
+  it("wait no longer for a node whose switch is away: it cannot say what it has, and would hold all others up", () => {
+    const node = NodeRecord.parse(VIEW.records("node").get("n2"));
+    const withDrivers = (drivers: DriverReports) => {
+      const record = { ...node, registration: { ...node.registration, drivers } };
+      const { clock, settle, reason } = begun({ view: put(VIEW, { kind: "node", record }) });
+      const reasons = [5_000, 5_000, 5_000].map((ms) => {
+        clock.advance(ms);
+        settle("n1", VIEW.epoch);
+        settle("n2", "another epoch");
+        return reason();
+      });
+      expect(reasons.slice(0, 2)).toEqual([expect.stringContaining("first n2"), expect.stringContaining("first n2")]);
+      return reasons[2];
+    };
+    const ovs = { encaps: ["vxlan", "vlan"], enforcesPolicies: true, setsMac: true };
+    expect(withDrivers({ ovs: { ...ovs, fault: "Open vSwitch does not answer" } })).toBeUndefined();
+    expect(withDrivers({})).toBeUndefined();
+    expect(withDrivers({ ovs })).toContain("first n2");
   });
 
   it("do not wait where the epoch is proven, nor where there is nothing to lease from", () => {

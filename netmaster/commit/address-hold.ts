@@ -1,3 +1,4 @@
+import type { NodeRegistration } from "../../state/kinds/node.ts";
 import type { Heartbeats } from "../node-reports/heartbeats.ts";
 import type { ClusterView } from "../view/types.ts";
 import type { LeaderPen } from "./pen.ts";
@@ -9,13 +10,14 @@ const NAMED_MAX = 3;
 type EpochPen = Pick<LeaderPen, "isOpen" | "settle">;
 
 export interface AddressHoldOptions {
-  readonly heartbeats: Pick<Heartbeats, "listen" | "settledEpoch" | "isSilent">;
+  readonly heartbeats: Pick<Heartbeats, "listen" | "settledEpoch" | "isSilent" | "nodeTimeoutMs">;
   readonly nowMs: () => number;
 }
 
 /**
  * At the beginning of an epoch the store may be older than what lives: no new address is handed out before the nodes have offered the
- * attachments that the store lacks. A node that is silent for as long as makes it unreachable is not waited for.
+ * attachments that the store lacks. A node that is silent for as long as makes it unreachable is not waited for, nor is one that has not said
+ * so for as long and whose switch is away: it may never have seen what is attached there.
  */
 export class AddressHold {
   readonly #options: AddressHoldOptions;
@@ -52,9 +54,17 @@ export class AddressHold {
   }
 
   #awaited(view: ClusterView): readonly string[] {
-    const { heartbeats } = this.#options;
-    const nodes = [...view.records("node").entries()].filter(([, { state }]) => state === "ready");
+    const { heartbeats, nowMs } = this.#options;
+    const isLate = nowMs() >= this.#sinceMs + heartbeats.nodeTimeoutMs;
+    const nodes = [...view.records("node").entries()].filter(
+      ([, { state, registration }]) => state === "ready" && !(isLate && isPowerless(registration)),
+    );
     const names = nodes.map(([name]) => name);
     return names.filter((name) => !heartbeats.isSilent(name) && heartbeats.settledEpoch(name) !== view.epoch);
   }
+}
+
+/** No driver of the node can do anything now. Agents of earlier releases do not register without a switch. */
+function isPowerless({ drivers }: NodeRegistration): boolean {
+  return drivers !== undefined && Object.values(drivers).every((driver) => driver?.fault !== undefined);
 }

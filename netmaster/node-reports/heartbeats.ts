@@ -39,6 +39,11 @@ export class Heartbeats {
     this.#listeningSinceMs = options.clock.nowMs();
   }
 
+  /** Silence after which a node counts as unreachable. */
+  get nodeTimeoutMs(): number {
+    return this.#options.nodeTimeoutMs;
+  }
+
   /** A new leader grants every node a full timeout. */
   listen(): void {
     this.#listeningSinceMs = this.#options.clock.nowMs();
