@@ -33,6 +33,7 @@ const DRIVER_MAY_KNOW = new Set([
   "state/ids.ts",
   "state/address.ts",
   "state/driver-name.ts",
+  "state/address-codec.ts",
 ]);
 
 /** The rooms of each house, from the bottom up: a room imports only from lines above its own here. */

@@ -1,5 +1,5 @@
+import { macText } from "../../state/address-codec.ts";
 import { readAttributes } from "./attributes.ts";
-import { bytesToMac } from "./hardware-address.ts";
 import { fixedHeader, type Query } from "./message.ts";
 
 /** linux/rtnetlink.h, linux/neighbour.h */
@@ -27,5 +27,5 @@ function readReceivedAddress(body: Buffer): ReceivedAddress | undefined {
   const header = fixedHeader(body, NDMSG_BYTES, "a received address");
   const mac = readAttributes(body, NDMSG_BYTES).get(NDA_LLADDR);
   if (header[0] !== AF_BRIDGE || mac === undefined) return undefined;
-  return { ifindex: header.readInt32LE(4), mac: bytesToMac(mac) };
+  return { ifindex: header.readInt32LE(4), mac: macText(mac) };
 }

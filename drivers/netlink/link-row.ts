@@ -1,3 +1,4 @@
+import { macText } from "../../state/address-codec.ts";
 import {
   type AttributeMap,
   payloadOf,
@@ -8,7 +9,6 @@ import {
   readU8,
   readU32,
 } from "./attributes.ts";
-import { bytesToMac } from "./hardware-address.ts";
 import { fixedHeader } from "./message.ts";
 import type { Echoed } from "./socket.ts";
 
@@ -103,7 +103,7 @@ export function readLink(body: Buffer): LinkRow {
   return {
     ifindex: header.readInt32LE(4),
     name: readText(attributes, IFLA_IFNAME) ?? "",
-    mac: bytesToMac(attributes.get(IFLA_ADDRESS) ?? Buffer.alloc(0)),
+    mac: macText(attributes.get(IFLA_ADDRESS) ?? Buffer.alloc(0)),
     mtuBytes: readU32(attributes, IFLA_MTU) ?? 0,
     mtuMinBytes: readU32(attributes, IFLA_MIN_MTU),
     mtuMaxBytes: readU32(attributes, IFLA_MAX_MTU),

@@ -1,5 +1,6 @@
+import { macText } from "../../state/address-codec.ts";
 import { bytes, encodeBody, optional, readAttributes, u32 } from "./attributes.ts";
-import { bytesToMac, macToBytes } from "./hardware-address.ts";
+import { macToBytes } from "./hardware-address.ts";
 import { bytesToIp, type Family, familyName, familyNumber, familyOf, ipToBytes } from "./ip-address.ts";
 import { fixedHeader, type Message, NLM_F_CREATE, NLM_F_REPLACE, type Query } from "./message.ts";
 
@@ -85,7 +86,7 @@ export function readNeighbour(body: Buffer): NeighbourRow | undefined {
     ifindex: fixed.readInt32LE(4),
     family,
     address: bytesToIp(address),
-    mac: mac === undefined ? undefined : bytesToMac(mac),
+    mac: mac === undefined ? undefined : macText(mac),
     state: STATE_NAMES.get(fixed.readUInt16LE(8)) ?? "none",
   };
 }

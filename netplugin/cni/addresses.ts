@@ -1,31 +1,14 @@
 import { isIP } from "node:net";
 import { z } from "zod";
+import { parsePrefix } from "../../state/address-codec.ts";
 import { Mac } from "../../state/ids.ts";
-
-/** An address that a pod asks for; `prefixLength` when the caller gave one. */
-export interface RequestedIp {
-  readonly family: 4 | 6;
-  readonly address: string;
-  readonly prefixLength: number | undefined;
-}
-
-/** Splits `10.1.2.3/24`, `10.1.2.3`, `fd00::5/64`; undefined when it is none of these. */
-export function parseIpText(text: string): RequestedIp | undefined {
-  const [address = "", prefix, ...rest] = text.split("/");
-  const family = isIP(address);
-  if ((family !== 4 && family !== 6) || rest.length > 0 || address.includes("%")) return undefined;
-  if (prefix === undefined) return { family, address, prefixLength: undefined };
-  const prefixLength = Number(prefix);
-  const isValid = /^\d{1,3}$/.test(prefix) && prefixLength <= (family === 4 ? 32 : 128);
-  return isValid ? { family, address, prefixLength } : undefined;
-}
 
 /** An address with prefix length, `10.1.2.3/24`. */
 export const Cidr = z
   .string()
   .max(64)
   .refine(
-    (text) => parseIpText(text)?.prefixLength !== undefined,
+    (text) => parsePrefix(text)?.prefixLength !== undefined,
     "must be an address with prefix length, as 10.1.2.3/24",
   );
 
@@ -40,7 +23,7 @@ export const IpRequest = z
   .string()
   .max(64)
   .transform((text, context) => {
-    const ip = parseIpText(text.trim());
+    const ip = parsePrefix(text.trim());
     if (ip === undefined) context.addIssue("must be an IPv4 or IPv6 address, as 10.1.2.3 or 10.1.2.3/24");
     return ip ?? z.NEVER;
   });

@@ -1,6 +1,6 @@
 import { z } from "zod";
+import type { PrefixText } from "../../state/address-codec.ts";
 import { Name } from "../../state/names.ts";
-import type { RequestedIp } from "./addresses.ts";
 import { cniFault } from "./errors.ts";
 import { isObject, parseMember, stringMap } from "./json.ts";
 import { ANNOTATION_KEY_MAX_LENGTH, ANNOTATION_VALUE_MAX_LENGTH, RequestedIps } from "./runtime-config.ts";
@@ -25,7 +25,7 @@ export interface ConfigArgs {
   readonly labels: ReadonlyMap<string, string>;
   readonly annotations: ReadonlyMap<string, string>;
   /** `args.cni.ips` of CONVENTIONS.md */
-  readonly ips: readonly RequestedIp[];
+  readonly ips: readonly PrefixText[];
 }
 
 /** As the messages of the node API bound them. */

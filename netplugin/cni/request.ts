@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { parseIpText, type RequestedIp, UnicastMac } from "./addresses.ts";
+import { type PrefixText, parsePrefix } from "../../state/address-codec.ts";
+import { UnicastMac } from "./addresses.ts";
 import { type CniArgs, type PodIdentity, parseCniArgs, readPodIdentity } from "./cni-args.ts";
 import { type CniEnvironment, isCniId, isIfName, parseEnvironment } from "./environment.ts";
 import { cniFault } from "./errors.ts";
@@ -43,7 +44,7 @@ interface PodCall extends NetworkCall, Attachment {
   /** The pod's annotations in Kubernetes, where the conflist declares io.kubernetes.cri.pod-annotations. */
   readonly podAnnotations: ReadonlyMap<string, string>;
   /** At most one of each family. */
-  readonly requestedIps: readonly RequestedIp[];
+  readonly requestedIps: readonly PrefixText[];
   readonly requestedMac: string | undefined;
   /** `mtu` of the configuration; undefined: derive it from the underlay. */
   readonly mtuBytes: number | undefined;
@@ -218,10 +219,10 @@ function podCallOf(environment: CniEnvironment, config: Config, call: NetworkCal
 }
 
 /** CONVENTIONS.md: capabilities before `args`, `args` before CNI_ARGS. */
-function requestedIpsOf(runtime: RuntimeConfig, args: ConfigArgs, cniArgs: CniArgs): readonly RequestedIp[] {
+function requestedIpsOf(runtime: RuntimeConfig, args: ConfigArgs, cniArgs: CniArgs): readonly PrefixText[] {
   if (runtime.ips.length > 0) return runtime.ips;
   if (args.ips.length > 0) return args.ips;
-  const ips = cniArgs.ips.map((text) => parseIpText(text));
+  const ips = cniArgs.ips.map((text) => parsePrefix(text));
   const parsed = RequestedIps.safeParse(cniArgs.ips);
   if (parsed.success && ips.every((ip) => ip !== undefined)) return parsed.data;
   const message = `CNI_ARGS has IP=${cniArgs.ips.join(",").slice(0, 100)}; use at most one IPv4 and one IPv6 address`;

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { IpRequest, PlainIp, type RequestedIp, UnicastMac } from "./addresses.ts";
+import type { PrefixText } from "../../state/address-codec.ts";
+import { IpRequest, PlainIp, UnicastMac } from "./addresses.ts";
 import { cniFault } from "./errors.ts";
 import { isBlank, isObject, listOf, parseMember, shortJson, stringMap, withCanonicalNames } from "./json.ts";
 
@@ -26,7 +27,7 @@ export interface DnsConfig {
 /** What the runtime asks for by capability (CONVENTIONS.md, "Dynamic Plugin specific fields"). */
 export interface RuntimeConfig {
   readonly bandwidth: PodBandwidth;
-  readonly ips: readonly RequestedIp[];
+  readonly ips: readonly PrefixText[];
   readonly mac: string | undefined;
   readonly dns: DnsConfig | undefined;
   /** PCI address or the like, for SR-IOV. */

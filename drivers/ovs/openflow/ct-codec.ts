@@ -1,7 +1,7 @@
+import { ipv4Number, ipv4TextOf, ipv6Bytes, ipv6TextOf } from "../../../state/address-codec.ts";
 import { NetError } from "../../../state/errors.ts";
 import type { Action, Bits, CtAction, Nat } from "./action.ts";
 import { bitsOf, checked, endAction, NXAST, nxmHeader, packBits, resolveBits, startNicira } from "./action-wire.ts";
-import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from "./address.ts";
 import {
   getBytes,
   getU8,
@@ -113,7 +113,7 @@ function putRange(writer: Writer, nat: Nat): number {
     [nat.addressMax, RANGE.ipv4Max, RANGE.ipv6Max],
   ] as const) {
     if (text === undefined) continue;
-    const address = parseIpv4(text) ?? parseIpv6(text);
+    const address = ipv4Number(text) ?? ipv6Bytes(text);
     if (address === undefined) throw new NetError("INVALID", `Cannot encode nat: "${text}" is not an IP address`);
     if (typeof address === "number") putU32(writer, address);
     else putBytes(writer, address);
@@ -145,8 +145,8 @@ function peekNat(reader: Reader): Nat | "unknown" | undefined {
 function getNat(reader: Reader): Nat {
   const flags = getU16(reader);
   const present = getU16(reader);
-  const v4 = (bit: number) => (present & bit ? formatIpv4(getBytes(reader, 4)) : undefined);
-  const v6 = (bit: number) => (present & bit ? formatIpv6(getBytes(reader, 16)) : undefined);
+  const v4 = (bit: number) => (present & bit ? ipv4TextOf(getBytes(reader, 4)) : undefined);
+  const v6 = (bit: number) => (present & bit ? ipv6TextOf(getBytes(reader, 16)) : undefined);
   const port = (bit: number) => (present & bit ? getU16(reader) : undefined);
   const min4 = v4(RANGE.ipv4Min);
   const max4 = v4(RANGE.ipv4Max);

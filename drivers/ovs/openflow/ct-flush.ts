@@ -1,6 +1,6 @@
+import { ipv4Number, ipv6Bytes } from "../../../state/address-codec.ts";
 import { NetError } from "../../../state/errors.ts";
 import { checked } from "./action-wire.ts";
-import { parseIpv4, parseIpv6 } from "./address.ts";
 import { putBytes, putU8, putU16, putZeros, type Writer } from "./bytes.ts";
 import { NXT, putExperimenter } from "./packet-codec.ts";
 import { putProperty } from "./property.ts";
@@ -75,7 +75,7 @@ function putTuple(writer: Writer, type: number, tuple: CtTuple | undefined): voi
 /** IPv4 addresses travel as IPv6-mapped ones. */
 function putAddress(writer: Writer, type: number, text: string | undefined): void {
   if (text === undefined) return;
-  const bytes = parseIpv6(parseIpv4(text) === undefined ? text : `::ffff:${text}`);
+  const bytes = ipv6Bytes(ipv4Number(text) === undefined ? text : `::ffff:${text}`);
   if (bytes === undefined) throw new NetError("INVALID", `Cannot flush connections of "${text}": not an IP address`);
   putProperty(writer, type, (out) => putBytes(out, bytes));
 }

@@ -1,15 +1,7 @@
+import { ipv4Number, ipv4TextOf, ipv6Bytes, ipv6TextOf, macNumber, macText } from "../../../state/address-codec.ts";
 import { NetError } from "../../../state/errors.ts";
-import {
-  formatIpv4,
-  formatIpv6,
-  formatMac,
-  parseIpv4,
-  parseIpv6,
-  parseMac,
-  prefixLength,
-  prefixMask,
-} from "./address.ts";
 import type { FieldSpec } from "./fields.ts";
+import { prefixLength, prefixMask } from "./mask.ts";
 import { formatPort, isPortName, portNumber } from "./port-number.ts";
 import type { IpFrag, Masked } from "./values.ts";
 
@@ -73,11 +65,11 @@ function textMask(spec: FieldSpec, text: string): RawValue {
 export function plainRaw(spec: FieldSpec, value: unknown, asBits = false): RawValue {
   switch (spec.kind) {
     case "mac":
-      return addressRaw(spec, value, parseMac);
+      return addressRaw(spec, value, macNumber);
     case "ipv4":
-      return addressRaw(spec, value, parseIpv4);
+      return addressRaw(spec, value, ipv4Number);
     case "ipv6":
-      return addressRaw(spec, value, parseIpv6);
+      return addressRaw(spec, value, ipv6Bytes);
     case "port":
       if (typeof value === "number" || (typeof value === "string" && isPortName(value))) return portNumber(value);
       throw invalidField(spec, `${describe(value)} is not a port`);
@@ -141,11 +133,11 @@ function describe(value: unknown): string {
 export function fieldFromBytes(spec: FieldSpec, value: Buffer, mask: Buffer | undefined): unknown {
   switch (spec.kind) {
     case "mac":
-      return mask === undefined ? formatMac(value) : `${formatMac(value)}/${formatMac(mask)}`;
+      return mask === undefined ? macText(value) : `${macText(value)}/${macText(mask)}`;
     case "ipv4":
-      return formatMaskedIp(value, mask, formatIpv4);
+      return formatMaskedIp(value, mask, ipv4TextOf);
     case "ipv6":
-      return formatMaskedIp(value, mask, formatIpv6);
+      return formatMaskedIp(value, mask, ipv6TextOf);
     case "port":
       return formatPort(value.readUInt32BE(0));
     case "vlan":
@@ -198,11 +190,11 @@ function fragFrom(value: number, mask: number): unknown {
 export function plainFromBytes(spec: FieldSpec, bytes: Buffer, asBits: boolean): number | bigint | string {
   switch (spec.kind) {
     case "mac":
-      return formatMac(bytes);
+      return macText(bytes);
     case "ipv4":
-      return formatIpv4(bytes);
+      return ipv4TextOf(bytes);
     case "ipv6":
-      return formatIpv6(bytes);
+      return ipv6TextOf(bytes);
     case "port":
       return asBits ? integerFrom(bytes) : formatPort(bytes.readUInt32BE(0));
     case "vlan":

@@ -1,4 +1,4 @@
-import { formatMac, parseMac } from "./address.ts";
+import { macNumber, macText } from "../../../state/address-codec.ts";
 import {
   getBytes,
   getDurationMs,
@@ -47,7 +47,7 @@ export function getPortDescription(reader: Reader): PortDescription {
   if (length < 40) throw protocolError(`port entry of length ${length}`);
   const entry = nested(reader, length - 6);
   skip(entry, 2);
-  const mac = formatMac(getBytes(entry, 6));
+  const mac = macText(getBytes(entry, 6));
   skip(entry, 2);
   const name = getBytes(entry, 16).toString("utf8").replace(/\0.*$/s, "");
   const config = getU32(entry);
@@ -67,7 +67,7 @@ export function getPortDescription(reader: Reader): PortDescription {
 export function putPortOpening(writer: Writer, { port, mac }: Pick<PortDescription, "port" | "mac">): void {
   putU32(writer, portNumber(port));
   putZeros(writer, 4);
-  putU48(writer, parseMac(mac) ?? 0); // the switch refuses what is not the port's
+  putU48(writer, macNumber(mac) ?? 0); // the switch refuses what is not the port's
   putZeros(writer, 2);
   putU32(writer, 0);
   putU32(

@@ -3,7 +3,7 @@ import type { Match } from "../../../drivers/ovs/openflow/match.ts";
 import type { Maskable } from "../../../drivers/ovs/openflow/values.ts";
 import { answersDiscovery, type FlowContext, type FlowDraft } from "../engine/context.ts";
 import type { LocalPlace, Place } from "../engine/place.ts";
-import { ArpOp, macNumber, SOLICITATION, setField } from "../pipeline/actions.ts";
+import { ArpOp, macBits, SOLICITATION, setField } from "../pipeline/actions.ts";
 import { Flag, hasFlags, lacksFlags, Priority, Register, Table } from "../pipeline/pipeline.ts";
 
 /** R, S and O flags of a neighbour advertisement (RFC 4861 §4.4), as the upper bits of its second word. */
@@ -20,14 +20,14 @@ export interface Answer {
 /** Prepares the answer to ARP requests for an address; Table.answer writes it. */
 export function arpAnswer({ networkId, mac, flags }: Answer, ipv4: string): FlowDraft {
   return answerFlow({ networkId, flags }, { arpOp: ArpOp.request, arpTpa: ipv4 }, [
-    setField(Register.answerMac, macNumber(mac)),
+    setField(Register.answerMac, macBits(mac)),
   ]);
 }
 
 /** The same for solicitations; `advertisementFlags` are those of the answer. */
 export function ndAnswer({ networkId, mac, flags }: Answer, ipv6: string, advertisementFlags: number): FlowDraft {
   return answerFlow({ networkId, flags }, { ...SOLICITATION, ndTarget: ipv6 }, [
-    setField(Register.answerMac, macNumber(mac)),
+    setField(Register.answerMac, macBits(mac)),
     setField(Register.answerFlags, advertisementFlags),
   ]);
 }

@@ -1,7 +1,9 @@
 import type { Action, FieldValue } from "../../../drivers/ovs/openflow/action.ts";
 import type { FieldName } from "../../../drivers/ovs/openflow/fields.ts";
 import type { Match } from "../../../drivers/ovs/openflow/match.ts";
-import { formatIpv6, parseIpv6 } from "../../../state/address.ts";
+import { formatIpv6 } from "../../../state/address.ts";
+import { canonicalIpv6 as canonicalText, macNumber } from "../../../state/address-codec.ts";
+import { NetError } from "../../../state/errors.ts";
 import type { Mac } from "../../../state/ids.ts";
 import { Register } from "./pipeline.ts";
 
@@ -93,18 +95,19 @@ export function isIpv6(address: string): boolean {
   return address.includes(":");
 }
 
-export function macNumber(mac: string): bigint {
-  return BigInt(`0x${mac.replaceAll(":", "")}`);
+export function macBits(mac: string): bigint {
+  const bits = macNumber(mac);
+  if (bits === undefined) throw new NetError("INTERNAL", `Cannot read "${mac}" as a MAC address`);
+  return BigInt(bits);
 }
 
 /** fe80::/64 with the modified EUI-64 of the MAC (RFC 4291, appendix A). */
 export function linkLocalOf(mac: Mac): string {
-  const bits = macNumber(mac) ^ (1n << 41n);
+  const bits = macBits(mac) ^ (1n << 41n);
   return formatIpv6((0xfe80n << 112n) | ((bits >> 24n) << 40n) | (0xfffen << 24n) | (bits & 0xffffffn));
 }
 
 /** Canonical text of an IPv6 address that has passed its schema; empty stays empty. */
 export function canonicalIpv6(text: string): string {
-  const address = parseIpv6(text);
-  return address === undefined ? text : formatIpv6(address);
+  return canonicalText(text) ?? text;
 }

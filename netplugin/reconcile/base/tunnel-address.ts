@@ -1,7 +1,7 @@
-import { isIP } from "node:net";
 import type { Logger } from "pino";
 import { dumpAddresses } from "../../../drivers/netlink/address.ts";
 import type { SocketPool } from "../../../drivers/netlink/pool.ts";
+import { canonicalIpv6 } from "../../../state/address-codec.ts";
 
 export interface TunnelAddressOptions {
   readonly netlink: SocketPool;
@@ -50,8 +50,7 @@ export class TunnelAddress {
 
 /** Addresses of IPv6 can be written in many ways; the kernel's is the short one. */
 function isSame(present: string, wanted: string): boolean {
-  if (present === wanted) return true;
-  return isIP(wanted) === 6 && new URL(`http://[${wanted}]`).hostname === `[${present}]`;
+  return present === wanted || present === canonicalIpv6(wanted);
 }
 
 function faultOf(wanted: string, present: readonly string[]): string {

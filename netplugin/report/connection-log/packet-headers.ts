@@ -1,4 +1,5 @@
-import { type AddressFamily, formatAddress } from "../../../state/address.ts";
+import type { AddressFamily } from "../../../state/address.ts";
+import { ipv4TextOf, ipv6TextOf } from "../../../state/address-codec.ts";
 import { IpProtocol } from "../../../state/policy/protocol.ts";
 
 /** Who a packet says it is from and to. */
@@ -20,7 +21,6 @@ const ETHERNET_BYTES = 14;
 const ETHER_TYPE = { ipv4: 0x0800, ipv6: 0x86dd } as const;
 const IPV4_MIN_BYTES = 20;
 const IPV6_BYTES = 40;
-const BITS_PER_BYTE = 8n;
 /** IPv6 extension headers (IANA "IPv6 Extension Header Types"). */
 const Extension = { hopByHop: 0, routing: 43, fragment: 44, authentication: 51, destination: 60 } as const;
 /** A packet with more of them is read no further. */
@@ -108,8 +108,6 @@ function readTransport(protocol: number, bytes: Buffer): Pick<PacketHeaders, "so
 }
 
 function addressAt(packet: Buffer, at: number, family: AddressFamily): string {
-  let address = 0n;
-  for (const byte of packet.subarray(at, at + (family === 4 ? 4 : 16)))
-    address = (address << BITS_PER_BYTE) | BigInt(byte);
-  return formatAddress(family, address);
+  const bytes = packet.subarray(at);
+  return family === 4 ? ipv4TextOf(bytes) : ipv6TextOf(bytes);
 }

@@ -1,5 +1,6 @@
 import fc from "fast-check";
-import { formatIpv4, formatIpv6, formatMac, prefixMask } from "../address.ts";
+import { ipv4TextOf, ipv6TextOf, macText } from "../../../../state/address-codec.ts";
+import { prefixMask } from "../mask.ts";
 import type { Match } from "../match.ts";
 import type { Masked } from "../values.ts";
 
@@ -12,9 +13,9 @@ function and(value: Buffer, mask: Buffer): Buffer {
   return Buffer.from(value.map((byte, index) => byte & (mask[index] ?? 0)));
 }
 
-export const mac: fc.Arbitrary<string> = bytesOf(6).map(formatMac);
-export const ipv4: fc.Arbitrary<string> = bytesOf(4).map(formatIpv4);
-export const ipv6: fc.Arbitrary<string> = bytesOf(16).map(formatIpv6);
+export const mac: fc.Arbitrary<string> = bytesOf(6).map(macText);
+export const ipv4: fc.Arbitrary<string> = bytesOf(4).map(ipv4TextOf);
+export const ipv6: fc.Arbitrary<string> = bytesOf(16).map(ipv6TextOf);
 
 function isPartial(mask: Buffer): boolean {
   return mask.some((byte) => byte !== 0) && mask.some((byte) => byte !== 0xff);
@@ -22,7 +23,7 @@ function isPartial(mask: Buffer): boolean {
 
 /** Addresses with masks, in the canonical form in which they are decoded. */
 const maskedMac = fc.tuple(bytesOf(6), bytesOf(6).filter(isPartial)).map(([value, mask]) => {
-  return `${formatMac(and(value, mask))}/${formatMac(mask)}`;
+  return `${macText(and(value, mask))}/${macText(mask)}`;
 });
 
 function withPrefix(bytes: number, format: (value: Buffer) => string): fc.Arbitrary<string> {
@@ -32,8 +33,8 @@ function withPrefix(bytes: number, format: (value: Buffer) => string): fc.Arbitr
 }
 
 export const anyMac = fc.oneof(mac, maskedMac);
-export const anyIpv4 = fc.oneof(ipv4, withPrefix(4, formatIpv4));
-export const anyIpv6 = fc.oneof(ipv6, withPrefix(16, formatIpv6));
+export const anyIpv4 = fc.oneof(ipv4, withPrefix(4, ipv4TextOf));
+export const anyIpv6 = fc.oneof(ipv6, withPrefix(16, ipv6TextOf));
 
 export function uint(bits: number): fc.Arbitrary<number> {
   return fc.integer({ min: 0, max: 2 ** bits - 1 });
