@@ -13,9 +13,9 @@ import { netnsCheck } from "./cni/netns.ts";
 import { startCniServer } from "./cni/server.ts";
 import { isAnswering } from "./cni/socket-file.ts";
 import { recordsDirectoryOf } from "./machine/attachment-records.ts";
+import { awaitSwitch } from "./node/await-switch.ts";
 import { type Node, openNode } from "./node/node.ts";
 import { serve } from "./node/serve.ts";
-import { openSwitch } from "./node/switch.ts";
 import { createNodeClient } from "./node-client/node-client.ts";
 import { openTransport } from "./node-client/transport.ts";
 import { startInspectServer } from "./report/inspect/inspect-server.ts";
@@ -74,14 +74,16 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   log.info({ version: VERSION, node: settings.nodeName, pipeline: settings.pipelineGeneration }, "netplugin starts");
   let node: Node | undefined;
   let handler: CniHandler | undefined;
+  let waitingFor = "it waits for Open vSwitch";
+  const starting = () => `netplugin is starting on this node: ${waitingFor}`;
   const metrics = createMetrics(sources(() => node?.told));
   registerLimitMetrics(metrics.registry, () => node?.told);
   registerCeilingMetrics(metrics.registry, () => node?.told.traffic);
   const { inspectHost: host, inspectPort: port, cniSocketPath: socketPath } = settings;
-  await startInspectServer({ host, port, metrics, node: () => node?.told });
+  await startInspectServer({ host, port, metrics, starting, node: () => node?.told });
   await using cni = await startCniServer({
     socketPath,
-    handler: startingHandler(() => handler),
+    handler: startingHandler(() => handler, starting),
     checkNetns: netnsCheck(() => node?.panel.netns),
     signal,
     log,
@@ -96,7 +98,13 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
     report: (error) => log.warn({ error: error.message }, "cannot hold the lock that keeps cleanup away; trying again"),
   });
   const reachability = createReachability();
-  await using ovs = await openSwitch({ settings, log, signal, onFollowed: transport.dropStale });
+  await using ovs = await awaitSwitch({
+    ...{ settings, client, reachability, log, signal, onFollowed: transport.dropStale },
+    onFailure: () => metrics.heartbeatFailures.inc(),
+    onWaiting: (fault) => {
+      waitingFor = fault;
+    },
+  });
   await using opened = await openNode({
     ...{ ovs, client, settings, metrics, reachability, log, signal },
     cniFault: cni.fault,

@@ -51,6 +51,8 @@ export interface OvsDriverOptions {
   /** The switch's network namespace; this process's own when absent. */
   readonly netns?: NetnsHandle | undefined;
   readonly signal: AbortSignal;
+  /** How long its database may take to answer at first, in milliseconds; half a minute unless given. */
+  readonly startTimeoutMs?: number;
   readonly report: (error: NetError) => void;
   /** Bridges or ports were not as they should be, and have been repaired: what was found. */
   readonly onRepair?: (found: readonly string[]) => void;
@@ -82,8 +84,23 @@ const LINKS_SETTLE_MS = 1_000;
 /** Opens the driver: integration bridge, tunnel port and uplinks are there when it resolves, or it says why not. */
 export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsDriver> {
   const { signal, report } = options;
-  const database = await openDatabase(options.runDirectory, { signal, report, timeoutMs: START_TIMEOUT_MS });
+  const timeoutMs = options.startTimeoutMs ?? START_TIMEOUT_MS;
+  const database = await openDatabase(options.runDirectory, { signal, report, timeoutMs });
   const netlink = openSocketPool({ netns: options.netns });
+  try {
+    return await openOn({ database, netlink }, options);
+  } catch (error) {
+    await database[Symbol.asyncDispose]();
+    netlink[Symbol.dispose]();
+    throw error;
+  }
+}
+
+type Ground = Pick<GuardParts, "database" | "netlink">;
+
+/** Makes what is missing, and begins to watch it; what it has opened itself goes with the signal, or when it is disposed of. */
+async function openOn({ database, netlink }: Ground, options: OvsDriverOptions): Promise<OpenOvsDriver> {
+  const { signal, report } = options;
   const before = findBridge(database, INTEGRATION_BRIDGE);
   const datapathType = chosenDatapath(options.datapath, { bridge: before });
   const spec = integrationBridge(datapathType);

@@ -12,6 +12,9 @@ export interface SwitchOptions {
   readonly onFollowed: () => void;
 }
 
+/** Whoever waits longer wants to be told why. */
+const START_TIMEOUT_MS = 5_000;
+
 /** Connects to Open vSwitch and makes bridges, tunnel and uplinks. @throws NetError when it does not answer */
 export function openSwitch({ settings, log, signal, onFollowed }: SwitchOptions): Promise<OpenOvsDriver> {
   return openOvsDriver({
@@ -24,6 +27,7 @@ export function openSwitch({ settings, log, signal, onFollowed }: SwitchOptions)
     cookieMask: COOKIE_OURS.mask,
     verifyUplink: (attempt) => reachNetmaster(settings.netmasterUrls, attempt),
     signal,
+    startTimeoutMs: START_TIMEOUT_MS,
     report: (error) => log.warn({ code: error.code, error: error.message }, "switch"),
     onRepair: (found) => log.warn({ found }, "bridges, their ports or addresses were not as they should be; repaired"),
     onMirrors: (mirrors) =>

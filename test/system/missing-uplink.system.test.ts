@@ -2,22 +2,28 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   cniSocketPath,
+  INSPECT_PORT,
   netpluginName,
+  netpluginReady,
+  ovsdbName,
   ovsRunDirectory,
   projectRoot,
   startNetplugin,
+  startOvs,
+  vswitchdName,
 } from "../../deploy/cluster/components.ts";
 import { stopDaemon } from "../../deploy/cluster/daemon.ts";
 import { NODE_NIC, nodeAddress, panelNetns } from "../../deploy/cluster/underlay.ts";
 import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
-/** A node whose uplink names a NIC that is not there: it is registered all the same, and says what is missing. */
+/** A node whose switch or whose uplink's NIC is not there: it is registered all the same, and says what is missing. */
 let world: TestCluster;
 const NODE_TIMEOUT_S = 5;
 const TOLD_MS = 20_000;
 
 interface NodeObject {
   readonly conditions?: readonly Condition[];
+  readonly drivers?: { readonly ovs?: { readonly fault?: string } };
 }
 
 interface Condition {
@@ -38,9 +44,13 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
 });
 
-async function conditions(): Promise<readonly Condition[]> {
+async function nodeObject(): Promise<NodeObject | undefined> {
   const nodes = await world.rest.get<readonly (NodeObject & { readonly name: string })[]>("/api/v1/nodes/");
-  return nodes.find(({ name }) => name === "n1")?.conditions ?? [];
+  return nodes.find(({ name }) => name === "n1");
+}
+
+async function conditions(): Promise<readonly Condition[]> {
+  return (await nodeObject())?.conditions ?? [];
 }
 
 /** It is refused while netmaster believes that the node lives. */
@@ -62,14 +72,57 @@ async function renameNic(from: string, to: string): Promise<void> {
   await ip("link", "set", to, "up");
 }
 
+/** The node is as if contiv had never been there, and netmaster does not know it. */
+async function forgetEverything(): Promise<void> {
+  const { layout } = world.cluster;
+  await stopDaemon(layout.home, netpluginName(1));
+  const program = [process.execPath, join(projectRoot(), "dist/netplugin/main.js"), "cleanup"];
+  const places = ["--ovs-run-dir", ovsRunDirectory(layout, 1), "--panel-netns", panelNetns(layout.underlay, 1)];
+  await world.onNode(1, [...program, ...places, "--cni-socket", cniSocketPath(layout, 1)]);
+  await eventually("n1 is gone", forgetNode, (isGone) => isGone, TOLD_MS);
+}
+
+describe("Open vSwitch that is not there", () => {
+  it("the node is registered all the same, and netmaster, probes and runtimes are told why it attaches nothing", async () => {
+    const { layout } = world.cluster;
+    await forgetEverything();
+    await stopDaemon(layout.home, vswitchdName(1));
+    await stopDaemon(layout.home, ovsdbName(1));
+    await startNetplugin(layout, 1);
+    const told = await eventually("told", conditions, (all) => all.length > 0, TOLD_MS);
+    expect(told).toEqual([{ type: "switch", status: "failed", message: expect.stringContaining("db.sock") }]);
+    const node = await nodeObject();
+    expect(node?.drivers?.ovs?.fault).toBe(told[0]?.message);
+    expect(node).not.toHaveProperty("vtepIp");
+    expect(await world.addPod("early", 1, { tenant: "t1", network: "net" }).catch(String)).toContain("db.sock");
+    const ready = await world.onNode(1, ["curl", "-s", `http://127.0.0.1:${INSPECT_PORT}/readyz`]);
+    expect(ready.stdout).toContain("db.sock");
+  });
+
+  it("other nodes go on, and once it is there the node is as any other", async () => {
+    const { layout } = world.cluster;
+    await world.addPod("other", 2, { tenant: "t1", network: "net" });
+    await startOvs(layout, 1);
+    await netpluginReady(layout, 1);
+    await world.addPod("late", 1, { tenant: "t1", network: "net" });
+    const [address = ""] = await world.addresses("other");
+    await eventually(
+      "other answers",
+      () => world.ping("late", address, 1),
+      (count) => count === 1,
+      TOLD_MS,
+    );
+    const node = await nodeObject();
+    expect(node?.drivers?.ovs).not.toHaveProperty("fault");
+    expect(await conditions()).toContainEqual(expect.objectContaining({ type: "switch", status: "ok" }));
+    for (const pod of ["late", "other"]) await world.removePod(pod);
+  });
+});
+
 describe("an uplink's NIC that is not there", () => {
   it("the node is registered with the address by which it reaches netmaster, and says what is missing", async () => {
     const { layout } = world.cluster;
-    await stopDaemon(layout.home, netpluginName(1));
-    const program = [process.execPath, join(projectRoot(), "dist/netplugin/main.js"), "cleanup"];
-    const places = ["--ovs-run-dir", ovsRunDirectory(layout, 1), "--panel-netns", panelNetns(layout.underlay, 1)];
-    await world.onNode(1, [...program, ...places, "--cni-socket", cniSocketPath(layout, 1)]);
-    await eventually("n1 is gone", forgetNode, (isGone) => isGone, TOLD_MS);
+    await forgetEverything();
     await renameNic(NODE_NIC, "eth9");
     await startNetplugin(layout, 1);
     const told = await eventually("told", conditions, (all) => all.some(({ type }) => type === "tunnel"), TOLD_MS);

@@ -14,7 +14,13 @@ beforeAll(async () => {
     ...{ flows: none, refusedObjects: none, endpoints: none, readyPorts: none, foreignFlows: none },
     ...{ isConnected: () => false, enforcedRevision: () => 0n },
   });
-  server = await startInspectServer({ host: "127.0.0.1", port: 0, metrics, node: () => undefined });
+  server = await startInspectServer({
+    host: "127.0.0.1",
+    port: 0,
+    metrics,
+    starting: () => "x",
+    node: () => undefined,
+  });
 });
 
 afterAll(() => server.close());

@@ -11,6 +11,8 @@ export interface InspectOptions {
   readonly host: string;
   readonly port: number;
   readonly metrics: Metrics;
+  /** What the start waits for, as long as there is no node. */
+  readonly starting: () => string;
   /** Undefined until the node's parts are up. */
   readonly node: () => ToldNode | undefined;
 }
@@ -43,7 +45,7 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
     case "/healthz":
       return send(response, 200, { status: "ok" });
     case "/readyz": {
-      const reason = node === undefined ? "netplugin is starting" : node.notReady();
+      const reason = node === undefined ? options.starting() : node.notReady();
       if (reason !== undefined || node === undefined) return send(response, 503, { reason });
       const reasons = failuresOf(conditionsOf(node));
       return send(response, 200, reasons.length === 0 ? { status: "ready" } : { status: "degraded", reasons });
@@ -55,15 +57,15 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
       return;
     }
     case "/inspect/driver":
-      return sendInspection(response, node, inspectDriver);
+      return sendInspection({ ...options, response }, inspectDriver);
     case "/inspect/endpoints":
-      return sendInspection(response, node, (node) => [...node.attachments().values()]);
+      return sendInspection({ ...options, response }, (node) => [...node.attachments().values()]);
     case "/inspect/bandwidth":
-      return sendInspection(response, node, inspectBandwidth);
+      return sendInspection({ ...options, response }, inspectBandwidth);
     case "/inspect/connections":
-      return sendInspection(response, node, ({ connections }) => connections.recent());
+      return sendInspection({ ...options, response }, ({ connections }) => connections.recent());
     case "/inspect/view":
-      return sendInspection(response, node, inspectView);
+      return sendInspection({ ...options, response }, inspectView);
     default:
       return send(response, 404, {
         error: `there is no ${path}; there are: /healthz /readyz /metrics /inspect/driver /inspect/endpoints /inspect/bandwidth /inspect/connections /inspect/view`,
@@ -71,13 +73,12 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
   }
 }
 
-function sendInspection(
-  response: ServerResponse,
-  node: ToldNode | undefined,
-  inspect: (node: ToldNode) => unknown,
-): void {
-  if (node === undefined) send(response, 503, { reason: "netplugin is starting" });
-  else send(response, 200, inspect(node));
+type Inspection = Pick<InspectOptions, "node" | "starting"> & { readonly response: ServerResponse };
+
+function sendInspection({ node, starting, response }: Inspection, inspect: (node: ToldNode) => unknown): void {
+  const current = node();
+  if (current === undefined) send(response, 503, { reason: starting() });
+  else send(response, 200, inspect(current));
 }
 
 function inspectDriver(node: ToldNode) {
