@@ -55,7 +55,7 @@ export interface DriverCapabilities {
  * What netplugin needs of whatever connects pods. Doctrine: doing it twice equals once; removing what is absent succeeds; a crash between
  * two steps leaves what `read` shows. What only Open vSwitch has (flows, meters, connections, packets in and out) stands beside it, not here.
  */
-export interface NetworkDriver extends AsyncDisposable {
+export interface NetworkDriver<L = unknown> extends AsyncDisposable {
   readonly name: DriverName;
   /** Why nothing can be attached now, with the next step; undefined when it can. */
   fault(): string | undefined;
@@ -87,4 +87,41 @@ export interface NetworkDriver extends AsyncDisposable {
   isReleasing(key: string): boolean;
   /** Takes away an interface of ours in the pod that belongs to no attachment. Somebody else's is left alone. True: there was one. */
   removeStray(pod: { readonly netnsPath: string; readonly ifName: string }, signal: AbortSignal): Promise<boolean>;
+  readonly limits: LimitDriver<L>;
+}
+
+/** What is to become of the limits of one place. */
+export interface LimitChange<L> {
+  readonly key: string;
+  readonly before: L;
+  readonly after: L;
+}
+
+/**
+ * Rates of attachments: reads and changes what places carry. Knows places and rates, no endpoints. `L` is what the driver keeps on the
+ * machine for one place; netplugin plans it as a value of the desired state (netplugin/desired/limits), and only compares it otherwise.
+ */
+export interface LimitDriver<L> {
+  /** A place without limits. */
+  readonly bare: L;
+  /** Is a place in the one state as the other one wants it, as far as the machine can tell? */
+  isSame(left: L, right: L): boolean;
+  /** Does the state stand in the database that `NetworkDriver.onChange` tells of, where somebody may change it? */
+  isInDatabase(state: L): boolean;
+  /** Has somebody else set limits of his own there? */
+  isForeign(state: L): boolean;
+  /** What these places really carry now. `wanted` says where to look closer. */
+  read(wanted: ReadonlyMap<string, L>, signal: AbortSignal): Promise<ReadonlyMap<string, L>>;
+  /** Brings one place from one state to another; resolves when the machine has confirmed it. */
+  change(change: LimitChange<L>, signal: AbortSignal): Promise<void>;
+  /** Places that wait for a pod: they must be bare. */
+  spare(): readonly string[];
+  /** Namespaces in which events of links tell that limits may have been changed; undefined: this process's own. */
+  readonly watched: readonly (NetnsHandle | undefined)[];
+  /** Places that were read or changed whose link it is: indexes of two namespaces may be alike. To recognise events. */
+  placesOf(ifindex: number): readonly string[];
+  /** The place's events are recognised from now on. */
+  note(key: string): Promise<void>;
+  /** Forgets places that are gone, and removes what outlived them. */
+  forget(keys: Iterable<string>): Promise<void>;
 }

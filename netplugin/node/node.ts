@@ -3,7 +3,7 @@ import type { NetworkDriver } from "../../drivers/driver.ts";
 import { streamConnections } from "../../drivers/ovs/conntrack.ts";
 import { findControlSocket } from "../../drivers/ovs/control-socket.ts";
 import { TUNNEL_PORT } from "../../drivers/ovs/names.ts";
-import { OvsNetworkDriver, portMtuBytes } from "../../drivers/ovs/pod-ports/network-driver.ts";
+import { limitSurroundings, OvsNetworkDriver, portMtuBytes } from "../../drivers/ovs/pod-ports/network-driver.ts";
 import { openPanel, type Panel } from "../../drivers/ovs/pod-ports/panel.ts";
 import type { OpenOvsDriver } from "../../drivers/ovs/switch.ts";
 import type { DriverName } from "../../state/driver-name.ts";
@@ -132,7 +132,14 @@ async function openCore(options: NodeOptions) {
     ovs: switchFacts(ovs),
     drivers: [...drivers.values()],
   });
-  const { meters, limits, traffic } = openLimits(options, { holder, machine, panel, report, flows: () => flows });
+  const { meters, limits, traffic } = openLimits(options, {
+    holder,
+    machine,
+    network,
+    panel,
+    report,
+    flows: () => flows,
+  });
   const flows = startFlowKeeper({
     ...{ driver: ovs, holder, machine, meters, metrics, log, signal },
     generation: settings.pipelineGeneration,
@@ -263,12 +270,14 @@ interface LimitParts {
   readonly flows: () => FlowKeeper;
   readonly holder: ViewHolder;
   readonly machine: MachineView;
+  readonly network: OvsNetworkDriver;
   readonly panel: Panel;
   readonly report: Report;
 }
 
 /** What limits the pods, the switch's meters among it, and what is measured of it. */
-function openLimits(options: NodeOptions, { flows, holder, machine, panel, report }: LimitParts) {
+function openLimits(options: NodeOptions, { flows, holder, machine, network, panel, report }: LimitParts) {
+  const limiter = network.limits;
   const { ovs, log, signal, metrics } = options;
   const { attachments } = machine;
   const meters = createMeterKeeper({
@@ -276,13 +285,16 @@ function openLimits(options: NodeOptions, { flows, holder, machine, panel, repor
     wanted: () => wantedMeters({ view: holder.view(), machine: machine.machine(), attachments: attachments() }),
   });
   const limits = openNodeLimits({
-    ...{ driver: ovs, panel, meters, attachments, log, signal, report },
+    ...{ limiter, meters, attachments, log, signal, report },
+    onChange: (listener) => ovs.onChange(listener),
+    isConnected: () => ovs.connected,
+    surroundings: () => limitSurroundings(ovs, panel),
     view: holder.view,
     onRepair: () => metrics.limitRepairs.inc(),
   });
   holder.onStep((changes) => limits.keeper.onView(changes));
   const traffic = startTraffic({
-    ...{ driver: ovs, limits, attachments, signal, report },
+    ...{ driver: ovs, limiter, limits, attachments, signal, report },
     onFlowsLost: () => flows().loop.kick({ full: true }),
   });
   return { meters, limits, traffic };

@@ -1,5 +1,7 @@
 import pino from "pino";
 import { inNetns, type RunResult, run } from "../../deploy/cluster/exec.ts";
+import { limitSurroundings } from "../../drivers/ovs/pod-ports/network-driver.ts";
+import { PortLimiter } from "../../drivers/ovs/pod-ports/port-limiter.ts";
 import type { OpenOvsDriver } from "../../drivers/ovs/switch.ts";
 import type { WantedMeters } from "../../netplugin/desired/flow-set/wanted-meters.ts";
 import { type LimitedNode, limitMeterOf } from "../../netplugin/desired/limits/attached-limits.ts";
@@ -64,18 +66,22 @@ async function openLimits(world: World, sender: Attachment) {
   let repairCount = 0;
   let forwarded = () => forward(driver, sender);
   const attachments = () => new Map([[sender.endpointKey, sender]]);
+  const limiter = new PortLimiter({ ports: driver.ports, netlink: driver.netlink, panel });
   const meters = createMeterKeeper({
     connection: driver.flowConnection.connection,
     wanted: () => metersOfLimits({ view, means: limits.means(), attachments: attachments() }),
   });
   const limits: NodeLimits = openNodeLimits({
-    ...{ driver, panel, meters, signal, report, log: pino({ level: "silent" }) },
+    ...{ limiter, meters, signal, report, log: pino({ level: "silent" }) },
+    onChange: (listener) => driver.onChange(listener),
+    isConnected: () => driver.connected,
+    surroundings: () => limitSurroundings(driver, panel),
     view: () => view,
     attachments,
     onRepair: () => repairCount++,
   });
   const traffic = startTraffic({
-    ...{ driver, limits, attachments, signal, report },
+    ...{ driver, limiter, limits, attachments, signal, report },
     onFlowsLost: () => void forwarded().catch(() => {}), // the next sample asks again
   });
   const probed = await probeCapabilities({

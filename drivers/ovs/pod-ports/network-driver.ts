@@ -11,8 +11,10 @@ import type { PortPool, SwitchPort, WarmPort } from "../types.ts";
 import type { Panel } from "./panel.ts";
 import { dressPod } from "./pod-end.ts";
 import { createPortCloser, type PortCloser } from "./port-closer.ts";
+import { PortLimiter } from "./port-limiter.ts";
 import { openPortPool, peerNameOf, WARM_ROLE } from "./port-pool.ts";
 import { createPortRecycler, deletePodEnd, type PortRecycler } from "./port-recycler.ts";
+import type { PortState } from "./port-state.ts";
 import { deleteStray } from "./stray.ts";
 
 export interface OvsNetworkOptions {
@@ -44,9 +46,10 @@ export const OVS_CAPABILITIES: DriverCapabilities = {
 const DEFAULT_MTU_BYTES = 1_500;
 
 /** Ready ports of the integration bridge as places of pods; a key is the port's name. */
-export class OvsNetworkDriver implements NetworkDriver {
+export class OvsNetworkDriver implements NetworkDriver<PortState> {
   readonly name = "ovs";
   readonly pool: PortPool;
+  readonly limits: PortLimiter;
   readonly #options: OvsNetworkOptions;
   readonly #deleter: LinkDeleter = createLinkDeleter();
   readonly #closer: PortCloser;
@@ -65,6 +68,7 @@ export class OvsNetworkDriver implements NetworkDriver {
     const { ovs, signal, report } = options;
     this.#options = options;
     this.pool = pool;
+    this.limits = new PortLimiter({ ports: ovs.ports, netlink: ovs.netlink, panel: options.panel });
     const onClean = (portName: string) => this.#settled(portName);
     const { ports, netlink } = ovs;
     this.#closer = createPortCloser({ ports, netlink, deleter: this.#deleter, signal, onClosed: onClean, report });
@@ -254,6 +258,17 @@ async function ifIndexOf(netlink: SocketPool, name: string): Promise<number | un
     if (isErrno(error, "ENODEV")) return undefined;
     throw error;
   }
+}
+
+/** Ethernet header and a VLAN tag. */
+const HEADER_BYTES = 18;
+
+/** What limits depend on besides what kernel and switch can do. */
+export function limitSurroundings(
+  ovs: Pick<OpenOvsDriver, "uplinks" | "datapathType">,
+  { podEnd }: Pick<Panel, "podEnd">,
+) {
+  return { datapathType: ovs.datapathType, podEnd, frameBytes: portMtuBytes(ovs) + HEADER_BYTES };
 }
 
 /** No network of this node carries more than its uplinks do. */

@@ -1,6 +1,8 @@
 import { NetError } from "../../../state/errors.ts";
+import { type LimitChange, type LimitDriver, ROLE_MARK } from "../../driver.ts";
 import { isErrno } from "../../netlink/errno.ts";
 import { dumpFilters } from "../../netlink/filter.ts";
+import type { NetnsHandle } from "../../netlink/netns.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
 import type { QueueStatistics } from "../../netlink/queue-statistics.ts";
 import type { TbfParameters } from "../../netlink/tbf.ts";
@@ -16,39 +18,19 @@ import {
   type ShapedLinks,
 } from "../../tc/qdiscs.ts";
 import type { Policing, PortDriver } from "../types.ts";
-import { peerNameOf } from "./port-pool.ts";
-import { isSameTbf, type PortState, samePolicing } from "./port-state.ts";
+import type { Panel } from "./panel.ts";
+import { peerNameOf, WARM_ROLE } from "./port-pool.ts";
+import { BARE_PORT, isSameTbf, type PortState, samePolicing, samePortState } from "./port-state.ts";
 
 export interface PortLimiterOptions {
   readonly ports: PortDriver;
   /** Sockets in the node's namespace. */
   readonly netlink: SocketPool;
-  /** Sockets in the patch panel. */
-  readonly panelNetlink: SocketPool;
+  /** Where the far ends are. */
+  readonly panel: Pick<Panel, "netlink" | "netns">;
 }
 
-/** What is to become of one port. */
-export interface PortChange {
-  readonly portName: string;
-  readonly before: PortState;
-  readonly after: PortState;
-}
-
-/** Reads and changes what ports carry: the machine's side of limits. Knows ports and rates, no endpoints. */
-export interface PortLimiter {
-  /** What these ports really carry now. `wanted` says where to look closer: policing is verified in the kernel. */
-  read(wanted: ReadonlyMap<string, PortState>, signal: AbortSignal): Promise<ReadonlyMap<string, PortState>>;
-  /** Brings one port from one state to another; resolves when the kernel has confirmed it. */
-  change(change: PortChange, signal: AbortSignal): Promise<void>;
-  /** Counters of the shapers of ports that were read or changed before. */
-  queues(portNames: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, PortQueues>>;
-  /** Ports that were read or changed whose near or far end, or ifb, it is: indexes of two namespaces may be alike. To recognise events. */
-  portsOf(ifindex: number): readonly string[];
-  /** The ends' events are recognised from now on. */
-  note(portName: string): Promise<void>;
-  /** Forgets ports that are gone, and removes what outlived them. */
-  forget(portNames: Iterable<string>): Promise<void>;
-}
+type PortChange = LimitChange<PortState>;
 
 /** Counters of what limits a port, where there is something. */
 export interface PortQueues {
@@ -66,68 +48,94 @@ interface Ends {
   readonly ifb?: number | undefined;
 }
 
-export function createPortLimiter(options: PortLimiterOptions): PortLimiter {
-  const ends = new Map<string, Ends>();
-  let byIfindex: ReadonlyMap<number, readonly string[]> | undefined;
+/** What ports carry: shapers of both ends and of an ifb, and policing. */
+export class PortLimiter implements LimitDriver<PortState> {
+  readonly bare = BARE_PORT;
+  readonly isSame = samePortState;
+  readonly watched: readonly (NetnsHandle | undefined)[];
+  readonly #options: PortLimiterOptions;
+  readonly #ends = new Map<string, Ends>();
+  #byIfindex: ReadonlyMap<number, readonly string[]> | undefined;
 
-  function remember(portName: string, found: Ends): Ends {
-    ends.set(portName, found);
-    byIfindex = undefined;
+  constructor(options: PortLimiterOptions) {
+    this.#options = options;
+    this.watched = [undefined, options.panel.netns];
+  }
+
+  isInDatabase({ policing }: PortState): boolean {
+    return policing !== undefined;
+  }
+
+  isForeign({ foreign }: PortState): boolean {
+    return foreign !== undefined;
+  }
+
+  spare(): readonly string[] {
+    const ports = [...this.#options.ports.read().values()];
+    return ports.filter(({ externalIds }) => externalIds[ROLE_MARK] === WARM_ROLE).map(({ name }) => name);
+  }
+
+  /** Policing is verified in the kernel where it is wanted. */
+  async read(wanted: ReadonlyMap<string, PortState>, signal: AbortSignal): Promise<ReadonlyMap<string, PortState>> {
+    const [node, panel] = await this.#shaped(signal);
+    const states = new Map<string, PortState>();
+    for (const [portName, want] of wanted) {
+      this.#remember(portName, {
+        near: node.ifindexes.get(portName),
+        far: panel.ifindexes.get(peerNameOf(portName)),
+        ifb: node.ifindexes.get(ifbNameOf(portName)),
+      });
+      states.set(portName, await readPort(this.#options, { portName, want, node, panel }));
+    }
+    return states;
+  }
+
+  async change(change: PortChange, signal: AbortSignal): Promise<void> {
+    await changePort(this.#options, change, { ends: await this.#endsOf(change.key), signal });
+  }
+
+  /** Counters of the shapers of ports that were read or changed before. */
+  async queues(portNames: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, PortQueues>> {
+    const [node, panel] = await this.#shaped(signal);
+    return new Map(portNames.map((portName) => [portName, queuesOf(portName, node, panel)]));
+  }
+
+  placesOf(ifindex: number): readonly string[] {
+    this.#byIfindex ??= portsByIfindex(this.#ends);
+    return this.#byIfindex.get(ifindex) ?? [];
+  }
+
+  async note(portName: string): Promise<void> {
+    if (!this.#ends.has(portName)) await this.#endsOf(portName);
+  }
+
+  async forget(portNames: Iterable<string>): Promise<void> {
+    const { netlink } = this.#options;
+    for (const portName of portNames) {
+      this.#ends.delete(portName);
+      if ((await findLink(netlink, ifbNameOf(portName))) !== undefined) await removeIfb(netlink, portName, undefined);
+    }
+    this.#byIfindex = undefined;
+  }
+
+  #shaped(signal: AbortSignal): Promise<[ShapedLinks, ShapedLinks]> {
+    const { netlink, panel } = this.#options;
+    return Promise.all([readShapedLinks(netlink, signal), readShapedLinks(panel.netlink, signal)]);
+  }
+
+  #remember(portName: string, found: Ends): Ends {
+    this.#ends.set(portName, found);
+    this.#byIfindex = undefined;
     return found;
   }
 
-  async function endsOf(portName: string): Promise<Ends> {
-    const known = ends.get(portName);
+  async #endsOf(portName: string): Promise<Ends> {
+    const known = this.#ends.get(portName);
     if (known?.near !== undefined && known.far !== undefined) return known;
-    const [near, far] = await Promise.all([
-      findLink(options.netlink, portName),
-      findLink(options.panelNetlink, peerNameOf(portName)),
-    ]);
-    return remember(portName, { near, far });
+    const { netlink, panel } = this.#options;
+    const [near, far] = await Promise.all([findLink(netlink, portName), findLink(panel.netlink, peerNameOf(portName))]);
+    return this.#remember(portName, { near, far });
   }
-
-  return {
-    read: async (wanted, signal) => {
-      const [node, panel] = await Promise.all([
-        readShapedLinks(options.netlink, signal),
-        readShapedLinks(options.panelNetlink, signal),
-      ]);
-      const states = new Map<string, PortState>();
-      for (const [portName, want] of wanted) {
-        remember(portName, {
-          near: node.ifindexes.get(portName),
-          far: panel.ifindexes.get(peerNameOf(portName)),
-          ifb: node.ifindexes.get(ifbNameOf(portName)),
-        });
-        states.set(portName, await readPort(options, { portName, want, node, panel }));
-      }
-      return states;
-    },
-    change: async (change, signal) => changePort(options, change, { ends: await endsOf(change.portName), signal }),
-    queues: async (portNames, signal) => {
-      const [node, panel] = await Promise.all([
-        readShapedLinks(options.netlink, signal),
-        readShapedLinks(options.panelNetlink, signal),
-      ]);
-      return new Map(portNames.map((portName) => [portName, queuesOf(portName, node, panel)]));
-    },
-    portsOf: (ifindex) => {
-      byIfindex ??= portsByIfindex(ends);
-      return byIfindex.get(ifindex) ?? [];
-    },
-    note: async (portName) => {
-      if (!ends.has(portName)) await endsOf(portName);
-    },
-    forget: async (portNames) => {
-      for (const portName of portNames) {
-        ends.delete(portName);
-        if ((await findLink(options.netlink, ifbNameOf(portName))) !== undefined) {
-          await removeIfb(options.netlink, portName, undefined);
-        }
-      }
-      byIfindex = undefined;
-    },
-  };
 }
 
 function portsByIfindex(ends: ReadonlyMap<string, Ends>): ReadonlyMap<number, readonly string[]> {
@@ -202,14 +210,14 @@ async function changePort(
   change: PortChange,
   { ends, signal }: ChangeContext,
 ): Promise<void> {
-  const { portName, before, after } = change;
-  const { netlink, panelNetlink } = options;
+  const { key: portName, before, after } = change;
+  const { netlink, panel } = options;
   const { near: onNear, far: onFar } = before.foreign ?? {};
   if (onNear !== undefined && ends.near !== undefined) await removeForeign(netlink, ends.near);
-  if (onFar !== undefined && ends.far !== undefined) await removeForeign(panelNetlink, ends.far);
+  if (onFar !== undefined && ends.far !== undefined) await removeForeign(panel.netlink, ends.far);
   await Promise.all([
     changeTbf(netlink, { name: portName, ifindex: ends.near, before: before.near, after: after.near }),
-    changeTbf(panelNetlink, { name: peerNameOf(portName), ifindex: ends.far, before: before.far, after: after.far }),
+    changeTbf(panel.netlink, { name: peerNameOf(portName), ifindex: ends.far, before: before.far, after: after.far }),
   ]);
   if (after.ifb !== undefined && !isSameTbf(after.ifb, before.ifb)) {
     await putIfb(netlink, { portName, ifindex: present(portName, ends.near) }, after.ifb);
@@ -237,7 +245,7 @@ function present(name: string, ifindex: number | undefined): number {
 
 /** The switch acts on changes only: where it has been told already and the kernel's filter is gone, it is told anew. */
 async function police(options: PortLimiterOptions, change: PortChange, { ends, signal }: ChangeContext): Promise<void> {
-  const { portName, after } = change;
+  const { key: portName, after } = change;
   const told = options.ports.read().get(portName)?.policing;
   if (after.policing !== undefined && samePolicing(told, after.policing))
     await tell(options, portName, undefined, signal);

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pino from "pino";
 import { afterEach, describe, expect, it } from "vitest";
+import type { LimitChange } from "../../../drivers/driver.ts";
 import type { Meter } from "../../../drivers/ovs/openflow/meter.ts";
-import type { PortChange } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
-import { BARE_PORT, isBare, type PortState } from "../../../drivers/ovs/pod-ports/port-state.ts";
+import { BARE_PORT, isBare, type PortState, samePortState } from "../../../drivers/ovs/pod-ports/port-state.ts";
 import type { StatedLimits } from "../../../state/bandwidth/limits.ts";
 import { NetError } from "../../../state/errors.ts";
 import { worldMessages } from "../../../test/fakes/world.ts";
@@ -94,13 +94,17 @@ function world(first: Change = {}, means: LimitMeans = MEANS) {
   const keeper = startLimitKeeper({
     limiter: {
       read: async (wanted) => new Map([...wanted.keys()].map((name) => [name, ports.get(name) ?? BARE_PORT])),
-      change: async ({ portName, after }: PortChange) => {
+      change: async ({ key: portName, after }: LimitChange<PortState>) => {
         if (broken.has(portName)) throw new NetError("REJECTED", "the kernel says no");
         counts.changes++;
         ports.set(portName, after);
       },
-      queues: async () => new Map(),
-      portsOf: (ifindex) => [`cvh${ifindex}`],
+      ...{ bare: BARE_PORT, isSame: samePortState, watched: [] },
+      isInDatabase: ({ policing }) => policing !== undefined,
+      isForeign: ({ foreign }) => foreign !== undefined,
+      spare: () =>
+        [...ports.keys()].filter((name) => ![...attachments.values()].some(({ portName }) => portName === name)),
+      placesOf: (ifindex) => [`cvh${ifindex}`],
       note: async () => {},
       forget: async () => {},
     },
@@ -113,8 +117,6 @@ function world(first: Change = {}, means: LimitMeans = MEANS) {
     },
     view: () => view,
     attachments: () => attachments,
-    sparePorts: () =>
-      [...ports.keys()].filter((name) => ![...attachments.values()].some(({ portName }) => portName === name)),
     means: () => means,
     isConnected: () => true,
     onRepair: () => counts.repairs++,

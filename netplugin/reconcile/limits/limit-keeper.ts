@@ -1,6 +1,5 @@
 import type { Logger } from "pino";
-import type { PortLimiter } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
-import { BARE_PORT, isBare, type PortState, samePortState } from "../../../drivers/ovs/pod-ports/port-state.ts";
+import type { LimitDriver } from "../../../drivers/driver.ts";
 import { asNetError, NetError } from "../../../state/errors.ts";
 import { attachedLimits, type LimitedNode, leaseOf } from "../../desired/limits/attached-limits.ts";
 import { ceilingNotes } from "../../desired/limits/ceilings.ts";
@@ -17,13 +16,14 @@ import type { Changes, NodeView } from "../../view/node-view.ts";
 import type { MeterKeeper } from "../flows/meters.ts";
 import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 
+/** What a driver keeps on the machine for one port. */
+type Carried = EndpointLimits["port"];
+
 export interface LimitKeeperOptions {
-  readonly limiter: PortLimiter;
+  readonly limiter: LimitDriver<Carried>;
   readonly meters: Pick<MeterKeeper, "put">;
   readonly view: () => NodeView;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
-  /** Ports that wait for a pod: they must be bare. */
-  readonly sparePorts: () => readonly string[];
   /** Undefined until they have been probed. */
   readonly means: () => LimitMeans | undefined;
   readonly isConnected: () => boolean;
@@ -72,7 +72,7 @@ class Keeper implements LimitKeeper {
   readonly loop: TicketLoop;
   readonly #options: LimitKeeperOptions;
   /** What each port carries, as far as this process knows. */
-  readonly #carried = new Map<string, PortState>();
+  readonly #carried = new Map<string, Carried>();
   readonly #statuses = new Map<string, LimitStatus>();
   readonly #dirty = new Set<string>();
   /** What limits follow from, when it was last found out whose have changed; undefined: everybody's may have. */
@@ -101,16 +101,17 @@ class Keeper implements LimitKeeper {
   }
 
   onPorts(): void {
-    const hasPolicing = [...this.#carried.values()].some(({ policing }) => policing !== undefined);
-    if (hasPolicing || this.#hasUnused()) this.loop.kick({ full: hasPolicing });
+    const { limiter } = this.#options;
+    const isConcerned = [...this.#carried.values()].some((state) => limiter.isInDatabase(state));
+    if (isConcerned || this.#hasUnused()) this.loop.kick({ full: isConcerned });
   }
 
   /** Links of pods without limits change with each ADD and DEL: of them only qdiscs are looked at. */
   onLinks(ifindexes: ReadonlySet<number>, withQdiscs: ReadonlySet<number>): void {
     const { limiter } = this.#options;
-    const isLimited = (portName: string) => !isBare(this.#carried.get(portName) ?? BARE_PORT);
+    const isLimited = (portName: string) => !this.#isBare(this.#carried.get(portName));
     const isOurs = (ifindex: number) => {
-      const ports = limiter.portsOf(ifindex);
+      const ports = limiter.placesOf(ifindex);
       return withQdiscs.has(ifindex) ? ports.length > 0 : ports.some(isLimited);
     };
     if ([...ifindexes].some(isOurs)) this.loop.kick({ full: true });
@@ -119,7 +120,7 @@ class Keeper implements LimitKeeper {
   async enforced(endpointKey: string, signal: AbortSignal): Promise<void> {
     const { plan } = attachedLimits(this.#node(), endpointKey);
     const portName = this.#options.attachments().get(endpointKey)?.portName ?? "";
-    if (plan === NO_LIMITS && isBare(this.#carried.get(portName) ?? BARE_PORT)) return;
+    if (plan === NO_LIMITS && this.#isBare(this.#carried.get(portName))) return;
     refuseShortfall(plan);
     this.#touch(endpointKey);
     await this.loop.done(signal);
@@ -190,30 +191,31 @@ class Keeper implements LimitKeeper {
   async #stripUnused(full: boolean, signal: AbortSignal): Promise<void> {
     const used = new Set([...this.#options.attachments().values()].map(({ portName }) => portName));
     for (const key of this.#statuses.keys()) if (!this.#options.attachments().has(key)) this.#statuses.delete(key);
-    if (full)
-      await this.#readStates(new Map(this.#options.sparePorts().map((portName) => [portName, BARE_PORT])), signal);
+    const { limiter } = this.#options;
+    if (full) await this.#readStates(new Map(limiter.spare().map((portName) => [portName, limiter.bare])), signal);
     const unused = [...this.#carried].filter(([portName]) => !used.has(portName));
     for (const [portName, before] of unused) {
       this.#carried.delete(portName);
-      if (isBare(before)) continue;
-      await this.#options.limiter.change({ portName, before, after: BARE_PORT }, signal).catch((error: unknown) => {
-        if (this.#options.sparePorts().includes(portName)) throw error; // else it is gone, and its limits with it
+      if (this.#isBare(before)) continue;
+      await limiter.change({ key: portName, before, after: limiter.bare }, signal).catch((error: unknown) => {
+        if (limiter.spare().includes(portName)) throw error; // else it is gone, and its limits with it
       });
     }
-    await this.#options.limiter.forget(unused.map(([portName]) => portName));
+    await limiter.forget(unused.map(([portName]) => portName));
   }
 
-  async #readStates(wanted: ReadonlyMap<string, PortState>, signal: AbortSignal): Promise<void> {
+  async #readStates(wanted: ReadonlyMap<string, Carried>, signal: AbortSignal): Promise<void> {
     if (wanted.size === 0) return;
-    for (const [portName, state] of await this.#options.limiter.read(wanted, signal)) {
+    const { limiter } = this.#options;
+    for (const [portName, state] of await limiter.read(wanted, signal)) {
       const before = this.#carried.get(portName);
-      const isChanged = before !== undefined && !samePortState(before, state);
-      if (isChanged || state.foreign !== undefined) this.#tellRepair(portName, before, state);
+      const isChanged = before !== undefined && !limiter.isSame(before, state);
+      if (isChanged || limiter.isForeign(state)) this.#tellRepair(portName, before, state);
       this.#carried.set(portName, state);
     }
   }
 
-  #tellRepair(portName: string, before: PortState | undefined, found: PortState): void {
+  #tellRepair(portName: string, before: Carried | undefined, found: Carried): void {
     this.#options.onRepair();
     this.#options.log.warn({ port: portName, before, found }, "limits were not as they should be; repairing");
   }
@@ -231,11 +233,12 @@ class Keeper implements LimitKeeper {
 
   async #bring({ attachment, limits: { plan, port } }: Target, { metered, signal }: BringContext): Promise<void> {
     const { endpointKey, portName, ofport } = attachment;
-    const before = this.#carried.get(portName) ?? BARE_PORT;
+    const { limiter } = this.#options;
+    const before = this.#carried.get(portName) ?? limiter.bare;
     let failure = metersOfPlan(plan, ofport).length > 0 ? metered : undefined;
-    if (!samePortState(before, port)) {
+    if (!limiter.isSame(before, port)) {
       try {
-        await this.#options.limiter.change({ portName, before, after: port }, signal);
+        await limiter.change({ key: portName, before, after: port }, signal);
         this.#carried.set(portName, port);
       } catch (error) {
         signal.throwIfAborted();
@@ -247,7 +250,7 @@ class Keeper implements LimitKeeper {
   }
 
   /** Events of a port without limits count, too: somebody may slow it down. No ADD waits for it. */
-  #noteBare(portName: string, before: PortState): void {
+  #noteBare(portName: string, before: Carried): void {
     if (this.#carried.has(portName)) return;
     this.#carried.set(portName, before);
     this.#options.limiter.note(portName).catch(() => {}); // found with the regular comparison, then
@@ -276,7 +279,12 @@ class Keeper implements LimitKeeper {
   #hasUnused(): boolean {
     if (this.#carried.size === 0) return false;
     const used = new Set([...this.#options.attachments().values()].map(({ portName }) => portName));
-    return [...this.#carried].some(([portName, state]) => !used.has(portName) && !isBare(state));
+    return [...this.#carried].some(([portName, state]) => !used.has(portName) && !this.#isBare(state));
+  }
+
+  #isBare(state: Carried | undefined): boolean {
+    const { limiter } = this.#options;
+    return state === undefined || limiter.isSame(state, limiter.bare);
   }
 
   #touch(endpointKey: string): void {

@@ -1,3 +1,4 @@
+import type { PortLimiter } from "../../../drivers/ovs/pod-ports/port-limiter.ts";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
 import type { BandwidthReport, CeilingReport } from "../../../state/bandwidth/report.ts";
 import type { NetError } from "../../../state/errors.ts";
@@ -10,6 +11,8 @@ import { createReportTurns, isWorthTelling } from "./turns.ts";
 export interface NodeTrafficOptions {
   readonly driver: OpenOvsDriver;
   readonly limits: NodeLimits;
+  /** The counters of what limits the ports. */
+  readonly limiter: Pick<PortLimiter, "queues">;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
   /** Flows have gone together with a meter that somebody deleted. */
   readonly onFlowsLost: () => void;
@@ -31,10 +34,10 @@ export interface MeasuredLimits {
 
 /** Begins to measure; ends with the signal. */
 export function startTraffic(options: NodeTrafficOptions): NodeTraffic {
-  const { driver, limits, attachments, onFlowsLost, signal, report } = options;
+  const { driver, limiter, limits, attachments, onFlowsLost, signal, report } = options;
   const sampler = startTrafficSampler({
     connection: driver.flowConnection.connection,
-    limiter: limits.limiter,
+    limiter,
     attachments,
     statuses: () => limits.keeper.statuses(),
     isConnected: () => driver.connected,
