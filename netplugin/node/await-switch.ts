@@ -42,10 +42,11 @@ export async function awaitSwitch(options: AwaitSwitchOptions): Promise<OpenOvsD
         signal.throwIfAborted();
         const error = asNetError(thrown, "open the switch");
         if (!isAway(error)) throw error;
-        absence ??= new Absence(options);
-        if (absence.fault !== error.message) log.warn({ code: error.code, error: error.message }, "no switch yet");
-        absence.fault = error.message;
-        onWaiting(error.message);
+        const fault = `Open vSwitch does not answer on this node; see that ovsdb-server and ovs-vswitchd run: ${error.message}`;
+        if (absence?.fault !== fault) log.warn({ code: error.code, error: error.message }, "waiting for Open vSwitch");
+        absence ??= new Absence(options, fault);
+        absence.fault = fault;
+        onWaiting(fault);
       }
       await pause(backOff.nextMs(), signal);
     }
@@ -61,11 +62,12 @@ function isAway({ code }: NetError): boolean {
 
 /** The presence of a node whose switch has not been seen. */
 class Absence implements AsyncDisposable {
-  fault = "";
+  fault: string;
   readonly #ending = new AbortController();
   readonly #presence: Promise<void>;
 
-  constructor({ client, reachability, settings, onFailure, log, signal }: AwaitSwitchOptions) {
+  constructor({ client, reachability, settings, onFailure, log, signal }: AwaitSwitchOptions, fault: string) {
+    this.fault = fault;
     const driver: ReportedDriver = { name: "ovs", capabilities: () => OVS_CAPABILITIES, fault: () => this.fault };
     const uplinks = settings.uplinks.map(({ alias, nic }) => ({ alias, nic, mtuBytes: UNDERLAY_MTU_BYTES }));
     const { nodeName, vtepIp } = settings;
