@@ -1,5 +1,7 @@
+import { readlinkSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { type LaunchOptions, launchHere } from "../../deploy/cluster/exec.ts";
+import { createScratchNetns } from "../../drivers/netlink/scratch-netns.ts";
 import { launchBySmall } from "./launcher.ts";
 
 const SETTINGS: LaunchOptions = { timeoutMs: 10_000, env: process.env, stdin: "" };
@@ -35,6 +37,18 @@ describe.each([
       expect(ended.exitCode).toBeUndefined();
       expect(ended.failure).not.toBe("");
     }
+  });
+
+  it.skipIf(process.getuid?.() !== 0)("run in a network namespace, and fail where there is none", async () => {
+    const netns = async (path: string) =>
+      launch(["nsenter", `--net=${path}`, "--", "readlink", "/proc/self/ns/net"], SETTINGS);
+    using other = await createScratchNetns();
+    expect((await netns("/proc/self/ns/net")).stdout.trim()).toBe(readlinkSync("/proc/self/ns/net"));
+    expect((await netns(other.path)).stdout.trim()).toBe(readlinkSync(other.path));
+    expect(await netns("/run/netns/no-such")).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining("no-such"),
+    });
   });
 
   it("run side by side", async () => {
