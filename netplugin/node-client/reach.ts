@@ -1,6 +1,6 @@
 import { connect } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { NetError } from "../../state/errors.ts";
+import { pause } from "../../state/waiting/pause.ts";
 
 /** Any netmaster that accepts a connection proves that the node is reachable; with none known there is nothing to prove. */
 export async function reachNetmaster(urls: readonly string[], signal: AbortSignal): Promise<void> {
@@ -17,7 +17,8 @@ async function dialUntil(url: URL, signal: AbortSignal): Promise<void> {
     } catch (error) {
       signal.throwIfAborted();
       if ((error as NodeJS.ErrnoException).code === "ECONNREFUSED") return; // the host is there, its netmaster is not
-      await sleep(200, undefined, { signal });
+      await pause(200, signal);
+      signal.throwIfAborted();
     }
   }
 }

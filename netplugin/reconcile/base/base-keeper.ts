@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
+import { every } from "../../../state/waiting/alarm.ts";
 import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 
 export interface BaseKeeperOptions {
@@ -38,8 +39,7 @@ export function keepBase({ ovs, before, after, onKept, log, signal }: BaseKeeper
   });
   // Links that a switch made which is away are no faults; what is wrong in its database may be why it does not answer.
   const look = () => (ovs.connected || !ovs.isBaseThere() ? loop.kick() : undefined);
-  const timer = setInterval(look, LOOK_MS);
-  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  every(LOOK_MS, look, signal);
   ovs.onChange((change) => {
     isChanged ||= change.base;
     if (change.resync || change.uplinks || change.base) loop.kick();

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { LimitDriver } from "../../../drivers/driver.ts";
 import { asNetError, NetError } from "../../../state/errors.ts";
+import { type Alarm, createAlarm } from "../../../state/waiting/alarm.ts";
 import { attachedLimits, type LimitedNode, leaseOf } from "../../desired/limits/attached-limits.ts";
 import { ceilingNotes } from "../../desired/limits/ceilings.ts";
 import {
@@ -79,7 +80,7 @@ class Keeper implements LimitKeeper {
   #compared: LimitSources | undefined;
   /** Netprofiles, groups or tenants have changed since. */
   #isOutdated = false;
-  #retryTimer: NodeJS.Timeout | undefined;
+  readonly #retry: Alarm;
 
   constructor(options: LimitKeeperOptions) {
     this.#options = options;
@@ -88,7 +89,7 @@ class Keeper implements LimitKeeper {
       signal: options.signal,
       report: (error) => options.log.error({ error: error.message }, "cannot limit bandwidth; trying again"),
     });
-    options.signal.addEventListener("abort", () => clearTimeout(this.#retryTimer), { once: true });
+    this.#retry = createAlarm(() => this.loop.kick({ full: true }), options.signal);
   }
 
   onView(changes: Changes): void {
@@ -270,10 +271,9 @@ class Keeper implements LimitKeeper {
   }
 
   #retryFailed(): void {
-    clearTimeout(this.#retryTimer);
     const hasFailed = [...this.#statuses.values()].some(({ failure }) => failure !== undefined);
-    if (hasFailed && !this.#options.signal.aborted)
-      this.#retryTimer = setTimeout(() => this.loop.kick({ full: true }), RETRY_MS).unref();
+    if (hasFailed) this.#retry.anew(RETRY_MS);
+    else this.#retry.cancel();
   }
 
   #hasUnused(): boolean {

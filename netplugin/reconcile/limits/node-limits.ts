@@ -1,13 +1,11 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { openLinkMonitor } from "../../../drivers/netlink/link-monitor.ts";
 import type { NetnsHandle } from "../../../drivers/netlink/netns.ts";
-
-import { asNetError, type NetError } from "../../../state/errors.ts";
+import type { NetError } from "../../../state/errors.ts";
 import type { Attachment } from "../../machine/attachment.ts";
 import type { LimitMeans } from "../../machine/limit-means.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import type { MeterKeeper } from "../flows/meters.ts";
+import { followLinks } from "../loop/follow-links.ts";
 import { type LimitKeeper, type LimitKeeperOptions, startLimitKeeper } from "./limit-keeper.ts";
 
 /** What kernel and switch were found to have. */
@@ -68,23 +66,13 @@ interface WatchOptions {
 
 /** What is done to many links is looked at together. */
 const GATHER_MS = 150;
-const RETRY_MS = 5_000;
 
 /** Tells of qdiscs that somebody has changed, until the signal aborts. */
-async function watchQdiscs(keeper: LimitKeeper, { netns, signal, report }: WatchOptions): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      using monitor = openLinkMonitor({ withQdiscs: true, netns });
-      for (;;) {
-        const change = await monitor.next({ signal });
-        if (change.kind === "resync") keeper.loop.kick({ full: true });
-        else keeper.onLinks(change.ifindexes, change.withQdiscs);
-        await sleep(GATHER_MS, undefined, { signal });
-      }
-    } catch (error) {
-      if (signal.aborted) return;
-      report(asNetError(error, "watch the qdiscs of pods' ports"));
-      await sleep(RETRY_MS, undefined, { signal }).catch(() => {}); // ends with the signal
-    }
-  }
+function watchQdiscs(keeper: LimitKeeper, { netns, signal, report }: WatchOptions): Promise<void> {
+  const monitor = { withQdiscs: true, netns };
+  const options = { monitor, gatherMs: GATHER_MS, doing: "watch the qdiscs of pods' ports", signal, report };
+  return followLinks((change) => {
+    if (change.kind === "resync") keeper.loop.kick({ full: true });
+    else keeper.onLinks(change.ifindexes, change.withQdiscs);
+  }, options);
 }
