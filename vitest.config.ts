@@ -1,26 +1,20 @@
 import { defineConfig } from "vitest/config";
+import { ALONE, type Group, PAIRED, SHARED_WORKERS } from "./test/groups.ts";
 
-/** System tests that measure times, rates or lost packets, or load the machine: nothing else runs beside them. */
-const ALONE = [
-  ...["announce", "bandwidth", "ceilings", "chaos", "connection-log", "connections", "explain", "masters"].map(cluster),
-  ...["mixed-releases", "netmasters", "policy", "rest-abuse", "restarts", "store-full"].map(cluster),
-  ...["test/guests/**/*.system.test.ts", "state/**/*.system.test.ts"],
-];
 const NEVER = ["**/node_modules/**", "dist/**"];
+const SYSTEM = "**/*.system.test.ts";
 
-function cluster(name: string): string {
-  return `test/system/${name}.system.test.ts`;
-}
-
-/** `test/run` runs the others two at a time, then these; by hand all of them run one after the other. */
+/** One group as `test/run` runs it (test/groups.ts); by hand all of them run one after the other. */
 function systemFiles() {
-  switch (process.env.CONTIV_TEST_GROUP) {
+  switch (process.env.CONTIV_TEST_GROUP as Group | undefined) {
     case "alone":
-      return { include: ALONE, exclude: NEVER, fileParallelism: false };
+      return { include: [...ALONE], exclude: NEVER, fileParallelism: false };
+    case "paired":
+      return { include: [...PAIRED], exclude: NEVER, maxWorkers: 2 };
     case "shared":
-      return { include: ["**/*.system.test.ts"], exclude: [...NEVER, ...ALONE], fileParallelism: true, maxWorkers: 2 };
+      return { include: [SYSTEM], exclude: [...NEVER, ...PAIRED, ...ALONE], maxWorkers: SHARED_WORKERS };
     default:
-      return { include: ["**/*.system.test.ts"], exclude: NEVER, fileParallelism: false };
+      return { include: [SYSTEM], exclude: NEVER, fileParallelism: false };
   }
 }
 
