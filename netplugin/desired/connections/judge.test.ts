@@ -5,8 +5,8 @@ import { machineFor } from "../../../test/fakes/policy-nodes.ts";
 import { policyView } from "../../../test/fakes/policy-view.ts";
 import type { FakeRule, PolicyObjects } from "../../../test/fakes/policy-world.ts";
 import type { Changes } from "../../view/node-view.ts";
-import { type Inquiry, inquiryOf, type Moment, mergeInquiries } from "./inquiry.ts";
 import { connectionJudge, zonesToLookAt } from "./judge.ts";
+import { type ConnectionSelector, mergeSelectors, type Snapshot, selectorOf } from "./selector.ts";
 
 const OBJECTS: PolicyObjects = {
   networks: [
@@ -23,17 +23,17 @@ const OBJECTS: PolicyObjects = {
   ],
   rules: [],
 };
-const NOTHING: Inquiry = { all: false, rules: [], moved: new Set(), departed: new Set(), isUrgent: false };
-const EVERYTHING: Inquiry = { ...NOTHING, all: true };
+const NOTHING: ConnectionSelector = { all: false, rules: [], moved: new Set(), departed: new Set(), isUrgent: false };
+const EVERYTHING: ConnectionSelector = { ...NOTHING, all: true };
 
-function momentOf(objects: PolicyObjects): Moment {
+function snapshotOf(objects: PolicyObjects): Snapshot {
   const view = policyView(objects, { b: "n2" });
   return { view, machine: machineFor(view, "n1") };
 }
 
-const context = (rules: readonly FakeRule[]) => momentOf({ ...OBJECTS, rules });
+const context = (rules: readonly FakeRule[]) => snapshotOf({ ...OBJECTS, rules });
 const without = (key: string, rules: readonly FakeRule[] = []) =>
-  momentOf({ ...OBJECTS, rules, endpoints: OBJECTS.endpoints.filter((endpoint) => endpoint.key !== key) });
+  snapshotOf({ ...OBJECTS, rules, endpoints: OBJECTS.endpoints.filter((endpoint) => endpoint.key !== key) });
 
 function connection(ipProto: number, src: string, dst: string, zone = 11): TrackedConnection {
   return { zone, ipProto, orig: { src, dst, srcPort: 45_000, dstPort: 53 }, mark: 0 };
@@ -43,8 +43,8 @@ const TO_A = connection(17, "10.1.1.9", "10.1.1.1");
 const FROM_A = connection(17, "10.1.1.1", "10.1.1.2");
 const TO_A6 = connection(17, "2001:db8:1:0::9", "2001:db8:1::1");
 
-function found(moment: Moment, connections: readonly TrackedConnection[], inquiry = EVERYTHING) {
-  return atOnce(connectionJudge(moment, inquiry).judge(connections)).map(({ reason, filter }) => ({
+function found(snapshot: Snapshot, connections: readonly TrackedConnection[], selector = EVERYTHING) {
+  return atOnce(connectionJudge(snapshot, selector).judge(connections)).map(({ reason, filter }) => ({
     reason,
     ...filter,
   }));
@@ -70,7 +70,7 @@ describe("connections that the rules deny by now", () => {
       { ...TO_A, zone: 12 },
       { ...TO_A, zone: 99 },
     ];
-    expect(found(given, elsewhere, { ...NOTHING, rules: inquiryFor([], [{ id: "p:r" }])?.rules ?? [] })).toEqual([]);
+    expect(found(given, elsewhere, { ...NOTHING, rules: selectorFor([], [{ id: "p:r" }])?.rules ?? [] })).toEqual([]);
     expect(zonesToLookAt(given, NOTHING)).toEqual(new Set([11]));
   });
 
@@ -80,7 +80,7 @@ describe("connections that the rules deny by now", () => {
     };
     const pings = [ping(1, "10.1.1.9", "10.1.1.1"), ping(58, "2001:db8:1::9", "2001:db8:1::1")];
     expect(found(context([{ id: "p:r" }]), [...pings, TO_A]).map(({ ipProto }) => ipProto)).toEqual([17]);
-    const gone: Inquiry = { ...NOTHING, departed: new Set(["11 10.1.1.1"]) };
+    const gone: ConnectionSelector = { ...NOTHING, departed: new Set(["11 10.1.1.1"]) };
     expect(found(without("a"), pings, gone)).toEqual([]);
   });
 
@@ -88,12 +88,12 @@ describe("connections that the rules deny by now", () => {
     expect(found(context([{ id: "p:r" }]), [connection(6, "10.1.1.9", "10.1.1.1")])).toEqual([]);
   });
 
-  it("are looked for among those only that the inquiry asks for", () => {
+  it("are looked for among those only that the selector asks for", () => {
     const given = context([{ id: "p:r" }]);
     expect(found(given, [TO_A], NOTHING)).toEqual([]);
     expect(found(given, [TO_A], { ...NOTHING, moved: new Set(["11 10.1.1.9"]) }).length).toBe(1);
     expect(found(given, [TO_A], { ...NOTHING, moved: new Set(["12 10.1.1.9"]) })).toEqual([]);
-    const ofPort = (port: number) => inquiryFor([], [{ id: "p:r", protocol: "udp", port }]) ?? NOTHING;
+    const ofPort = (port: number) => selectorFor([], [{ id: "p:r", protocol: "udp", port }]) ?? NOTHING;
     expect(found(given, [TO_A, TO_A6], ofPort(53)).length).toBe(2);
     expect(found(given, [TO_A, TO_A6], ofPort(54))).toEqual([]);
   });
@@ -125,8 +125,8 @@ function changes(...refs: readonly (readonly ["rule" | "endpoint" | "endpointGro
   return new Map(refs.map(([kind, key]) => [`${kind}/${key}`, { kind, key }]));
 }
 
-function inquiryFor(before: readonly FakeRule[], after: readonly FakeRule[]): Inquiry | undefined {
-  return inquiryOf(context(before), context(after), changes(["rule", "t1:p:r"], ["rule", "t1:q:r"]));
+function selectorFor(before: readonly FakeRule[], after: readonly FakeRule[]): ConnectionSelector | undefined {
+  return selectorOf(context(before), context(after), changes(["rule", "t1:p:r"], ["rule", "t1:q:r"]));
 }
 
 describe("a step asks for connections", () => {
@@ -140,9 +140,9 @@ describe("a step asks for connections", () => {
     ["an allowing rule changes", [ALLOW], [{ ...ALLOW, protocol: "tcp" }], ["allow"]],
     ["a denying rule changes", [DENY], [{ ...DENY, protocol: "tcp" }], ["deny"]],
   ] as const)("when %s", (_what, before, after, actions) => {
-    const inquiry = inquiryFor(before, after);
-    expect(inquiry).toMatchObject({ all: false, isUrgent: true });
-    expect(inquiry?.rules.map(({ action }) => action)).toEqual(actions);
+    const selector = selectorFor(before, after);
+    expect(selector).toMatchObject({ all: false, isUrgent: true });
+    expect(selector?.rules.map(({ action }) => action)).toEqual(actions);
   });
 
   it.each([
@@ -151,50 +151,53 @@ describe("a step asks for connections", () => {
     ["a rule turns to allow", [DENY], [ALLOW]],
     ["a rule of other nodes goes", [{ ...ALLOW, id: "q:r" }], []],
   ] as const)("but not when %s", (_what, before, after) => {
-    expect(inquiryFor(before, after)).toBeUndefined();
+    expect(selectorFor(before, after)).toBeUndefined();
   });
 
   it("but not when a rule is told again", () => {
-    const moment = context([ALLOW]);
-    expect(inquiryOf(moment, moment, changes(["rule", "t1:p:r"]))).toBeUndefined();
+    const snapshot = context([ALLOW]);
+    expect(selectorOf(snapshot, snapshot, changes(["rule", "t1:p:r"]))).toBeUndefined();
   });
 
   it("when an endpoint leaves, at once when it was here", () => {
     const [all, here, there] = [context([]), changes(["endpoint", "a"]), changes(["endpoint", "b"])];
     const departed = new Set(["11 10.1.1.1", "11 2001:db8:1::1"]);
-    expect(inquiryOf(all, without("a"), here)).toMatchObject({ departed, isUrgent: true });
-    expect(inquiryOf(all, without("b"), there)).toMatchObject({ departed: new Set(["11 10.1.1.2"]), isUrgent: false });
-    expect(inquiryOf(without("b"), all, there)).toBeUndefined();
+    expect(selectorOf(all, without("a"), here)).toMatchObject({ departed, isUrgent: true });
+    expect(selectorOf(all, without("b"), there)).toMatchObject({ departed: new Set(["11 10.1.1.2"]), isUrgent: false });
+    expect(selectorOf(without("b"), all, there)).toBeUndefined();
   });
 
   it("when an endpoint is in another group, and when a group has other policies", () => {
-    const regrouped = momentOf({
+    const regrouped = snapshotOf({
       ...OBJECTS,
       endpoints: [...OBJECTS.endpoints.slice(0, 1), { key: "b", group: "t1:here", ipv4: "10.1.1.2" }],
     });
-    const moved = inquiryOf(context([]), regrouped, changes(["endpoint", "b"]));
+    const moved = selectorOf(context([]), regrouped, changes(["endpoint", "b"]));
     expect(moved).toMatchObject({ all: false, moved: new Set(["11 10.1.1.2"]), isUrgent: true });
     const groups = OBJECTS.groups.map((group) => ({ ...group, policies: ["p", "q"] }));
-    const more = momentOf({ ...OBJECTS, groups });
-    expect(inquiryOf(context([]), more, changes(["endpointGroup", "t1:here"]))).toMatchObject({ all: true });
-    expect(inquiryOf(more, more, changes(["endpointGroup", "t1:here"]))).toBeUndefined();
+    const more = snapshotOf({ ...OBJECTS, groups });
+    expect(selectorOf(context([]), more, changes(["endpointGroup", "t1:here"]))).toMatchObject({ all: true });
+    expect(selectorOf(more, more, changes(["endpointGroup", "t1:here"]))).toBeUndefined();
   });
 
   it("at the start, if there are policies at all", () => {
-    expect(inquiryOf(undefined, context([]), new Map())).toMatchObject({ all: true, isUrgent: true });
-    const bare = momentOf({ ...OBJECTS, groups: OBJECTS.groups.map((group) => ({ ...group, policies: [] })) });
-    expect(inquiryOf(undefined, bare, new Map())).toBeUndefined();
-    expect(inquiryOf(context([]), bare, changes(["endpointGroup", "t1:here"]))).toMatchObject({ all: true });
+    expect(selectorOf(undefined, context([]), new Map())).toMatchObject({ all: true, isUrgent: true });
+    const bare = snapshotOf({ ...OBJECTS, groups: OBJECTS.groups.map((group) => ({ ...group, policies: [] })) });
+    expect(selectorOf(undefined, bare, new Map())).toBeUndefined();
+    expect(selectorOf(context([]), bare, changes(["endpointGroup", "t1:here"]))).toMatchObject({ all: true });
   });
 
   it("and several steps ask for what each asked for", () => {
-    const one = inquiryFor([ALLOW], []);
-    const other = inquiryOf(context([]), without("a"), changes(["endpoint", "a"]));
-    const both = mergeInquiries(one, other);
+    const one = selectorFor([ALLOW], []);
+    const other = selectorOf(context([]), without("a"), changes(["endpoint", "a"]));
+    const both = mergeSelectors(one, other);
     expect(both).toMatchObject({ all: false, departed: other?.departed, isUrgent: true });
     expect(both?.rules).toEqual(one?.rules);
-    expect(mergeInquiries(undefined, one)).toBe(one);
-    const many = { ...NOTHING, rules: Array.from({ length: 20 }, () => one?.rules[0] as Inquiry["rules"][number]) };
-    expect(mergeInquiries(many, many)?.all).toBe(true);
+    expect(mergeSelectors(undefined, one)).toBe(one);
+    const many = {
+      ...NOTHING,
+      rules: Array.from({ length: 20 }, () => one?.rules[0] as ConnectionSelector["rules"][number]),
+    };
+    expect(mergeSelectors(many, many)?.all).toBe(true);
   });
 });

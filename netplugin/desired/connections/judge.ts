@@ -16,18 +16,18 @@ import { networkOf, recordsOf } from "../../view/query.ts";
 import { canonicalIpv6 } from "../pipeline/actions.ts";
 import { policyScope } from "../policy/scope.ts";
 import { zoneOf } from "../policy/zone.ts";
-import { type Inquiry, type Moment, placeIn } from "./inquiry.ts";
+import { type ConnectionSelector, placeIn, type Snapshot } from "./selector.ts";
 
 /** A tracked connection that is to be forgotten, and why: the rules deny it by now, or the endpoint that it was of has left. */
-export interface Finding {
+export interface StaleConnection {
   readonly reason: "denied" | "departed";
   readonly filter: CtFilter;
 }
 
-/** Judges tracked connections by what holds at one moment. */
+/** Judges tracked connections by what holds in one snapshot. */
 export interface ConnectionJudge {
   /** Yields now and then, for there may be many connections and many rules. */
-  judge(connections: Iterable<TrackedConnection>): Generator<void, readonly Finding[]>;
+  judge(connections: Iterable<TrackedConnection>): Generator<void, readonly StaleConnection[]>;
 }
 
 const CONNECTIONS_PER_STEP = 32;
@@ -38,30 +38,30 @@ const NOBODY = { sender: undefined, addressee: undefined };
  * silent, TCP is left out: its sender acknowledges what it gets, and the first such packet marks the connection blocked (policy-base.ts),
  * which ends it better, for a forgotten TCP connection could be taken for an older one.
  */
-export function connectionJudge({ view, machine }: Moment, inquiry: Inquiry): ConnectionJudge {
+export function connectionJudge({ view, machine }: Snapshot, selector: ConnectionSelector): ConnectionJudge {
   const networks = networksByZone(view);
   const world = policyWorldOf(view);
   const isHere = (endpoint: EndpointRecord | undefined) => endpoint?.nodeName === machine.nodeName;
 
-  const isByRules = !inquiry.all && inquiry.moved.size + inquiry.departed.size === 0;
+  const isByRules = !selector.all && selector.moved.size + selector.departed.size === 0;
 
-  function* reasonFor(connection: TrackedConnection): Generator<void, Finding["reason"] | undefined> {
-    if (isByRules && !mayBeMeant(inquiry.rules, connection)) return undefined;
+  function* reasonFor(connection: TrackedConnection): Generator<void, StaleConnection["reason"] | undefined> {
+    if (isByRules && !mayBeMeant(selector.rules, connection)) return undefined;
     const [source, destination] = endPlaces(connection);
     const packet = packetOf(networks.get(connection.zone) ?? [], connection);
     const { sender, addressee } = packet === undefined ? NOBODY : endsOf(world, packet);
     // An address that somebody has again tells nothing.
-    if (sender === undefined && inquiry.departed.has(source)) return "departed";
-    if (addressee === undefined && inquiry.departed.has(destination)) return "departed";
+    if (sender === undefined && selector.departed.has(source)) return "departed";
+    if (addressee === undefined && selector.departed.has(destination)) return "departed";
     if (packet === undefined) return undefined;
     // Only what an endpoint of this node sends or gets is tracked.
-    if (!isHere(sender) && !isHere(addressee)) return inquiry.all ? "departed" : undefined;
+    if (!isHere(sender) && !isHere(addressee)) return selector.all ? "departed" : undefined;
     if (packet.protocol === IpProtocol.tcp) return undefined;
     const isAsked =
-      inquiry.all ||
-      inquiry.moved.has(source) ||
-      inquiry.moved.has(destination) ||
-      matchesAny(inquiry.rules, packet, { sender, addressee });
+      selector.all ||
+      selector.moved.has(source) ||
+      selector.moved.has(destination) ||
+      matchesAny(selector.rules, packet, { sender, addressee });
     if (!isAsked) return undefined;
     for (const end of [sender, addressee]) if (end !== undefined) yield* groupRulesInSteps(world, end);
     return isDenied(world, packet, machine.nodeName) ? "denied" : undefined;
@@ -69,15 +69,15 @@ export function connectionJudge({ view, machine }: Moment, inquiry: Inquiry): Co
 
   return {
     judge: function* (connections) {
-      const findings: Finding[] = [];
+      const stale: StaleConnection[] = [];
       let count = 0;
       for (const connection of connections) {
         const reason = yield* reasonFor(connection);
         const { zone, ipProto, orig } = connection;
-        if (reason !== undefined && !isIcmp(ipProto)) findings.push({ reason, filter: { zone, ipProto, orig } });
+        if (reason !== undefined && !isIcmp(ipProto)) stale.push({ reason, filter: { zone, ipProto, orig } });
         if (++count % CONNECTIONS_PER_STEP === 0) yield;
       }
-      return findings;
+      return stale;
     },
   };
 }
@@ -91,12 +91,15 @@ function isIcmp(ipProto: number): boolean {
 }
 
 /** Zones in which connections of this node are tracked, or were of those who have left. */
-export function zonesToLookAt(moment: Moment, { departed }: Pick<Inquiry, "departed">): ReadonlySet<number> {
+export function zonesToLookAt(
+  snapshot: Snapshot,
+  { departed }: Pick<ConnectionSelector, "departed">,
+): ReadonlySet<number> {
   const zones = new Set([...departed].map((place) => Number.parseInt(place, 10)));
-  for (const { endpoints } of policyScope(moment).groups.values()) {
+  for (const { endpoints } of policyScope(snapshot).groups.values()) {
     for (const { networkId } of endpoints) {
-      const network = networkOf(moment.view, networkId);
-      if (network !== undefined) zones.add(zoneOf(moment.view, network));
+      const network = networkOf(snapshot.view, networkId);
+      if (network !== undefined) zones.add(zoneOf(snapshot.view, network));
     }
   }
   return zones;

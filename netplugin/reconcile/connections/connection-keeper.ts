@@ -4,8 +4,13 @@ import { asNetError, type NetError } from "../../../state/errors.ts";
 import { createAlarm } from "../../../state/waiting/alarm.ts";
 import { deadline } from "../../../state/waiting/deadline.ts";
 import { pause } from "../../../state/waiting/pause.ts";
-import { type Inquiry, inquiryOf, type Moment, mergeInquiries } from "../../desired/connections/inquiry.ts";
-import { connectionJudge, type Finding, zonesToLookAt } from "../../desired/connections/judge.ts";
+import { connectionJudge, type StaleConnection, zonesToLookAt } from "../../desired/connections/judge.ts";
+import {
+  type ConnectionSelector,
+  mergeSelectors,
+  type Snapshot,
+  selectorOf,
+} from "../../desired/connections/selector.ts";
 import type { Changes } from "../../view/node-view.ts";
 import { startTicketLoop } from "../loop/ticket-loop.ts";
 
@@ -13,7 +18,7 @@ export interface ConnectionKeeperOptions {
   /** The datapath's connections, of one zone or all, some at a time. */
   readonly list: (zone: number | undefined, signal: AbortSignal) => AsyncIterable<readonly TrackedConnection[]>;
   readonly forget: (filters: readonly CtFilter[], signal: AbortSignal) => Promise<void>;
-  readonly onForgotten: (reason: Finding["reason"], count: number) => void;
+  readonly onForgotten: (reason: StaleConnection["reason"], count: number) => void;
   readonly report: (error: NetError) => void;
   readonly signal: AbortSignal;
   /** How long connections of those who have left elsewhere may wait to be looked for together. */
@@ -25,8 +30,8 @@ export interface ConnectionKeeperOptions {
  * listing at a time serves everything that has happened until it begins; what fails is tried again.
  */
 export interface ConnectionKeeper {
-  /** The switch enforces this moment now; `changes` tell how its view differs from the one before. */
-  look(moment: Moment, changes: Changes): void;
+  /** The switch enforces this snapshot now; `changes` tell how its view differs from the one before. */
+  look(snapshot: Snapshot, changes: Changes): void;
   /** Waits until what has been looked at is forgotten, but not for long: failures are tried again behind the caller's back. */
   settled(signal: AbortSignal): Promise<void>;
   /** Why connections could not be looked at the last time. */
@@ -42,13 +47,13 @@ const PAUSE_MAX_MS = 300;
 const FORGOTTEN_AT_ONCE = 500;
 
 interface Task {
-  readonly moment: Moment;
-  readonly inquiry: Inquiry;
+  readonly snapshot: Snapshot;
+  readonly selector: ConnectionSelector;
 }
 
 export function startConnectionKeeper(options: ConnectionKeeperOptions): ConnectionKeeper {
   const { signal } = options;
-  let last: Moment | undefined;
+  let last: Snapshot | undefined;
   let pending: Task | undefined;
   let isBusy = false;
   let failure: string | undefined;
@@ -60,8 +65,8 @@ export function startConnectionKeeper(options: ConnectionKeeperOptions): Connect
     return task;
   }
 
-  function add({ moment, inquiry }: Task): void {
-    pending = { moment, inquiry: mergeInquiries(pending?.inquiry, inquiry) ?? inquiry };
+  function add({ snapshot, selector }: Task): void {
+    pending = { snapshot, selector: mergeSelectors(pending?.selector, selector) ?? selector };
   }
 
   async function work(): Promise<void> {
@@ -74,7 +79,7 @@ export function startConnectionKeeper(options: ConnectionKeeperOptions): Connect
       await lookThrough(task, options);
       failure = undefined;
     } catch (thrown) {
-      add({ ...task, moment: last ?? task.moment });
+      add({ ...task, snapshot: last ?? task.snapshot });
       const error = asNetError(thrown, "look for connections that are not allowed any more");
       failure = error.message;
       throw error;
@@ -89,16 +94,16 @@ export function startConnectionKeeper(options: ConnectionKeeperOptions): Connect
   const gathering = createAlarm(() => loop.kick(), signal);
 
   return {
-    look: (moment, changes) => {
-      const inquiry = inquiryOf(last, moment, changes);
-      last = moment;
-      if (inquiry === undefined) return;
-      add({ moment, inquiry });
-      if (inquiry.isUrgent) loop.kick();
+    look: (snapshot, changes) => {
+      const selector = selectorOf(last, snapshot, changes);
+      last = snapshot;
+      if (selector === undefined) return;
+      add({ snapshot, selector });
+      if (selector.isUrgent) loop.kick();
       else gathering.soon(options.gatherMs ?? GATHER_MS);
     },
     settled: async (caller) => {
-      if (!isBusy && pending?.inquiry.isUrgent !== true) return;
+      if (!isBusy && pending?.selector.isUrgent !== true) return;
       using limit = deadline(SETTLE_TIMEOUT_MS, caller);
       await loop.done(limit.signal).catch(() => {}); // the loop reports it and tries again
     },
@@ -107,27 +112,27 @@ export function startConnectionKeeper(options: ConnectionKeeperOptions): Connect
   };
 }
 
-async function lookThrough({ moment, inquiry }: Task, options: ConnectionKeeperOptions): Promise<void> {
+async function lookThrough({ snapshot, selector }: Task, options: ConnectionKeeperOptions): Promise<void> {
   const { signal } = options;
-  const zones = zonesToLookAt(moment, inquiry);
+  const zones = zonesToLookAt(snapshot, selector);
   const [only] = zones;
   if (only === undefined) return;
-  const judge = connectionJudge(moment, inquiry);
+  const judge = connectionJudge(snapshot, selector);
   for await (const some of options.list(zones.size === 1 ? only : undefined, signal)) {
-    const findings = await inSlices(judge.judge(some.filter(({ zone }) => zones.has(zone))));
-    for (let start = 0; start < findings.length; start += FORGOTTEN_AT_ONCE) {
-      await forget(findings.slice(start, start + FORGOTTEN_AT_ONCE), options);
+    const stale = await inSlices(judge.judge(some.filter(({ zone }) => zones.has(zone))));
+    for (let start = 0; start < stale.length; start += FORGOTTEN_AT_ONCE) {
+      await forget(stale.slice(start, start + FORGOTTEN_AT_ONCE), options);
     }
   }
 }
 
-async function forget(findings: readonly Finding[], options: ConnectionKeeperOptions): Promise<void> {
+async function forget(stale: readonly StaleConnection[], options: ConnectionKeeperOptions): Promise<void> {
   await options.forget(
-    findings.map(({ filter }) => filter),
+    stale.map(({ filter }) => filter),
     options.signal,
   );
   for (const reason of ["denied", "departed"] as const) {
-    const count = findings.filter((finding) => finding.reason === reason).length;
+    const count = stale.filter((each) => each.reason === reason).length;
     if (count > 0) options.onForgotten(reason, count);
   }
 }

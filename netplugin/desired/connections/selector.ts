@@ -10,11 +10,11 @@ import { canonicalIpv6 } from "../pipeline/actions.ts";
 import { hasPolicies, policyScope } from "../policy/scope.ts";
 import { zoneOf } from "../policy/zone.ts";
 
-/** What one moment's connections are judged by. */
-export type Moment = Pick<FlowContext, "view" | "machine">;
+/** View and machine at one time: what connections are judged by. */
+export type Snapshot = Pick<FlowContext, "view" | "machine">;
 
 /** Which connections want a look after a step: those from which it may have taken permission, and those of endpoints that have left. */
-export interface Inquiry {
+export interface ConnectionSelector {
   /** All of them: too much has changed, or it is not known what. */
   readonly all: boolean;
   /** What these rules match may be denied now. */
@@ -38,9 +38,13 @@ export function placeIn(zone: number, address: string): string {
 }
 
 /** Undefined when no connection has to be looked at. `before` is undefined at the start: what has happened is not known. */
-export function inquiryOf(before: Moment | undefined, after: Moment, changes: Changes): Inquiry | undefined {
-  const moments = before === undefined ? [after] : [before, after];
-  if (!moments.some((moment) => hasPolicies(policyScope(moment)))) return undefined;
+export function selectorOf(
+  before: Snapshot | undefined,
+  after: Snapshot,
+  changes: Changes,
+): ConnectionSelector | undefined {
+  const snapshots = before === undefined ? [after] : [before, after];
+  if (!snapshots.some((snapshot) => hasPolicies(policyScope(snapshot)))) return undefined;
   if (before === undefined || changes.size > CHANGES_MAX) return { ...nothing(), all: true, isUrgent: true };
   const found = nothing();
   for (const { kind, key } of changes.values()) {
@@ -72,7 +76,10 @@ export function inquiryOf(before: Moment | undefined, after: Moment, changes: Ch
 }
 
 /** What either asks for. */
-export function mergeInquiries(earlier: Inquiry | undefined, later: Inquiry | undefined): Inquiry | undefined {
+export function mergeSelectors(
+  earlier: ConnectionSelector | undefined,
+  later: ConnectionSelector | undefined,
+): ConnectionSelector | undefined {
   if (earlier === undefined || later === undefined) return earlier ?? later;
   const rules = [...earlier.rules, ...later.rules];
   return {
@@ -84,7 +91,7 @@ export function mergeInquiries(earlier: Inquiry | undefined, later: Inquiry | un
   };
 }
 
-type Found = { -readonly [K in keyof Inquiry]: Inquiry[K] } & {
+type Found = { -readonly [K in keyof ConnectionSelector]: ConnectionSelector[K] } & {
   rules: ResolvedRule[];
   moved: Set<string>;
   departed: Set<string>;
@@ -95,7 +102,7 @@ function nothing(): Found {
 }
 
 /** An allowing rule that was, a denying rule that is: only what they match can be denied by the change. */
-function restrictingRules(before: Moment, after: Moment, key: string): ResolvedRule[] {
+function restrictingRules(before: Snapshot, after: Snapshot, key: string): ResolvedRule[] {
   const [was, is] = [recordOf(before.view, "rule", key), recordOf(after.view, "rule", key)];
   if (was?.config === is?.config) return [];
   const rules: ResolvedRule[] = [];
@@ -104,8 +111,8 @@ function restrictingRules(before: Moment, after: Moment, key: string): ResolvedR
   return rules;
 }
 
-function isUsed(moment: Moment, { config }: RuleRecord): boolean {
-  return policyScope(moment).uses.has(`${config.tenantName}:${config.policyName}`);
+function isUsed(snapshot: Snapshot, { config }: RuleRecord): boolean {
+  return policyScope(snapshot).uses.has(`${config.tenantName}:${config.policyName}`);
 }
 
 function isKnown(view: NodeView, policyKey: string): boolean {
@@ -122,7 +129,7 @@ function groupText(view: NodeView, groupKey: string): string {
  * An endpoint that is new has no connections yet. One that is not in the view any more has left: a node knows all endpoints of the
  * networks that it has endpoints in.
  */
-function lookAtEndpoint(found: Found, [before, after]: readonly [Moment, Moment], key: string): void {
+function lookAtEndpoint(found: Found, [before, after]: readonly [Snapshot, Snapshot], key: string): void {
   const [was, is] = [recordOf(before.view, "endpoint", key), recordOf(after.view, "endpoint", key)];
   if (was === undefined) return;
   if (is === undefined || !isSamePlace(was, is)) {
