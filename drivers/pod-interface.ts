@@ -6,6 +6,7 @@ import type { LinkRow } from "./netlink/link-row.ts";
 import type { Message, Query } from "./netlink/message.ts";
 import { addNeighbour } from "./netlink/neighbour.ts";
 import { type NetnsHandle, openNetns } from "./netlink/netns.ts";
+import { getNetnsId } from "./netlink/netns-id.ts";
 import { addRoute, dumpRoutes, findRoute, type RouteRow, type RouteSpec, RT_TABLE_MAIN } from "./netlink/route.ts";
 import { type NetlinkSocket, type Outcome, openNetlink } from "./netlink/socket.ts";
 import { openPodNetns } from "./pod-netns.ts";
@@ -35,6 +36,12 @@ const LOOPBACK_IFINDEX = 1;
 const SCOPE_LINK = 253;
 /** Behind the metrics that routes have by themselves: 0 in IPv4, 1024 in IPv6 (linux/ipv6_route.h, IP6_RT_PRIO_USER). */
 const LATER_METRIC = 2_000;
+
+/** What a pod's interface hangs on, and where that is: link numbers of two namespaces may be alike. */
+export interface LowerLink {
+  readonly ifindex: number;
+  readonly netns: NetnsHandle;
+}
 
 /** A pod's interface that has done its work. Whoever has it closes the namespace. */
 export interface PodEnd {
@@ -141,8 +148,8 @@ export interface UndressTarget {
   /** A namespace besides the node's own that no path may lead to. */
   readonly forbidden: NetnsHandle;
   readonly ifName: string;
-  /** What the pod's interface hangs on: one of that name that does not belongs to somebody else. */
-  readonly lowerIfIndex: number | undefined;
+  /** What the pod's interface hangs on, if that is there: one of that name that does not belongs to somebody else. */
+  readonly lower: LowerLink | undefined;
   readonly spareName: string;
 }
 
@@ -158,7 +165,7 @@ export async function undressPod(target: UndressTarget, signal: AbortSignal): Pr
   try {
     using socket = openNetlink({ netns });
     const link = await findPodLink(socket, target.ifName);
-    if (link === undefined || link.peerIfindex !== target.lowerIfIndex) return undefined;
+    if (link === undefined || !(await hangsOn(socket, link, target.lower))) return undefined;
     await rename(socket, link.ifindex, target.spareName, signal);
     isKept = true;
     return { netns, ifindex: link.ifindex };
@@ -170,6 +177,11 @@ export async function undressPod(target: UndressTarget, signal: AbortSignal): Pr
   }
 }
 
+async function hangsOn(socket: NetlinkSocket, link: LinkRow, lower: LowerLink | undefined): Promise<boolean> {
+  if (lower === undefined || link.peerIfindex !== lower.ifindex || link.peerNetnsId === undefined) return false;
+  return (await socket.get(getNetnsId(lower.netns))) === link.peerNetnsId;
+}
+
 function firstPodNetns({ netnsPaths, forbidden }: UndressTarget): NetnsHandle | undefined {
   for (const path of netnsPaths) {
     const netns = openUnlessForbidden(path, forbidden);
@@ -178,8 +190,8 @@ function firstPodNetns({ netnsPaths, forbidden }: UndressTarget): NetnsHandle | 
   return undefined;
 }
 
-/** The namespace of a process with more rights than ours cannot be a pod's that we have attached. */
-function openUnlessForbidden(path: string, forbidden: NetnsHandle): NetnsHandle | undefined {
+/** As `openPodNetns`; the namespace of a process with more rights than ours cannot be a pod's that we have attached. */
+export function openUnlessForbidden(path: string, forbidden: NetnsHandle): NetnsHandle | undefined {
   try {
     return openPodNetns(path, forbidden);
   } catch (error) {
@@ -203,16 +215,14 @@ async function rename(socket: NetlinkSocket, ifindex: number, name: string, sign
 }
 
 /** Compares a pod's interface with what it should be; an error names the first difference. */
-export async function checkPod(netnsPath: string, wanted: PodLink, lowerIfIndex: number | undefined): Promise<void> {
+export async function checkPod(netnsPath: string, wanted: PodLink, lower: LowerLink | undefined): Promise<void> {
   using netns = openNetns(netnsPath);
   using socket = openNetlink({ netns });
   const link = await findPodLink(socket, wanted.ifName);
   if (link === undefined) throw broken(wanted, "it does not exist");
   if (!link.up) throw broken(wanted, "it is down");
   if (link.mac !== wanted.mac) throw broken(wanted, `its MAC is ${link.mac}, not ${wanted.mac}`);
-  if (link.peerIfindex !== lowerIfIndex) {
-    throw broken(wanted, "it is not connected to this node's switch");
-  }
+  if (!(await hangsOn(socket, link, lower))) throw broken(wanted, "it is not connected to this node's switch");
   await checkAddresses(socket, link, wanted);
   await checkRoutes(socket, link, wanted);
 }

@@ -102,6 +102,8 @@ export interface PortPool extends AsyncDisposable {
   take(options: { readonly signal: AbortSignal }): Promise<WarmPort>;
   /** Gives back a port on which no pod hangs. */
   giveBack(port: WarmPort): void;
+  /** The port is not ready any more: somebody is about to unplug it. */
+  withdraw(portName: string): void;
   /** Marks a port as ready again from which the pod's interface has been deleted; `giveBack` then makes it available. */
   clean(portName: string): Promise<WarmPort>;
   /** Is a used port worth keeping, with so many others on their way back? */

@@ -20,18 +20,20 @@ const NEW = markOf({ storeEpoch: "2-b", endpoint });
 let directory: string;
 let shown: Map<string, SwitchPort>;
 let failure: NetError | undefined;
+let isAway = false;
 let records: AttachmentRecords;
 let marks: PortMarks;
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "contiv-marks-"));
-  [shown, failure] = [new Map(), undefined];
+  [shown, failure, isAway] = [new Map(), undefined, false];
   records = new AttachmentRecords(directory, pino({ level: "silent" }));
   marks = new PortMarks({ ports: { read: () => shown, mark }, records });
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
 async function mark(wanted: ReadonlyMap<string, Readonly<Record<string, string>>>) {
+  if (isAway) throw new NetError("UNAVAILABLE", "the database is away");
   if (failure !== undefined) return new Map([...wanted.keys()].map((name) => [name, failure as NetError]));
   for (const [name, externalIds] of wanted) show(name, externalIds);
   return new Map();
@@ -67,6 +69,12 @@ describe("marks of pods' ports", () => {
   it("are not recorded of a port that the switch does not mark as a pod's", async () => {
     failure = new NetError("NOT_FOUND", "no such port");
     await expect(marks.begin("a", NEW)).rejects.toThrow("no such port");
+    expect(new AttachmentRecords(directory, pino({ level: "silent" })).marksOf("a")).toEqual({});
+  });
+
+  it("are not recorded of a port that nobody can mark while the database is away", async () => {
+    isAway = true;
+    await expect(marks.begin("a", NEW)).rejects.toThrow("the database is away");
     expect(new AttachmentRecords(directory, pino({ level: "silent" })).marksOf("a")).toEqual({});
   });
 });

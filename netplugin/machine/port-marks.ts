@@ -42,9 +42,11 @@ export class PortMarks {
 
   /** Marks a port that has had no marks of a pod. */
   async begin(portName: string, marks: Marks): Promise<void> {
-    for (const failure of (await this.write(new Map([[portName, marks]]))).values()) {
+    try {
+      for (const failure of (await this.write(new Map([[portName, marks]]))).values()) throw failure;
+    } catch (error) {
       this.#options.records.forget(portName);
-      throw failure;
+      throw error;
     }
   }
 }

@@ -4,8 +4,9 @@ import { ROLE_MARK } from "../../driver.ts";
 import { isErrno } from "../../netlink/errno.ts";
 import { getLink } from "../../netlink/link.ts";
 import { createLinkDeleter, type LinkDeleter } from "../../netlink/link-deleter.ts";
+import { type NetnsHandle, openNetns } from "../../netlink/netns.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
-import { checkPod, type PodEnd, type PodLink, undressPod } from "../../pod-interface.ts";
+import { checkPod, type LowerLink, type PodEnd, type PodLink, undressPod } from "../../pod-interface.ts";
 import type { OpenOvsDriver } from "../switch.ts";
 import type { PortPool, SwitchPort, WarmPort } from "../types.ts";
 import type { Panel } from "./panel.ts";
@@ -27,6 +28,8 @@ export interface OvsNetworkOptions {
   readonly onRelease: (portName: string) => void;
   /** What the kernel is to remember of an attachment with its far end. */
   readonly aliasOf: (marks: Marks) => string | undefined;
+  /** The switch's network namespace; this process's own when absent. */
+  readonly netns?: NetnsHandle | undefined;
   readonly signal: AbortSignal;
   readonly report: (error: NetError) => void;
 }
@@ -36,6 +39,18 @@ interface Begun {
   readonly port: WarmPort;
   readonly marks: Marks;
 }
+
+/** What is under way at a port. A release ends it: whoever has it in hand finds another one then, or none. */
+interface Place {
+  /** The attachment has begun, and the pod's interface is not there yet. */
+  begun?: Begun | undefined;
+  /** The pod's interface has been put aside; the port is still an attachment. */
+  aside?: PodEnd | undefined;
+}
+
+/** Places that are nobody's: ready ports, and the switch's own. */
+const OWN_ROLES: readonly (string | undefined)[] = [undefined, WARM_ROLE, "tunnel"];
+const OWN_NETNS = "/proc/self/ns/net";
 
 /** With or without a switch at hand. */
 export const OVS_CAPABILITIES: DriverCapabilities = {
@@ -51,15 +66,13 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
   readonly pool: PortPool;
   readonly limits: PortLimiter;
   readonly #options: OvsNetworkOptions;
-  readonly #deleter: LinkDeleter = createLinkDeleter();
+  readonly #switchNetns: NetnsHandle;
+  readonly #deleter: LinkDeleter;
   readonly #closer: PortCloser;
   readonly #recycler: PortRecycler;
   /** Ports on their way to be closed or cleaned. */
   readonly #releasing = new Set<string>();
-  /** Ports on which an attachment begins, until the interface is there. */
-  readonly #begun = new Map<string, Begun>();
-  /** Interfaces that have been put aside, by port; their ports are still attachments. */
-  readonly #aside = new Map<string, PodEnd>();
+  readonly #places = new Map<string, Place>();
   #shown:
     | { readonly ports: ReadonlyMap<string, SwitchPort>; readonly attached: ReadonlyMap<string, Attached> }
     | undefined;
@@ -69,6 +82,8 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
     this.#options = options;
     this.pool = pool;
     this.limits = new PortLimiter({ ports: ovs.ports, netlink: ovs.netlink, panel: options.panel });
+    this.#switchNetns = options.netns ?? openNetns(OWN_NETNS);
+    this.#deleter = createLinkDeleter({ netns: options.netns });
     const onClean = (portName: string) => this.#settled(portName);
     const { ports, netlink } = ovs;
     this.#closer = createPortCloser({ ports, netlink, deleter: this.#deleter, signal, onClosed: onClean, report });
@@ -78,9 +93,9 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
 
   /** Fills the pool; what an earlier run left ready is taken over. */
   static async open(options: OvsNetworkOptions): Promise<OvsNetworkDriver> {
-    const { ovs, panel, readyPortCount, report } = options;
+    const { ovs, panel, readyPortCount, netns, report } = options;
     const pool = await openPortPool({
-      ...{ ports: ovs.ports, netlink: ovs.netlink, panel, report },
+      ...{ ports: ovs.ports, netlink: ovs.netlink, netns, panel, report },
       target: readyPortCount,
       mtuBytes: portMtuBytes(ovs),
       finishChecksums: ovs.datapathType === "netdev",
@@ -102,8 +117,7 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
     if (this.#shown?.ports === ports) return this.#shown.attached;
     const attached = new Map<string, Attached>();
     for (const [portName, port] of ports) {
-      const role = port.externalIds[ROLE_MARK];
-      if (role === undefined || role === WARM_ROLE || this.#releasing.has(portName)) continue;
+      if (OWN_ROLES.includes(port.externalIds[ROLE_MARK]) || this.#releasing.has(portName)) continue;
       attached.set(portName, attachedOf(port));
     }
     this.#shown = { ports, attached };
@@ -116,28 +130,36 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
 
   async reserve(_wish: unknown, signal: AbortSignal): Promise<Slot> {
     const port = await this.pool.take({ signal });
-    return new PortSlot(port, (unused) => this.pool.giveBack(unused));
+    return new PortSlot(port, (unused) => {
+      if (!this.#releasing.has(unused.name)) this.pool.giveBack(unused);
+    });
   }
 
   async begin(slot: Slot, marks: Marks): Promise<void> {
     if (!(slot instanceof PortSlot)) throw new NetError("INVALID", `Slot ${slot.key} is no port of Open vSwitch`);
-    await this.#options.mark(slot.key, marks);
-    this.#begun.set(slot.key, { port: slot.use(), marks });
+    const { key, port } = slot;
+    this.#refuseReleased(key);
+    await this.#options.mark(key, marks);
+    this.#refuseReleased(key);
+    slot.use();
+    this.#places.set(key, { begun: { port, marks } });
   }
 
   async attach(key: string, { netns, link }: Wanted, signal: AbortSignal): Promise<void> {
-    const begun = this.#begun.get(key);
-    if (begun === undefined) throw new NetError("INVALID", `No attachment has begun on port ${key}`);
+    const place = this.#places.get(key);
+    if (place?.begun === undefined) throw new NetError("INVALID", `No attachment has begun on port ${key}`);
     const { ovs, panel, aliasOf } = this.#options;
-    const { port, marks } = begun;
+    const { port, marks } = place.begun;
     await dressPod({ netlink: ovs.netlink, panel, port, netns, link, alias: aliasOf(marks) }, signal);
-    this.#begun.delete(key);
+    if (this.#places.get(key) !== place) throw released(key);
+    place.begun = undefined;
+    this.#tidy(key, place);
   }
 
   async check(key: string, netnsPath: string, link: PodLink): Promise<void> {
     const port = this.#options.ovs.ports.read().get(key);
     if (port?.ofport === undefined) throw new NetError("CONFLICT", port?.error ?? "it is not plugged in");
-    await checkPod(netnsPath, link, await this.#lowerIfIndex(key));
+    await checkPod(netnsPath, link, await this.#lowerLink(key));
   }
 
   async detach(
@@ -146,21 +168,28 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
     signal: AbortSignal,
   ): Promise<void> {
     const forbidden = this.#options.panel.netns;
-    const lowerIfIndex = await this.#lowerIfIndex(key);
-    const target = { netnsPaths, forbidden, ifName, lowerIfIndex, spareName: peerNameOf(key) };
-    const podEnd = await undressPod(target, signal);
-    if (podEnd === undefined) return; // gone, or put aside by an earlier call
-    this.#aside.get(key)?.netns[Symbol.dispose]();
-    this.#aside.set(key, podEnd);
+    const place = this.#places.get(key) ?? {};
+    this.#places.set(key, place);
+    try {
+      const lower = await this.#lowerLink(key);
+      const target = { netnsPaths, forbidden, ifName, lower, spareName: peerNameOf(key) };
+      const podEnd = await undressPod(target, signal);
+      if (podEnd === undefined) return; // gone, or put aside by an earlier call
+      const isOver = this.#places.get(key) !== place; // then the interface goes with the port
+      (isOver ? podEnd : place.aside)?.netns[Symbol.dispose]();
+      if (!isOver) place.aside = podEnd;
+    } finally {
+      this.#tidy(key, place);
+    }
   }
 
   /** With the pod's interface in hand the port is made ready for another pod; otherwise it is unplugged and its links are deleted. */
   release(key: string): void {
-    const podEnd = this.#aside.get(key);
-    this.#aside.delete(key);
-    this.#begun.delete(key);
+    const podEnd = this.#places.get(key)?.aside;
+    this.#places.delete(key);
     const isNew = !this.#releasing.has(key);
     if (isNew) {
+      this.pool.withdraw(key); // there when it was released and is clean already, or its marks came late
       this.#releasing.add(key);
       this.#shown = undefined;
       this.#options.onRelease(key);
@@ -184,18 +213,32 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
   ): Promise<boolean> {
     const { ovs, panel } = this.#options;
     const isUsed = (portName: string) => this.read().has(portName) || this.#releasing.has(portName);
-    const portName = await deleteStray(pod, { netlink: ovs.netlink, panel, isUsed, signal });
+    const parts = { netlink: ovs.netlink, switchNetns: this.#switchNetns, panel, isUsed, signal };
+    const portName = await deleteStray(pod, parts);
     if (portName === undefined) return false;
-    if (ovs.ports.read().get(portName)?.externalIds[ROLE_MARK] !== WARM_ROLE) this.release(portName);
+    const isReady = ovs.ports.read().get(portName)?.externalIds[ROLE_MARK] === WARM_ROLE;
+    if (!isReady && !isUsed(portName)) this.release(portName); // an ADD may have come meanwhile
     return true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#recycler.idle();
     await this.#closer.idle();
-    for (const { netns } of this.#aside.values()) netns[Symbol.dispose]();
+    for (const { aside } of this.#places.values()) aside?.netns[Symbol.dispose]();
+    this.#places.clear();
     this.#deleter[Symbol.dispose]();
+    if (this.#options.netns === undefined) this.#switchNetns[Symbol.dispose]();
     await this.pool[Symbol.asyncDispose]();
+  }
+
+  #refuseReleased(key: string): void {
+    if (this.#releasing.has(key)) throw released(key);
+  }
+
+  /** Nothing is under way any more. */
+  #tidy(key: string, place: Place): void {
+    const isOver = place.begun === undefined && place.aside === undefined;
+    if (isOver && this.#places.get(key) === place) this.#places.delete(key);
   }
 
   #settled(portName: string): void {
@@ -204,10 +247,11 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
   }
 
   /** The link that the pod's interface hangs on: the far end in the panel, or without macvlan the near end. */
-  #lowerIfIndex(portName: string): Promise<number | undefined> {
+  async #lowerLink(portName: string): Promise<LowerLink | undefined> {
     const { ovs, panel } = this.#options;
-    if (panel.podEnd === "macvlan") return ifIndexOf(panel.netlink, peerNameOf(portName));
-    return ifIndexOf(ovs.netlink, portName);
+    const isFar = panel.podEnd === "macvlan";
+    const ifindex = await (isFar ? ifIndexOf(panel.netlink, peerNameOf(portName)) : ifIndexOf(ovs.netlink, portName));
+    return ifindex === undefined ? undefined : { ifindex, netns: isFar ? panel.netns : this.#switchNetns };
   }
 }
 
@@ -224,18 +268,24 @@ class PortSlot implements Slot {
     this.#giveBack = giveBack;
   }
 
-  /** The port is an attachment's from now on. */
-  use(): WarmPort {
+  get port(): WarmPort {
     if (this.#port === undefined) throw new NetError("INVALID", `Port ${this.key} has been given back or used already`);
-    const port = this.#port;
+    return this.#port;
+  }
+
+  /** The port is an attachment's from now on. */
+  use(): void {
     this.#port = undefined;
-    return port;
   }
 
   [Symbol.dispose](): void {
     if (this.#port !== undefined) this.#giveBack(this.#port);
     this.#port = undefined;
   }
+}
+
+function released(key: string): NetError {
+  return new NetError("CONFLICT", `Port ${key} has been released meanwhile`);
 }
 
 /** What the switch shows does not change: the same object for the same row. */

@@ -198,6 +198,11 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
       return taken;
     },
     giveBack: (port) => offer(port),
+    withdraw: (portName) => {
+      const index = ready.findIndex(({ name }) => name === portName);
+      if (index >= 0) ready.splice(index, 1);
+      refill();
+    },
     clean: (portName) => markReady(options, portName),
     hasRoom: (comingBack) => !closed && ready.length + comingBack < options.target * SURPLUS_FACTOR,
     get size() {
