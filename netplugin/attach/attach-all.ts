@@ -8,7 +8,7 @@ import { knownNeighbours } from "../desired/known-neighbours.ts";
 import { type Attachment, type AttachmentFacts, attachmentMarks, POD_ROLE } from "../machine/attachment.ts";
 import { leaseMark } from "../machine/lease-mark.ts";
 import { type AttachingNode, networkDriverOf } from "./attaching-node.ts";
-import { attachmentsFor, detachInterface, endUnattached } from "./detach.ts";
+import { attachmentsFor, detachOne, endUnattached, releaseOf } from "./detach.ts";
 import { lease } from "./lease-request.ts";
 import type { Leased, Made } from "./made.ts";
 import { podLink } from "./result.ts";
@@ -31,14 +31,22 @@ const LIKELY_DRIVER = "ovs";
 export async function attachAll(node: AttachingNode, call: Call, signal: AbortSignal): Promise<readonly Made[]> {
   using _pending = pendingAll(node, call.wishes);
   const reserved = call.wishes.map((wish) => new Reservation(node, wish, signal));
+  const leases = new Map<AddRequest, EndpointReply>();
   try {
-    const leased = await all(call.wishes.map(async (wish) => ({ wish, reply: await lease(node, wish, signal) })));
+    const leased = await all(
+      call.wishes.map(async (wish) => {
+        const reply = await lease(node, wish, signal);
+        leases.set(wish, reply);
+        return { wish, reply };
+      }),
+    );
     const existing = await all(leased.map((each) => adoptable(node, each, signal)));
     const missing = leased.filter((_, index) => existing[index] === undefined);
     const made = missing.length === 0 ? [] : await attachMissing(node, { ...call, missing, reserved }, signal);
+    node.unfinished.end(call.call); // of an earlier call of that name, too, which could not be taken back
     return call.wishes.flatMap((wish) => [...existing, ...made].find((each) => each?.wish === wish) ?? []);
   } catch (error) {
-    for (const wish of call.wishes) await releaseFailed(node, wish);
+    await Promise.all(call.wishes.map((wish) => releaseFailed(node, wish, leases.get(wish))));
     throw error;
   } finally {
     for (const each of reserved) each[Symbol.dispose]();
@@ -63,7 +71,7 @@ function pendingAll({ leases, nodeName }: AttachingNode, wishes: readonly Contai
   };
 }
 
-/** A place that is sought while the lease is. */
+/** A place that is sought while the lease is, unless the pod seems to be attached already. */
 class Reservation implements Disposable {
   readonly wish: AddRequest;
   readonly #node: AttachingNode;
@@ -73,7 +81,7 @@ class Reservation implements Disposable {
     this.#node = node;
     this.wish = wish;
     const likely = node.drivers.get(LIKELY_DRIVER);
-    if (likely !== undefined) void this.#seek(likely, signal);
+    if (likely !== undefined && attachmentsFor(node, wish).length === 0) void this.#seek(likely, signal);
   }
 
   /** A place of the driver that the lease's network has. */
@@ -115,10 +123,9 @@ async function attachMissing(node: AttachingNode, call: Missing, signal: AbortSi
     signal.throwIfAborted();
     return begun;
   } catch (error) {
-    for (const { wish } of call.missing) await undo(node, wish);
+    const undone = await Promise.all(call.missing.map(({ wish }) => undo(node, wish)));
+    if (isNoted && undone.every(Boolean)) node.unfinished.end(call.call);
     throw error;
-  } finally {
-    if (isNoted) node.unfinished.end(call.call);
   }
 }
 
@@ -175,20 +182,26 @@ function hostDeviceOf(node: AttachingNode, attachment: Attachment): string {
   return networkDriverOf(node, attachment).read().get(portName)?.hostDevice ?? portName;
 }
 
-async function undo(node: AttachingNode, wish: AddRequest): Promise<void> {
+/** False: something of it may be left. */
+async function undo(node: AttachingNode, wish: AddRequest): Promise<boolean> {
   try {
-    await detachInterface(node, wish, { netnsPath: wish.netns, signal: AbortSignal.timeout(UNDO_TIMEOUT_MS) });
+    const options = { netnsPath: wish.netns, signal: AbortSignal.timeout(UNDO_TIMEOUT_MS) };
+    for (const attachment of attachmentsFor(node, wish)) await detachOne(node, attachment, options);
+    return true;
   } catch (error) {
     const { message } = asNetError(error, "take the pod off the network");
     node.log.warn({ container: wish.containerId, error: message }, "cannot undo a failed ADD");
+    return false;
   }
 }
 
 /** The lease of an ADD that did not get as far as its port; one whose port is plugged in is the runtime's to DEL. */
-async function releaseFailed(node: AttachingNode, wish: AddRequest): Promise<void> {
+async function releaseFailed(node: AttachingNode, wish: AddRequest, reply: EndpointReply | undefined): Promise<void> {
   if (attachmentsFor(node, wish).length > 0) return;
+  const signal = AbortSignal.timeout(UNDO_TIMEOUT_MS);
   try {
-    await endUnattached(node, wish, AbortSignal.timeout(UNDO_TIMEOUT_MS));
+    if (reply === undefined) await endUnattached(node, wish, signal);
+    else await node.leases.end(reply.endpoint, signal); // the stream may not have told of it yet
   } catch (error) {
     const { message } = asNetError(error, "release the lease");
     node.log.warn(
@@ -220,10 +233,11 @@ async function isAdopted(
     await driver.check(portName, wish.netns, podLink(wish, reply), signal);
     return true;
   } catch (error) {
-    const reason = asNetError(error, "adopt").message;
+    const { code, message: reason } = asNetError(error, "adopt");
+    if (code !== "CONFLICT") throw error; // nobody knows what is wrong with it, if anything is
     node.log.info({ endpoint: attachment.endpointKey, reason }, "replacing a stale port");
     await driver.detach(portName, { netnsPaths: [wish.netns, netnsPath], ifName }, signal);
-    driver.release(portName);
+    releaseOf(node, attachment);
     return false;
   }
 }

@@ -23,7 +23,7 @@ export interface AttachingNode extends Surroundings {
   readonly flows: Pick<FlowKeeper, "enforced" | "check" | "withdrawn">;
   readonly limits: Pick<LimitKeeper, "enforced">;
   readonly stack: Pick<StackKeeper, "closed">;
-  readonly leases: Pick<LeaseKeeper, "pending" | "release" | "endUnattached">;
+  readonly leases: Pick<LeaseKeeper, "pending" | "release" | "end" | "endUnattached">;
   /** Calls that want several attachments and are under way. */
   readonly unfinished: UnfinishedCalls;
   /** What is plugged in on this machine, by endpoint key. */

@@ -1,6 +1,6 @@
 import { type ContainerInterface, endpointKeysOf } from "../../state/endpoint-key.ts";
 import { asNetError } from "../../state/errors.ts";
-import { type Attachment, callOf, POD_ROLE } from "../machine/attachment.ts";
+import { type Attachment, callOf, isOneLease, POD_ROLE } from "../machine/attachment.ts";
 import { recordOf } from "../view/query.ts";
 import { type AttachingNode, networkDriverOf } from "./attaching-node.ts";
 
@@ -10,27 +10,22 @@ export interface DetachOptions {
   readonly signal: AbortSignal;
 }
 
-/** Takes away every attachment that the call has made; of one that is not known here, what is found in the pod. */
+/**
+ * Takes away every attachment that the call has made; if the interface that it names is not known here, what is found of it in the pod.
+ * What fails does not keep the others.
+ */
 export async function detach(node: AttachingNode, call: ContainerInterface, options: DetachOptions): Promise<void> {
-  const attachments = new Set([...attachmentsFor(node, call), ...attachmentsOf(node, call)]);
-  for (const attachment of attachments) await detachOne(node, attachment, options);
-  if (attachments.size === 0) await detachUnknown(node, call, options);
+  const named = attachmentsFor(node, call);
+  const attachments = new Set([...named, ...attachmentsOf(node, call)]);
+  const works = [...attachments].map((attachment) => detachOne(node, attachment, options));
+  if (named.length === 0) works.push(detachUnknown(node, call, options));
+  for (const outcome of await Promise.allSettled(works)) if (outcome.status === "rejected") throw outcome.reason;
   node.unfinished.end(call);
 }
 
-/** Takes away one interface of a container, whichever call has made it. */
-export async function detachInterface(
-  node: AttachingNode,
-  wanted: ContainerInterface,
-  options: DetachOptions,
-): Promise<void> {
-  const attachments = attachmentsFor(node, wanted);
-  if (attachments.length === 0) return endUnattached(node, wanted, options.signal);
-  for (const attachment of attachments) await detachOne(node, attachment, options);
-}
-
-/** Off the network first, then the lease; the link is deleted afterwards, with others. */
+/** Off the network first, then the lease; the link is deleted afterwards, with others. One that has gone meanwhile is fine. */
 export async function detachOne(node: AttachingNode, attachment: Attachment, options: DetachOptions): Promise<void> {
+  if (!isStillThere(node, attachment)) return;
   const { endpointKey, epoch, portName, ifName, netnsPath } = attachment;
   const driver = networkDriverOf(node, attachment);
   const home = recordOf(node.view(), "endpoint", endpointKey)?.nodeName;
@@ -43,8 +38,18 @@ export async function detachOne(node: AttachingNode, attachment: Attachment, opt
     driver.detach(portName, { netnsPaths, ifName }, options.signal),
   ]);
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-  driver.release(portName);
+  releaseOf(node, attachment);
   if (isOurs) await node.leases.release({ key: endpointKey, epoch }, options.signal);
+}
+
+/** Gives its place up, unless somebody else has done so: the place may be another pod's by now. */
+export function releaseOf(node: AttachingNode, attachment: Attachment): void {
+  if (isStillThere(node, attachment)) networkDriverOf(node, attachment).release(attachment.portName);
+}
+
+function isStillThere(node: AttachingNode, attachment: Attachment): boolean {
+  const present = node.attachments().get(attachment.endpointKey);
+  return present?.portName === attachment.portName && isOneLease(present, attachment);
 }
 
 async function detachUnknown(node: AttachingNode, call: ContainerInterface, options: DetachOptions): Promise<void> {
