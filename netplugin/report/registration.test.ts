@@ -39,7 +39,7 @@ describe("a node's registration", () => {
   });
 
   it("of a node whose switch is away tells the fault, and all else as before", () => {
-    const { drivers, ...rest } = read({ ...SEEN, drivers: [ovs("away")] });
+    const { drivers, ...rest } = read({ ...SEEN, drivers: [ovs("away: connect ECONNREFUSED, attempt 7")] });
     const { drivers: _, ...before } = read(SEEN);
     expect(drivers).toEqual({ ovs: { ...OVS, fault: "away" } });
     expect(rest).toEqual(before);

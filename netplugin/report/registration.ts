@@ -18,7 +18,7 @@ export interface KnownOfNode {
   readonly probed: Omit<NodeCapabilities, "datapathType" | "ovsVersion" | "kernelRelease">;
   /** Undefined: no switch has been seen since netplugin started. */
   readonly seenSwitch: Required<Pick<NodeCapabilities, "datapathType" | "ovsVersion">> | undefined;
-  /** What pods can be attached by here. Faults are told in words that stay the same: each change is written to the store. */
+  /** What pods can be attached by here. */
   readonly drivers: Iterable<ReportedDriver>;
 }
 
@@ -53,6 +53,11 @@ function reportOf(driver: ReportedDriver): DriverReport {
   return {
     ...{ encaps: [...encaps], enforcesPolicies, setsMac },
     ...(freeSlots === undefined ? {} : { freeSlots }),
-    ...(fault === undefined ? {} : { fault }),
+    ...(fault === undefined ? {} : { fault: gistOf(fault) }),
   };
+}
+
+/** Without the details, which may change with each attempt: every change of a registration is written to the store and reaches all peers. */
+function gistOf(fault: string): string {
+  return fault.split(": ", 1)[0] ?? fault;
 }

@@ -92,7 +92,7 @@ describe("Open vSwitch that is not there", () => {
     const told = await eventually("told", conditions, (all) => all.length > 0, TOLD_MS);
     expect(told).toEqual([{ type: "switch", status: "failed", message: expect.stringContaining("db.sock") }]);
     const node = await nodeObject();
-    expect(node?.drivers?.ovs?.fault).toBe(told[0]?.message);
+    expect(told[0]?.message).toContain(`${node?.drivers?.ovs?.fault}: `);
     expect(node).not.toHaveProperty("vtepIp");
     expect(await world.addPod("early", 1, { tenant: "t1", network: "net" }).catch(String)).toContain("db.sock");
     const ready = await world.onNode(1, ["curl", "-s", `http://127.0.0.1:${INSPECT_PORT}/readyz`]);
