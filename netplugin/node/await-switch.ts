@@ -8,7 +8,7 @@ import type { NodeClient } from "../node-client/node-client.ts";
 import { keepPresent } from "../report/presence.ts";
 import type { Reachability } from "../report/reachability.ts";
 import { type ReportedDriver, registrationOf } from "../report/registration.ts";
-import { createReportBell } from "../report/report-bell.ts";
+import { createReportTrigger } from "../report/report-trigger.ts";
 import { openSwitch, type SwitchOptions } from "./switch.ts";
 
 export interface AwaitSwitchOptions extends SwitchOptions {
@@ -74,7 +74,7 @@ class Absence implements AsyncDisposable {
     this.#presence = keepPresent({
       ...{ bootId: bootId(), client, reachability, onFailure, log },
       signal: AbortSignal.any([signal, this.#ending.signal]),
-      bell: createReportBell(REPORT_DELAY_MS),
+      trigger: createReportTrigger(REPORT_DELAY_MS),
       registration: async () =>
         registrationOf({
           ...{ nodeName, bootId: bootId(), vtepIp, uplinks, probed: NOT_PROBED },

@@ -28,7 +28,7 @@ export function keepNodePresent(options: NodePresenceOptions): Promise<void> {
       client,
       reachability,
       offers,
-      bell: report.bell,
+      trigger: report.trigger,
       onFirstRegistration,
       onFailure,
       log,

@@ -5,12 +5,12 @@ import { type Enforcement, watchEnforcement } from "./enforcement.ts";
 import { countHits } from "./hits/hit-counter.ts";
 import { createHitLedger, type HitLedger } from "./hits/hit-ledger.ts";
 import { addReportMetrics } from "./metrics/rules.ts";
-import { createReportBell, type ReportBell } from "./report-bell.ts";
+import { createReportTrigger, type ReportTrigger } from "./report-trigger.ts";
 import type { ToldNode } from "./told-node.ts";
 
 /** What this node tells of itself besides its conditions, and when it tells it before its time. */
 export interface NodeReport {
-  readonly bell: ReportBell;
+  readonly trigger: ReportTrigger;
   readonly enforcement: Enforcement;
   readonly ledger: HitLedger;
 }
@@ -27,15 +27,15 @@ const RECEIPT_DELAY_MS = 50;
 export function startNodeReport({ node, registry, signal }: NodeReportOptions): NodeReport {
   const { nodeName, holder, flows, ovs, log } = node;
   const { reconciler, loop } = flows;
-  const bell = createReportBell(RECEIPT_DELAY_MS);
+  const trigger = createReportTrigger(RECEIPT_DELAY_MS);
   const ledger = createHitLedger(randomUUID());
   const enforcement = watchEnforcement({
     ...{ holder, reconciler, loop, nodeName, signal },
     endpointCount: () => node.attachments().size,
-    onEnforced: bell.ring,
+    onEnforced: trigger.request,
   });
   holder.onStep(() => {
-    if (node.offers.isOpen) bell.ring();
+    if (node.offers.isOpen) trigger.request();
   });
   void countHits({
     ...{ ledger, signal },
@@ -49,5 +49,5 @@ export function startNodeReport({ node, registry, signal }: NodeReportOptions): 
     ruleTotals: ledger.totals,
     decides: (rule) => recordOf(node.view(), "rule", rule)?.config.action !== "log",
   });
-  return { bell, enforcement, ledger };
+  return { trigger, enforcement, ledger };
 }

@@ -6,7 +6,7 @@ import type { Heartbeat, HeartbeatReply, RegisterReply } from "../../state/node-
 import { BackOff } from "../../state/waiting/back-off.ts";
 import type { NodeClient } from "../node-client/node-client.ts";
 import type { Reachability } from "./reachability.ts";
-import type { ReportBell } from "./report-bell.ts";
+import type { ReportTrigger } from "./report-trigger.ts";
 
 /** What a heartbeat says besides who says it, and what is to be done when netmaster has taken it. */
 export interface Message {
@@ -18,7 +18,7 @@ export interface PresenceOptions {
   readonly bootId: string;
   readonly client: Pick<NodeClient, "register" | "heartbeat">;
   readonly reachability: Reachability;
-  readonly bell: ReportBell;
+  readonly trigger: ReportTrigger;
   readonly registration: () => Promise<NodeRegistration>;
   readonly message: () => Message;
   /** Attachments that are to be offered to a store of another epoch; undefined: there is nothing here to offer. */
@@ -68,7 +68,7 @@ class Presence {
   }
 
   async round(): Promise<void> {
-    const { bell, signal, onFailure } = this.#options;
+    const { trigger, signal, onFailure } = this.#options;
     try {
       await this.#register();
       await this.#beat();
@@ -77,18 +77,18 @@ class Presence {
       if (signal.aborted) return;
       onFailure();
       this.#note(asNetError(thrown, "report to netmaster"));
-      await bell.due(this.#backOff.nextMs(), signal);
+      await trigger.due(this.#backOff.nextMs(), signal);
       return;
     }
     this.#noteWell();
     const { offers } = this.#options;
     const isOpen = offers?.isOpen === true;
     if (this.#accepted !== undefined && (isOpen || performance.now() >= this.#nextRegularMs)) await this.#regular();
-    if (offers?.settledEpoch !== this.#toldEpoch) bell.ring();
+    if (offers?.settledEpoch !== this.#toldEpoch) trigger.request();
     const hurryMs = this.#accepted === undefined ? RETRY_MIN_MS : OPEN_INTERVAL_MS;
     const isHurried = this.#accepted === undefined || offers?.isOpen === true;
     const waitMs = isHurried ? hurryMs : this.#nextRegularMs - performance.now();
-    await bell.due(Math.max(0, waitMs), signal).catch(() => {}); // ends with the signal
+    await trigger.due(Math.max(0, waitMs), signal).catch(() => {}); // ends with the signal
   }
 
   /** A changed registration that is refused does not silence a node that netmaster knows: its conditions say so. */
@@ -126,7 +126,7 @@ class Presence {
 
   /** What is faulty of a heartbeat is left out and told as a condition. */
   async #beat(): Promise<void> {
-    const { bootId, client, bell, message, offers, signal } = this.#options;
+    const { bootId, client, trigger, message, offers, signal } = this.#options;
     const settledEpoch = offers?.settledEpoch;
     const { body, onTaken } = message();
     const heartbeat: Heartbeat = {
@@ -136,7 +136,7 @@ class Presence {
     };
     const reply = await client.heartbeat(soundHeartbeat(heartbeat) ?? heartbeat, signal);
     if (reply.registered) onTaken?.(reply);
-    bell.setDelay(reply.receiptDelayMs);
+    trigger.setDelay(reply.receiptDelayMs);
     this.#toldEpoch = settledEpoch;
     this.#intervalMs = reply.heartbeatIntervalMs;
     if (!reply.registered) this.#accepted = undefined;

@@ -1,22 +1,22 @@
 import { under } from "../../state/waiting/back-off.ts";
 
-/** Calls for a report before its time. Many calls within the delay are one. */
-export interface ReportBell {
-  ring(): void;
+/** Asks for a report before its time. Many calls within the delay are one. */
+export interface ReportTrigger {
+  request(): void;
   /** The report is due so soon after the first call, in milliseconds; somewhat earlier by chance, so that nodes do not speak in chorus. */
   setDelay(delayMs: number): void;
   /** Waits until a report is due, at the latest after `maxMs` or when the signal aborts. */
   due(maxMs: number, signal: AbortSignal): Promise<void>;
 }
 
-export function createReportBell(initialDelayMs: number): ReportBell {
+export function createReportTrigger(initialDelayMs: number): ReportTrigger {
   let delayMs = initialDelayMs;
-  let isRinging = false;
+  let isRequested = false;
   let isDue = false;
   let wake: (() => void) | undefined;
 
   function fire(): void {
-    isRinging = false;
+    isRequested = false;
     isDue = true;
     wake?.();
   }
@@ -39,9 +39,9 @@ export function createReportBell(initialDelayMs: number): ReportBell {
   }
 
   return {
-    ring: () => {
-      if (isRinging) return;
-      isRinging = true;
+    request: () => {
+      if (isRequested) return;
+      isRequested = true;
       setTimeout(fire, under(delayMs)).unref();
     },
     setDelay: (value) => {

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { createReportBell } from "./report-bell.ts";
+import { createReportTrigger } from "./report-trigger.ts";
 
 const never = new AbortController().signal;
 
@@ -13,24 +13,24 @@ async function isDone(promise: Promise<void>): Promise<boolean> {
   return done;
 }
 
-describe("report bell", () => {
+describe("report trigger", () => {
   it("is due at the latest after the interval, and soon after a call", async () => {
     vi.useFakeTimers();
     try {
-      const bell = createReportBell(50);
-      const first = bell.due(3_000, never);
+      const trigger = createReportTrigger(50);
+      const first = trigger.due(3_000, never);
       await vi.advanceTimersByTimeAsync(2_999);
       expect(await isDone(first)).toBe(false);
       await vi.advanceTimersByTimeAsync(1);
       expect(await isDone(first)).toBe(true);
-      const second = bell.due(3_000, never);
-      bell.ring();
+      const second = trigger.due(3_000, never);
+      trigger.request();
       await vi.advanceTimersByTimeAsync(20);
       expect(await isDone(second)).toBe(false);
-      bell.ring();
+      trigger.request();
       await vi.advanceTimersByTimeAsync(30);
       expect(await isDone(second)).toBe(true);
-      const third = bell.due(3_000, never);
+      const third = trigger.due(3_000, never);
       await vi.advanceTimersByTimeAsync(1_000);
       expect(await isDone(third)).toBe(false);
       vi.clearAllTimers();
@@ -42,28 +42,28 @@ describe("report bell", () => {
   it("remembers a call that came while nobody waited, and waits as long as it is told", async () => {
     vi.useFakeTimers();
     try {
-      const bell = createReportBell(50);
-      bell.setDelay(1_000);
-      bell.ring();
+      const trigger = createReportTrigger(50);
+      trigger.setDelay(1_000);
+      trigger.request();
       await vi.advanceTimersByTimeAsync(499);
-      const early = bell.due(100_000, never);
+      const early = trigger.due(100_000, never);
       expect(await isDone(early)).toBe(false);
       await vi.advanceTimersByTimeAsync(501);
       expect(await isDone(early)).toBe(true);
-      bell.ring();
+      trigger.request();
       await vi.advanceTimersByTimeAsync(1_000);
-      expect(await isDone(bell.due(100_000, never))).toBe(true);
+      expect(await isDone(trigger.due(100_000, never))).toBe(true);
     } finally {
       vi.useRealTimers();
     }
   });
 
   it("lets go when the signal aborts", async () => {
-    const bell = createReportBell(50);
+    const trigger = createReportTrigger(50);
     const ending = new AbortController();
-    const due = bell.due(60_000, ending.signal);
+    const due = trigger.due(60_000, ending.signal);
     ending.abort();
     await due;
-    await bell.due(60_000, ending.signal);
+    await trigger.due(60_000, ending.signal);
   });
 });
