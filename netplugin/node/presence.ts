@@ -47,8 +47,8 @@ export function keepNodePresent(options: NodePresenceOptions): Promise<void> {
 }
 
 /** What was counted is told again until netmaster has taken it. */
-function messageOf(told: ToldNode, { ledger, enforcement }: NodeReport): Message {
-  const hits = ledger.report();
+function messageOf(told: ToldNode, { deltas, enforcement }: NodeReport): Message {
+  const hits = deltas.report();
   const body = {
     conditions: conditionsOf(told),
     receipt: enforcement.receipt(),
@@ -56,5 +56,5 @@ function messageOf(told: ToldNode, { ledger, enforcement }: NodeReport): Message
     ceilings: [...told.traffic.nextCeilings()],
   };
   if (hits === undefined) return { body };
-  return { body: { ...body, hits }, onTaken: () => ledger.acknowledge(hits.sequence) };
+  return { body: { ...body, hits }, onTaken: () => deltas.acknowledge(hits.sequence) };
 }

@@ -3,7 +3,7 @@ import type { Registry } from "prom-client";
 import { recordOf } from "../view/query.ts";
 import { type Enforcement, watchEnforcement } from "./enforcement.ts";
 import { countHits } from "./hits/hit-counter.ts";
-import { createHitLedger, type HitLedger } from "./hits/hit-ledger.ts";
+import { createHitDeltas, type HitDeltas } from "./hits/hit-deltas.ts";
 import { addReportMetrics } from "./metrics/rules.ts";
 import { createReportTrigger, type ReportTrigger } from "./report-trigger.ts";
 import type { ToldNode } from "./told-node.ts";
@@ -12,7 +12,7 @@ import type { ToldNode } from "./told-node.ts";
 export interface NodeReport {
   readonly trigger: ReportTrigger;
   readonly enforcement: Enforcement;
-  readonly ledger: HitLedger;
+  readonly deltas: HitDeltas;
 }
 
 export interface NodeReportOptions {
@@ -28,7 +28,7 @@ export function startNodeReport({ node, registry, signal }: NodeReportOptions): 
   const { nodeName, holder, flows, ovs, log } = node;
   const { reconciler, loop } = flows;
   const trigger = createReportTrigger(RECEIPT_DELAY_MS);
-  const ledger = createHitLedger(randomUUID());
+  const deltas = createHitDeltas(randomUUID());
   const enforcement = watchEnforcement({
     ...{ holder, reconciler, loop, nodeName, signal },
     endpointCount: () => node.attachments().size,
@@ -38,7 +38,7 @@ export function startNodeReport({ node, registry, signal }: NodeReportOptions): 
     if (node.offers.isOpen) trigger.request();
   });
   void countHits({
-    ...{ ledger, signal },
+    ...{ deltas, signal },
     connection: () => ovs.flowConnection.connection(),
     view: node.view,
     attachments: node.attachments,
@@ -46,8 +46,8 @@ export function startNodeReport({ node, registry, signal }: NodeReportOptions): 
   });
   addReportMetrics(registry, {
     failures: () => reconciler.failures().keys(),
-    ruleTotals: ledger.totals,
+    ruleTotals: deltas.totals,
     decides: (rule) => recordOf(node.view(), "rule", rule)?.config.action !== "log",
   });
-  return { trigger, enforcement, ledger };
+  return { trigger, enforcement, deltas };
 }

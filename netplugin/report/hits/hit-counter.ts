@@ -8,10 +8,10 @@ import type { Attachment } from "../../machine/attachment.ts";
 import { objectId } from "../../view/messages.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { recordOf, recordsOf } from "../../view/query.ts";
-import type { HitLedger, PortCount } from "./hit-ledger.ts";
+import type { HitDeltas, PortCount } from "./hit-deltas.ts";
 
 export interface HitCounterOptions {
-  readonly ledger: HitLedger;
+  readonly deltas: HitDeltas;
   /** The present connection; throws UNAVAILABLE while there is none. */
   readonly connection: () => Pick<SwitchConnection, "dumpFlowCounts" | "portStats">;
   readonly view: () => NodeView;
@@ -44,15 +44,15 @@ export async function countHits(options: HitCounterOptions): Promise<void> {
 }
 
 async function readOnce(
-  { ledger, connection, view, attachments, signal }: HitCounterOptions,
+  { deltas, connection, view, attachments, signal }: HitCounterOptions,
   ruleOf: (cookie: bigint) => string | undefined,
 ): Promise<void> {
   const flows = await connection().dumpFlowCounts(RULE_COOKIES, { signal });
-  ledger.readRules(flows, ruleOf, Date.now());
+  deltas.readRules(flows, ruleOf, Date.now());
   const ports = await connection().portStats(undefined, { signal });
   const byOfport = new Map([...attachments().values()].map(({ ofport, endpointKey }) => [ofport, endpointKey]));
-  ledger.readPorts(ports.flatMap(countOf), (ofport) => byOfport.get(ofport), Date.now());
-  ledger.keepRules((key) => recordOf(view(), "rule", key) !== undefined);
+  deltas.readPorts(ports.flatMap(countOf), (ofport) => byOfport.get(ofport), Date.now());
+  deltas.keepRules((key) => recordOf(view(), "rule", key) !== undefined);
 }
 
 /** What a port receives, its pod has sent. */

@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import { countByKind } from "../enforcement.ts";
-import type { Total } from "../hits/hit-ledger.ts";
+import type { Total } from "../hits/hit-deltas.ts";
 
 export interface ReportMetricSources {
   /** Objects that could not be enforced, as `kind/key`. */

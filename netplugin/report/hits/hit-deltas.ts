@@ -16,7 +16,7 @@ export interface Total {
 }
 
 /** Turns counters that only grow (or begin anew) into reports of what was added. */
-export interface HitLedger {
+export interface HitDeltas {
   /** Takes what the flows of rules show now. `ruleOf` names the rule of a cookie. */
   readRules(counts: readonly FlowCount[], ruleOf: (cookie: bigint) => string | undefined, nowMs: number): void;
   /** Takes what the ports show now. `endpointOf` names who is on a port. */
@@ -24,7 +24,7 @@ export interface HitLedger {
   /** What to tell next, at most `HIT_REPORT_MAX` of each kind; the same until it is acknowledged. Undefined when there is nothing. */
   report(): HitReport | undefined;
   acknowledge(sequence: number): void;
-  /** Sums since this ledger began, of the rules that packets have met. */
+  /** Sums since the beginning, of the rules that packets have met. */
   totals(): ReadonlyMap<string, Total>;
   /** Forgets rules that are gone. */
   keepRules(exists: (ruleKey: string) => boolean): void;
@@ -36,7 +36,7 @@ const KEYS_MAX_LENGTH = 30_000;
 type FlowSeen = readonly [packets: bigint, bytes: bigint];
 type PortSeen = readonly [bigint, bigint, bigint, bigint];
 
-export function createHitLedger(session: string): HitLedger {
+export function createHitDeltas(session: string): HitDeltas {
   let flows: Map<string, FlowSeen> | undefined;
   let ports: Map<number, PortSeen> | undefined;
   const rules = new Map<string, RuleHits>();
