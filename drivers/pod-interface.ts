@@ -50,11 +50,11 @@ export interface PodEnd {
 }
 
 /** Gives an interface that is in the pod's namespace already its addresses, neighbours and routes, and sets it up. */
-export async function dressLink(netns: NetnsHandle, link: PodLink, signal: AbortSignal): Promise<void> {
+export async function configureLink(netns: NetnsHandle, link: PodLink, signal: AbortSignal): Promise<void> {
   settlePodLink(netns, link.ifName, link.addresses.some(isIpv6)); // while it is down
   using socket = openNetlink({ netns });
   const inside = await socket.get(getLink({ name: link.ifName }), { signal });
-  await dressInside(socket, inside.ifindex, link, signal);
+  await configureInside(socket, inside.ifindex, link, signal);
 }
 
 function upMessages(ifindex: number): Message[] {
@@ -72,7 +72,12 @@ const isIpv6 = (prefix: string) => prefix.includes(":");
  * pod keeps the routes that it has: a later one's to the same destination (mostly the default) gets a metric of its own behind it, and
  * takes over when the first one is gone. The routes of an interface that waits to be deleted do not count.
  */
-async function dressInside(socket: NetlinkSocket, ifindex: number, link: PodLink, signal: AbortSignal): Promise<void> {
+async function configureInside(
+  socket: NetlinkSocket,
+  ifindex: number,
+  link: PodLink,
+  signal: AbortSignal,
+): Promise<void> {
   const onLink = link.routes.filter(({ gateway }) => gateway === undefined);
   const beyond = link.routes.flatMap(({ destination, gateway }) =>
     gateway === undefined ? [] : [{ destination, gateway, ifindex }],
@@ -131,7 +136,7 @@ async function takeOver(
   await socket.execute(messages, { signal });
 }
 
-/** Destinations to which another interface has a route; not those of interfaces that have been put aside (`undressPod`). */
+/** Destinations to which another interface has a route; not those of interfaces that have been put aside (`putPodInterfaceAside`). */
 async function livingHolders(socket: NetlinkSocket, ifindex: number): Promise<ReadonlySet<string>> {
   const links = new Map((await socket.dump(dumpLinks())).map((link) => [link.ifindex, link.name]));
   const rows = await socket.dump(dumpRoutes({ table: RT_TABLE_MAIN }));
@@ -142,7 +147,7 @@ async function livingHolders(socket: NetlinkSocket, ifindex: number): Promise<Re
   return new Set(living.map(({ destination }) => destination));
 }
 
-export interface UndressTarget {
+export interface AsideTarget {
   /** Where the pod's namespace may be, the likeliest path first. */
   readonly netnsPaths: readonly string[];
   /** A namespace besides the node's own that no path may lead to. */
@@ -158,7 +163,7 @@ export interface UndressTarget {
  * it off the network. A namespace or link that is gone is fine; one that is there is returned, with its namespace open. Whatever the
  * paths lead to, nothing is touched in the node's own namespace or in the forbidden one.
  */
-export async function undressPod(target: UndressTarget, signal: AbortSignal): Promise<PodEnd | undefined> {
+export async function putPodInterfaceAside(target: AsideTarget, signal: AbortSignal): Promise<PodEnd | undefined> {
   const netns = firstPodNetns(target);
   if (netns === undefined) return undefined;
   let isKept = false;
@@ -182,7 +187,7 @@ async function hangsOn(socket: NetlinkSocket, link: LinkRow, lower: LowerLink | 
   return (await socket.get(getNetnsId(lower.netns))) === link.peerNetnsId;
 }
 
-function firstPodNetns({ netnsPaths, forbidden }: UndressTarget): NetnsHandle | undefined {
+function firstPodNetns({ netnsPaths, forbidden }: AsideTarget): NetnsHandle | undefined {
   for (const path of netnsPaths) {
     const netns = openUnlessForbidden(path, forbidden);
     if (netns !== undefined) return netns;

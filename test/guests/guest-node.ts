@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../../deploy/cluster/exec.ts";
 import { openNetns } from "../../drivers/netlink/netns.ts";
 import { openPanel, type Panel, removePanel } from "../../drivers/ovs/pod-ports/panel.ts";
-import { dressPod } from "../../drivers/ovs/pod-ports/pod-end.ts";
+import { makePodInterface } from "../../drivers/ovs/pod-ports/pod-end.ts";
 import { openPortPool } from "../../drivers/ovs/pod-ports/port-pool.ts";
 import { type OpenOvsDriver, openOvsDriver } from "../../drivers/ovs/switch.ts";
 import type { Neighbour } from "../../drivers/pod-interface.ts";
@@ -97,7 +97,7 @@ async function plugIn<Name extends string>(parts: Parts, wanted: Readonly<Record
     const port = await pool.take({ signal });
     const mac = macOf(addresses[0]?.split("/")[0] ?? "");
     const link = { ifName: "eth0", mac, mtuBytes: MTU_BYTES, addresses, routes: [], neighbours };
-    await dressPod({ netlink, panel, port, netns, link }, signal);
+    await makePodInterface({ netlink, panel, port, netns, link }, signal);
     const marks = { endpointKey: name, epoch: "e1", role: POD_ROLE, containerId: name, ifName: "eth0" } as const;
     attachments.set(name, { ...marks, configName: "test", netnsPath, portName: port.name, ofport: port.ofport });
   }

@@ -6,11 +6,11 @@ import { getLink } from "../../netlink/link.ts";
 import { createLinkDeleter, type LinkDeleter } from "../../netlink/link-deleter.ts";
 import { type NetnsHandle, openNetns } from "../../netlink/netns.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
-import { checkPod, type LowerLink, type PodEnd, type PodLink, undressPod } from "../../pod-interface.ts";
+import { checkPod, type LowerLink, type PodEnd, type PodLink, putPodInterfaceAside } from "../../pod-interface.ts";
 import type { OpenOvsDriver } from "../switch.ts";
 import type { PortPool, SwitchPort, WarmPort } from "../types.ts";
 import type { Panel } from "./panel.ts";
-import { dressPod } from "./pod-end.ts";
+import { makePodInterface } from "./pod-end.ts";
 import { createPortCloser, type PortCloser } from "./port-closer.ts";
 import { PortLimiter } from "./port-limiter.ts";
 import { openPortPool, peerNameOf, WARM_ROLE } from "./port-pool.ts";
@@ -150,7 +150,7 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
     if (place?.begun === undefined) throw new NetError("INVALID", `No attachment has begun on port ${key}`);
     const { ovs, panel, aliasOf } = this.#options;
     const { port, marks } = place.begun;
-    await dressPod({ netlink: ovs.netlink, panel, port, netns, link, alias: aliasOf(marks) }, signal);
+    await makePodInterface({ netlink: ovs.netlink, panel, port, netns, link, alias: aliasOf(marks) }, signal);
     if (this.#places.get(key) !== place) throw released(key);
     place.begun = undefined;
     this.#tidy(key, place);
@@ -173,7 +173,7 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
     try {
       const lower = await this.#lowerLink(key);
       const target = { netnsPaths, forbidden, ifName, lower, spareName: peerNameOf(key) };
-      const podEnd = await undressPod(target, signal);
+      const podEnd = await putPodInterfaceAside(target, signal);
       if (podEnd === undefined) return; // gone, or put aside by an earlier call
       const isOver = this.#places.get(key) !== place; // then the interface goes with the port
       (isOver ? podEnd : place.aside)?.netns[Symbol.dispose]();

@@ -231,7 +231,7 @@ async function makePorts(options: PortPoolOptions, count: number): Promise<reado
   const pairs = names.map((name) => createVeth({ name, mtuBytes }, { name: peerNameOf(name), netnsFd, mtuBytes }));
   const ends = await madeEnds(options, names, await options.netlink.execute(pairs));
   try {
-    await dressEnds(
+    await configureEnds(
       options,
       ends.flatMap(({ link }) => link ?? []),
     );
@@ -254,7 +254,7 @@ function plugIn({ ports }: PortPoolOptions, names: readonly string[]): Promise<F
 }
 
 /** The near end closed, up and with our mark; the far end up, with checksums that a userspace switch can forward. */
-async function dressEnds(options: PortPoolOptions, near: readonly LinkRow[]): Promise<void> {
+async function configureEnds(options: PortPoolOptions, near: readonly LinkRow[]): Promise<void> {
   await options.closeNearEnds(near);
   await options.netlink.execute(near.map(({ ifindex }) => setLink({ ifindex }, { alias: LINK_ALIAS, up: true })));
   const far = near.flatMap(({ peerIfindex }) => peerIfindex ?? []);
