@@ -85,7 +85,7 @@ export interface FlowDriver {
 }
 
 /** A veth pair that is plugged in and whose far end waits in the patch panel. */
-export interface WarmPort {
+export interface ReadyPort {
   /** Host end: the name of the OVS port. */
   readonly name: string;
   readonly ifIndex: number;
@@ -99,13 +99,13 @@ export interface WarmPort {
 /** Ready ports, so that an ADD does not wait for the switch. Refills itself in the background; adopts what it left before a restart. */
 export interface PortPool extends AsyncDisposable {
   /** Hands out a ready port, or makes one when none is ready. */
-  take(options: { readonly signal: AbortSignal }): Promise<WarmPort>;
+  take(options: { readonly signal: AbortSignal }): Promise<ReadyPort>;
   /** Gives back a port on which no pod hangs. */
-  giveBack(port: WarmPort): void;
+  giveBack(port: ReadyPort): void;
   /** The port is not ready any more: somebody is about to unplug it. */
   withdraw(portName: string): void;
   /** Marks a port as ready again from which the pod's interface has been deleted; `giveBack` then makes it available. */
-  clean(portName: string): Promise<WarmPort>;
+  clean(portName: string): Promise<ReadyPort>;
   /** Is a used port worth keeping, with so many others on their way back? */
   hasRoom(comingBack: number): boolean;
   /** Plugs in again what waits and has vanished from the switch; how many. */

@@ -8,7 +8,7 @@ import { type NetnsHandle, openNetns } from "../../netlink/netns.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
 import { checkPod, type LowerLink, type PodEnd, type PodLink, putPodInterfaceAside } from "../../pod-interface.ts";
 import type { OpenOvsDriver } from "../switch.ts";
-import type { PortPool, SwitchPort, WarmPort } from "../types.ts";
+import type { PortPool, ReadyPort, SwitchPort } from "../types.ts";
 import type { Panel } from "./panel.ts";
 import { makePodInterface } from "./pod-end.ts";
 import { createPortCloser, type PortCloser } from "./port-closer.ts";
@@ -36,7 +36,7 @@ export interface OvsNetworkOptions {
 
 /** A port whose attachment has begun. */
 interface Begun {
-  readonly port: WarmPort;
+  readonly port: ReadyPort;
   readonly marks: Marks;
 }
 
@@ -258,17 +258,17 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
 class PortSlot implements Slot {
   readonly key: string;
   readonly hostDevice: string;
-  readonly #giveBack: (port: WarmPort) => void;
-  #port: WarmPort | undefined;
+  readonly #giveBack: (port: ReadyPort) => void;
+  #port: ReadyPort | undefined;
 
-  constructor(port: WarmPort, giveBack: (port: WarmPort) => void) {
+  constructor(port: ReadyPort, giveBack: (port: ReadyPort) => void) {
     this.key = port.name;
     this.hostDevice = port.name;
     this.#port = port;
     this.#giveBack = giveBack;
   }
 
-  get port(): WarmPort {
+  get port(): ReadyPort {
     if (this.#port === undefined) throw new NetError("INVALID", `Port ${this.key} has been given back or used already`);
     return this.#port;
   }

@@ -5,14 +5,14 @@ import type { Message } from "../../netlink/message.ts";
 import type { NetnsHandle } from "../../netlink/netns.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
 import { configureLink, type PodLink } from "../../pod-interface.ts";
-import type { WarmPort } from "../types.ts";
+import type { ReadyPort } from "../types.ts";
 import type { Panel } from "./panel.ts";
 
 export interface PodInterfaceParts {
   /** Sockets in the node's namespace. */
   readonly netlink: SocketPool;
   readonly panel: Panel;
-  readonly port: WarmPort;
+  readonly port: ReadyPort;
   readonly netns: NetnsHandle;
   readonly link: PodLink;
   /** What the kernel is to remember with the far end: whose it is. */

@@ -10,7 +10,7 @@ import type { NetnsHandle } from "../../netlink/netns.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
 import type { Echoed } from "../../netlink/socket.ts";
 import { ASIDE_PREFIX } from "../../pod-interface.ts";
-import type { PortDriver, PortPool, PortSpec, WarmPort } from "../types.ts";
+import type { PortDriver, PortPool, PortSpec, ReadyPort } from "../types.ts";
 import type { Panel } from "./panel.ts";
 
 /** Near ends are called so. */
@@ -52,7 +52,7 @@ export interface PortPoolOptions {
 }
 
 interface Waiter {
-  readonly resolve: (port: WarmPort) => void;
+  readonly resolve: (port: ReadyPort) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -84,7 +84,7 @@ function hasFacts(alias: string | undefined): boolean {
 
 /** Opens the pool: adopts ready ports of an earlier run, removes halves that it left, and fills up. */
 export async function openPortPool(options: PortPoolOptions): Promise<PortPool> {
-  const ready: WarmPort[] = await adopt(options);
+  const ready: ReadyPort[] = await adopt(options);
   const waiters: Waiter[] = [];
   let filling: Promise<void> | undefined;
   let trimming: NodeJS.Timeout | undefined;
@@ -107,7 +107,7 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
     return options.target + waiters.length - ready.length;
   }
 
-  function offer(port: WarmPort): void {
+  function offer(port: ReadyPort): void {
     const waiter = waiters.shift();
     if (waiter === undefined) ready.push(port);
     else waiter.resolve(port);
@@ -126,7 +126,7 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
   }
 
   /** Somebody may have unplugged a port that waited, and a switch that has started anew gives other numbers. */
-  function nextReady(): WarmPort | undefined {
+  function nextReady(): ReadyPort | undefined {
     const ports = options.ports.read();
     for (let port = ready.shift(); port !== undefined; port = ready.shift()) {
       const present = ports.get(port.name);
@@ -144,7 +144,7 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
     });
   }
 
-  function wait(signal: AbortSignal): Promise<WarmPort> {
+  function wait(signal: AbortSignal): Promise<ReadyPort> {
     return new Promise((resolve, reject) => {
       const waiter = { resolve: done(resolve), reject: done(reject) };
       const onAbort = () => {
@@ -224,7 +224,7 @@ async function madeEnds({ netlink }: PortPoolOptions, names: readonly string[], 
   return names.map((name) => ({ name, link: found.get(name) }));
 }
 
-async function makePorts(options: PortPoolOptions, count: number): Promise<readonly WarmPort[]> {
+async function makePorts(options: PortPoolOptions, count: number): Promise<readonly ReadyPort[]> {
   const names = Array.from({ length: count }, () => HOST_PREFIX + randomBytes(ID_BYTES).toString("hex"));
   const netnsFd = options.panel.netns.fd;
   const { mtuBytes } = options;
@@ -245,7 +245,7 @@ async function makePorts(options: PortPoolOptions, count: number): Promise<reado
     throw error;
   }
   const ports = options.ports.read();
-  return ends.flatMap(({ name, link }) => warmPort(link, ports.get(name)?.ofport) ?? []);
+  return ends.flatMap(({ name, link }) => readyPort(link, ports.get(name)?.ofport) ?? []);
 }
 
 function plugIn({ ports }: PortPoolOptions, names: readonly string[]): Promise<Failures> {
@@ -271,13 +271,13 @@ async function finishChecksums(options: PortPoolOptions, far: readonly number[])
   for (const ifindex of far) await ethtool.disableTxChecksum(ifindex);
 }
 
-async function markReady(options: PortPoolOptions, name: string): Promise<WarmPort> {
+async function markReady(options: PortPoolOptions, name: string): Promise<ReadyPort> {
   const near = await options.netlink.get(getLink({ name }));
   await clearFacts(options, near);
   if (near.peerIfindex !== undefined) await finishChecksums(options, [near.peerIfindex]); // whatever the last pod's time brought
   const failures = await options.ports.mark(new Map([[name, { [ROLE_MARK]: WARM_ROLE }]]));
   for (const failure of failures.values()) throw failure;
-  const port = warmPort(near, options.ports.read().get(name)?.ofport);
+  const port = readyPort(near, options.ports.read().get(name)?.ofport);
   if (port === undefined) throw new NetError("REJECTED", `Port "${name}" is not plugged in any more`);
   return port;
 }
@@ -290,7 +290,7 @@ async function clearFacts({ netlink, panel }: PortPoolOptions, near: LinkRow): P
   }
 }
 
-function warmPort(near: LinkRow | undefined, ofport: number | undefined): WarmPort | undefined {
+function readyPort(near: LinkRow | undefined, ofport: number | undefined): ReadyPort | undefined {
   if (near?.peerIfindex === undefined || ofport === undefined) return undefined;
   return { name: near.name, ifIndex: near.ifindex, peerIfIndex: near.peerIfindex, mtuBytes: near.mtuBytes, ofport };
 }
@@ -299,7 +299,7 @@ function warmPort(near: LinkRow | undefined, ofport: number | undefined): WarmPo
  * Ready ports of an earlier run whose far ends still wait; everything else that is marked ready goes. Pairs that the kernel shows to be a
  * pod's stay, whatever the switch's database says of them.
  */
-async function adopt(options: PortPoolOptions): Promise<WarmPort[]> {
+async function adopt(options: PortPoolOptions): Promise<ReadyPort[]> {
   const far = await options.panel.netlink.dump(dumpLinks({ kind: "veth" }));
   const used = new Set(far.filter(({ alias }) => hasFacts(alias)).map(({ name }) => hostNameOf(name)));
   const near = (await options.netlink.dump(dumpLinks({ kind: "veth" }))).filter(
@@ -308,12 +308,12 @@ async function adopt(options: PortPoolOptions): Promise<WarmPort[]> {
   const waiting = new Set(far.map((link) => link.name));
   const byName = new Map(near.map((link) => [link.name, link]));
   const ports = options.ports.read();
-  const adopted: WarmPort[] = [];
+  const adopted: ReadyPort[] = [];
   const halves: Half[] = near.filter((link) => !ports.has(link.name));
   for (const [name, port] of ports) {
     if (port.externalIds[ROLE_MARK] !== WARM_ROLE || used.has(name)) continue;
     const link = byName.get(name);
-    const warm = waiting.has(peerNameOf(name)) ? warmPort(link, port.ofport) : undefined;
+    const warm = waiting.has(peerNameOf(name)) ? readyPort(link, port.ofport) : undefined;
     if (warm === undefined) halves.push({ name, ifindex: link?.ifindex });
     else adopted.push(warm);
   }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { NetError } from "../../../state/errors.ts";
 import type { PodEnd } from "../../pod-interface.ts";
-import type { WarmPort } from "../types.ts";
+import type { ReadyPort } from "../types.ts";
 import { createPortRecycler } from "./port-recycler.ts";
 
 /** A pool with so much room, and a log of what happens to ports and namespaces. */
@@ -10,11 +10,11 @@ function world(room: number) {
   const errors: NetError[] = [];
   const pool = {
     hasRoom: (comingBack: number) => comingBack < room,
-    clean: async (name: string): Promise<WarmPort> => {
+    clean: async (name: string): Promise<ReadyPort> => {
       log.push(`clean ${name}`);
       return { name, ifIndex: 1, peerIfIndex: 2, mtuBytes: 1500, ofport: 3 };
     },
-    giveBack: ({ name }: WarmPort) => void log.push(`back ${name}`),
+    giveBack: ({ name }: ReadyPort) => void log.push(`back ${name}`),
   };
   const recycler = createPortRecycler({
     pool,
