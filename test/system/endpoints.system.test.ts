@@ -1,17 +1,9 @@
-import { rmSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import {
-  cniSocketPath,
-  netpluginName,
-  netpluginReady,
-  ovsRunDirectory,
-  startNetplugin,
-} from "../../deploy/cluster/components.ts";
+import { cniSocketPath } from "../../deploy/cluster/components.ts";
 import { run } from "../../deploy/cluster/exec.ts";
 import { discardPod, type Pod, preparePod } from "../../deploy/cluster/pods.ts";
-import { panelNetns, podNetns } from "../../deploy/cluster/underlay.ts";
+import { podNetns } from "../../deploy/cluster/underlay.ts";
 import { BAD_ENVIRONMENTS, BAD_INPUTS, BAD_PLACEMENTS, GARBAGE } from "./bad-calls.ts";
 import { expectSound, violations } from "./invariants.ts";
 import {
@@ -278,26 +270,6 @@ describe("the same call again", () => {
     expect(await cni(pod, "DEL", { env: { CNI_NETNS: "/proc/1/no-such-namespace" } })).toMatchObject({ code: 0 });
     expect(await cni({ ...pod, containerId: "never-seen" }, "DEL")).toMatchObject({ code: 0 });
     await discardPod(world.cluster.layout, "gone");
-  });
-
-  it("DEL takes an interface out of the pod although nothing says any more whose it is", async () => {
-    const { layout } = world.cluster;
-    const pod = await prepare("forgotten");
-    const port = resultOf(await cni(pod, "ADD")).interfaces[0]?.name ?? "";
-    await world.kill(netpluginName(1));
-    const forget = ["clear", "Port", port, "external_ids", "--"];
-    const keep = ["set", "Port", port, "external_ids:contiv-owner=contiv-ts"];
-    const database = `--db=unix:${ovsRunDirectory(layout, 1)}/db.sock`;
-    expect(await world.onNode(1, ["ovs-vsctl", database, ...forget, ...keep])).toMatchObject({ exitCode: 0 });
-    await run(["ip", "-n", panelNetns(layout.underlay, 1), "link", "set", port.replace("cvh", "cvp"), "alias", ""]);
-    rmSync(join(dirname(cniSocketPath(layout, 1)), "attachments", `${port}.json`));
-    await startNetplugin(layout, 1);
-    await netpluginReady(layout, 1);
-    expect((await world.inPod("forgotten", ["ip", "link", "show", "eth0"])).exitCode).toBe(0);
-    expect(await cni(pod, "DEL")).toMatchObject({ code: 0 });
-    expect((await world.inPod("forgotten", ["ip", "link", "show", "eth0"])).exitCode).not.toBe(0);
-    expect(world.log(netpluginName(1), 200)).toContain("whose attachment is not known any more");
-    await discardPod(layout, "forgotten");
   });
 
   it("an ADD whose caller dies leaves nothing, without any DEL unless it was answered", async () => {

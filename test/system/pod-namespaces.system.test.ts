@@ -1,7 +1,14 @@
 import { mkdtempSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import {
+  cniSocketPath,
+  netpluginName,
+  netpluginReady,
+  ovsRunDirectory,
+  startNetplugin,
+} from "../../deploy/cluster/components.ts";
 import { run } from "../../deploy/cluster/exec.ts";
 import { discardPod, type Pod, preparePod } from "../../deploy/cluster/pods.ts";
 import { nodeNetns, panelNetns, podNetns } from "../../deploy/cluster/underlay.ts";
@@ -156,5 +163,27 @@ describe("a link of the node that looks like the pod's", () => {
     expect(await cni(pod, "DEL", { env: { ...env, CNI_NETNS: undefined } })).toMatchObject({ code: 0 });
     await expectUntouched();
     for (const each of ["peer0", "peer1"]) await discardPod(world.cluster.layout, each);
+  });
+});
+
+describe("an attachment that nothing remembers", () => {
+  it("DEL takes an interface out of the pod although nothing says any more whose it is", async () => {
+    const { layout } = world.cluster;
+    const pod = await prepare("forgotten");
+    const port = resultOf(await cni(pod, "ADD")).interfaces[0]?.name ?? "";
+    await world.kill(netpluginName(1));
+    const forget = ["clear", "Port", port, "external_ids", "--"];
+    const keep = ["set", "Port", port, "external_ids:contiv-owner=contiv-ts"];
+    const database = `--db=unix:${ovsRunDirectory(layout, 1)}/db.sock`;
+    expect(await world.onNode(1, ["ovs-vsctl", database, ...forget, ...keep])).toMatchObject({ exitCode: 0 });
+    await run(["ip", "-n", panel(), "link", "set", port.replace("cvh", "cvp"), "alias", ""]);
+    rmSync(join(dirname(cniSocketPath(layout, 1)), "attachments", `${port}.json`));
+    await startNetplugin(layout, 1);
+    await netpluginReady(layout, 1);
+    expect((await world.inPod("forgotten", ["ip", "link", "show", "eth0"])).exitCode).toBe(0);
+    expect(await cni(pod, "DEL")).toMatchObject({ code: 0 });
+    expect((await world.inPod("forgotten", ["ip", "link", "show", "eth0"])).exitCode).not.toBe(0);
+    expect(world.log(netpluginName(1), 200)).toContain("whose attachment is not known any more");
+    await discardPod(layout, "forgotten");
   });
 });
