@@ -8,7 +8,11 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const NOT_OURS = new Set(["node_modules", "dist", "dist-bench", ".git"]);
 /** Their README says of each room what it does; a room is a folder with a README of its own. */
 const HOUSES = ["netmaster", "netplugin"];
-const FOLDERS = ["state", "state/store", "drivers", "drivers/ovs", "drivers/tc", "drivers/stack-guard"];
+const FOLDERS = [
+  ...["state", "state/store", "state/policy", "state/waiting"],
+  ...["drivers", "drivers/ovs", "drivers/ovs/pod-ports", "drivers/tc", "drivers/stack-guard"],
+  ...["netplugin/desired/flow-set", "netplugin/reconcile/attachments", "netplugin/reconcile/leases"],
+];
 /** The wire libraries stand alone: their pages are manuals, too. */
 const MANUALS = ["drivers/netlink", "drivers/ovs/openflow", "drivers/ovs/ovsdb-client"];
 /** Folders that hold what the tests of a house share. */
