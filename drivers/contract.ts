@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { Marks, NetworkDriver } from "./driver.ts";
+import type { Marks, NetworkDriver, StrayWish } from "./driver.ts";
 import type { NetnsHandle } from "./netlink/netns.ts";
 import type { PodLink } from "./pod-interface.ts";
 
@@ -334,6 +334,10 @@ function testReleasing(now: () => Stage): void {
   });
 }
 
+function strayAt(netnsPath: string, isTaken: (key: string) => boolean = () => false): StrayWish {
+  return { netnsPath, ifName: "eth0", isTaken };
+}
+
 function testStrays(now: () => Stage): void {
   test("an interface of ours that belongs to no attachment goes, with its place", async () => {
     const { pod, world } = now();
@@ -341,7 +345,7 @@ function testStrays(now: () => Stage): void {
     await world.forget(key);
     const driver = await now().afterCrash();
     expect(driver.read().has(key)).toBe(false);
-    const stray = { netnsPath: pod.netns.path, ifName: "eth0" };
+    const stray = strayAt(pod.netns.path);
     expect(await driver.removeStray(stray, soon())).toBe(true);
     expect(await pod.look("eth0")).toBeUndefined();
     expect(await driver.removeStray(stray, soon())).toBe(false);
@@ -349,10 +353,26 @@ function testStrays(now: () => Stage): void {
     await attached(now());
   });
 
+  test("one whose place netplugin knows by another witness stays", async () => {
+    const { pod, world } = now();
+    const { key } = await attached(now());
+    await world.forget(key);
+    const driver = await now().afterCrash();
+    expect(
+      await driver.removeStray(
+        strayAt(pod.netns.path, (place) => place === key),
+        soon(),
+      ),
+    ).toBe(false);
+    expect(await pod.look("eth0")).toEqual(SEEN);
+    expect(await driver.removeStray(strayAt(pod.netns.path), soon())).toBe(true);
+    await cleaned(now(), key);
+  });
+
   test("an interface of an attachment stays", async () => {
     const { driver, pod } = now();
     await attached(now());
-    expect(await driver.removeStray({ netnsPath: pod.netns.path, ifName: "eth0" }, soon())).toBe(false);
+    expect(await driver.removeStray(strayAt(pod.netns.path), soon())).toBe(false);
     expect(await pod.look("eth0")).toEqual(SEEN);
   });
 
@@ -360,14 +380,14 @@ function testStrays(now: () => Stage): void {
     const { driver, pod } = now();
     using slot = await driver.reserve(WISH, soon());
     await pod.addForeign("eth0", kind, slot.key);
-    expect(await driver.removeStray({ netnsPath: pod.netns.path, ifName: "eth0" }, soon())).toBe(false);
+    expect(await driver.removeStray(strayAt(pod.netns.path), soon())).toBe(false);
     expect(await pod.look("eth0")).toBeDefined();
   });
 
   test("no interface and no namespace are no stray", async () => {
     const { driver, pod } = now();
-    expect(await driver.removeStray({ netnsPath: pod.netns.path, ifName: "eth0" }, soon())).toBe(false);
-    expect(await driver.removeStray({ netnsPath: "/run/netns/gone", ifName: "eth0" }, soon())).toBe(false);
+    expect(await driver.removeStray(strayAt(pod.netns.path), soon())).toBe(false);
+    expect(await driver.removeStray(strayAt("/run/netns/gone"), soon())).toBe(false);
   });
 }
 

@@ -35,6 +35,14 @@ export interface Wanted {
   readonly link: PodLink;
 }
 
+/** Where an interface of ours may be that belongs to no attachment. */
+export interface StrayWish {
+  readonly netnsPath: string;
+  readonly ifName: string;
+  /** Does netplugin know an attachment at that place, whatever `read` shows? */
+  readonly isTaken: (key: string) => boolean;
+}
+
 /** A ready port, a VF, or nothing. Given back when disposed of, unless an attachment has been begun on it. */
 export interface Slot extends Disposable {
   readonly key: string;
@@ -86,7 +94,7 @@ export interface NetworkDriver<L = unknown> extends AsyncDisposable {
   /** Has been released and is not clean yet: nobody may touch it. */
   isReleasing(key: string): boolean;
   /** Takes away an interface of ours in the pod that belongs to no attachment. Somebody else's is left alone. True: there was one. */
-  removeStray(pod: { readonly netnsPath: string; readonly ifName: string }, signal: AbortSignal): Promise<boolean>;
+  removeStray(pod: StrayWish, signal: AbortSignal): Promise<boolean>;
   readonly limits: LimitDriver<L>;
 }
 

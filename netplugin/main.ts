@@ -13,7 +13,7 @@ import { netnsCheck } from "./cni/netns.ts";
 import { startCniServer } from "./cni/server.ts";
 import { isAnswering } from "./cni/socket-file.ts";
 import { recordsDirectoryOf } from "./machine/attachment-records.ts";
-import { awaitSwitch } from "./node/await-switch.ts";
+import { awaitSwitch, WaitingNode } from "./node/await-switch.ts";
 import { type Node, openNode } from "./node/node.ts";
 import { serve } from "./node/serve.ts";
 import { createNodeClient } from "./node-client/node-client.ts";
@@ -98,13 +98,14 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
     report: (error) => log.warn({ error: error.message }, "cannot hold the lock that keeps cleanup away; trying again"),
   });
   const reachability = createReachability();
-  await using ovs = await awaitSwitch({
-    ...{ settings, client, reachability, log, signal, onFollowed: transport.dropStale },
-    onFailure: () => metrics.heartbeatFailures.inc(),
-    onWaiting: (fault) => {
-      waitingFor = fault;
-    },
-  });
+  const onFailure = () => metrics.heartbeatFailures.inc();
+  const waitingParts = { settings, client, reachability, onFailure, log, signal };
+  await using waiting = new WaitingNode(waitingParts);
+  const onWaiting = (fault: string) => {
+    waitingFor = fault;
+  };
+  await using ovs = await awaitSwitch({ ...waitingParts, onWaiting, onFollowed: transport.dropStale }, waiting);
+  waitingFor = "its parts are being opened";
   await using opened = await openNode({
     ...{ ovs, client, settings, metrics, reachability, log, signal },
     cniFault: cni.fault,
@@ -112,7 +113,7 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   node = opened;
   await undoUnfinished(opened.attaching, signal);
   handler = createCniHandler(opened.attaching);
-  await serve({ node: opened, settings, metrics, signal, transport }).catch((error: unknown) => {
+  await serve({ node: opened, waiting, settings, metrics, signal, transport }).catch((error: unknown) => {
     if (signal.aborted) throw error;
     log.fatal({ error: asNetError(error, "serve").message }, "netplugin ends");
     process.exit(1); // the loops of its parts end with the signal only: nobody must wait for them

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type DriverReports, NodeRecord } from "../../state/kinds/node.ts";
+import type { Receipt } from "../../state/node-api.ts";
 import { manualClock } from "../../state/waiting/clock.ts";
 import { Heartbeats } from "../node-reports/heartbeats.ts";
 import { put, worldView } from "../view/testing.ts";
@@ -22,7 +23,11 @@ function begun({ isOpen = true, view = VIEW } = {}) {
     const node = NodeRecord.parse(view.records("node").get(name));
     heartbeats.note(node, { bootId: "b", conditions: [], settledEpoch });
   };
-  return { clock, pen, settle, reason: () => hold.reason(view) };
+  const say = (name: string, receipt: Receipt) => {
+    const node = NodeRecord.parse(view.records("node").get(name));
+    heartbeats.note(node, { bootId: "b", conditions: [], settledEpoch: "another epoch", receipt });
+  };
+  return { clock, pen, settle, say, reason: () => hold.reason(view) };
 }
 
 describe("new addresses in a new epoch of the store", () => {
@@ -67,6 +72,19 @@ describe("new addresses in a new epoch of the store", () => {
     expect(withDrivers({ ovs: { ...ovs, fault: "Open vSwitch does not answer" } })).toBeUndefined();
     expect(withDrivers({})).toBeUndefined();
     expect(withDrivers({ ovs })).toContain("first n2");
+  });
+
+  it("wait for a node whose switch has gone while its agent runs: it knows its pods, and says so with its receipts", () => {
+    const node = NodeRecord.parse(VIEW.records("node").get("n2"));
+    const drivers = { ovs: { encaps: ["vxlan"], enforcesPolicies: true, setsMac: true, fault: "away" } };
+    const record = { ...node, registration: { ...node.registration, drivers } };
+    const { clock, settle, say, reason } = begun({ view: put(VIEW, { kind: "node", record }) });
+    for (let beat = 0; beat < 4; beat += 1) {
+      clock.advance(5_000);
+      settle("n1", VIEW.epoch);
+      say("n2", { enforcedRevision: "1", enforcedAt: "", endpointCount: 1, flowCount: 1, failures: {} });
+    }
+    expect(reason()).toContain("first n2");
   });
 
   it("do not wait where the epoch is proven, nor where there is nothing to lease from", () => {

@@ -10,7 +10,7 @@ const NAMED_MAX = 3;
 type EpochPen = Pick<LeaderPen, "isOpen" | "settle">;
 
 export interface AddressHoldOptions {
-  readonly heartbeats: Pick<Heartbeats, "listen" | "settledEpoch" | "isSilent" | "nodeTimeoutMs">;
+  readonly heartbeats: Pick<Heartbeats, "receipt" | "listen" | "settledEpoch" | "isSilent" | "nodeTimeoutMs">;
   readonly nowMs: () => number;
 }
 
@@ -56,8 +56,10 @@ export class AddressHold {
   #awaited(view: ClusterView): readonly string[] {
     const { heartbeats, nowMs } = this.#options;
     const isLate = nowMs() >= this.#sinceMs + heartbeats.nodeTimeoutMs;
+    const isWaiting = (name: string) => heartbeats.receipt(name) === undefined; // of a node with a switch each heartbeat has one
     const nodes = [...view.records("node").entries()].filter(
-      ([, { state, registration }]) => state === "ready" && !(isLate && isPowerless(registration)),
+      ([, { state, registration }]) =>
+        state === "ready" && !(isLate && isPowerless(registration) && isWaiting(registration.name)),
     );
     const names = nodes.map(([name]) => name);
     return names.filter((name) => !heartbeats.isSilent(name) && heartbeats.settledEpoch(name) !== view.epoch);

@@ -143,6 +143,15 @@ describe("a node without Open vSwitch", () => {
     expect(stored()?.vtepIp).toBe("192.0.2.9");
   });
 
+  it("keeps the MTU and what was probed, which an agent without switch has not looked at", () => {
+    register({ ovs: OVS }, { underlayMtuBytes: 9_000 });
+    const unprobed = { ...bare, underlayMtuBytes: 1_500, capabilities: { ...kernel, tbf: false, meters: false } };
+    cluster.run(registerNode, NodeRegistration.parse({ ...unprobed, drivers: away }));
+    expect(stored()).toMatchObject({ underlayMtuBytes: 9_000, capabilities: N1.capabilities });
+    register({ ovs: OVS }, { underlayMtuBytes: 1_500 });
+    expect(stored()?.underlayMtuBytes).toBe(1_500);
+  });
+
   it("has no tunnel address any more when it does without, or was deleted", () => {
     register({ ovs: OVS });
     cluster.run(registerNode, NodeRegistration.parse({ ...bare, drivers: { sriov: SRIOV } }));

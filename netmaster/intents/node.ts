@@ -27,6 +27,11 @@ function rememberSwitch(stored: NodeRegistration, told: NodeRegistration): NodeR
   const { vtepIp } = stored;
   const { datapathType, ovsVersion } = stored.capabilities;
   const seen = { ...(datapathType && { datapathType }), ...(ovsVersion && { ovsVersion }) };
+  if (told.capabilities.datapathType === undefined && datapathType !== undefined) {
+    const { kernelRelease } = told.capabilities; // the rest has not been looked at
+    const capabilities = { ...stored.capabilities, kernelRelease };
+    return { ...(vtepIp && { vtepIp }), ...told, underlayMtuBytes: stored.underlayMtuBytes, capabilities };
+  }
   return { ...(vtepIp && { vtepIp }), ...told, capabilities: { ...seen, ...told.capabilities } };
 }
 

@@ -42,7 +42,7 @@ export async function attachAll(node: AttachingNode, call: Call, signal: AbortSi
     );
     const existing = await all(leased.map((each) => adoptable(node, each, signal)));
     const missing = leased.filter((_, index) => existing[index] === undefined);
-    const made = missing.length === 0 ? [] : await attachMissing(node, { ...call, missing, reserved }, signal);
+    const made = missing.length === 0 ? [] : await attachMissing(node, { ...call, missing, reserved, leases }, signal);
     node.unfinished.end(call.call); // of an earlier call of that name, too, which could not be taken back
     return call.wishes.flatMap((wish) => [...existing, ...made].find((each) => each?.wish === wish) ?? []);
   } catch (error) {
@@ -112,6 +112,8 @@ class Reservation implements Disposable {
 interface Missing extends Call {
   readonly missing: readonly Leased[];
   readonly reserved: readonly Reservation[];
+  /** That still stand. */
+  readonly leases: Map<AddRequest, EndpointReply>;
 }
 
 async function attachMissing(node: AttachingNode, call: Missing, signal: AbortSignal): Promise<readonly Made[]> {
@@ -123,7 +125,7 @@ async function attachMissing(node: AttachingNode, call: Missing, signal: AbortSi
     signal.throwIfAborted();
     return begun;
   } catch (error) {
-    const undone = await Promise.all(call.missing.map(({ wish }) => undo(node, wish)));
+    const undone = await Promise.all(call.missing.map(({ wish }) => undo(node, wish, call.leases)));
     if (isNoted && undone.every(Boolean)) node.unfinished.end(call.call);
     throw error;
   }
@@ -183,10 +185,14 @@ function hostDeviceOf(node: AttachingNode, attachment: Attachment): string {
 }
 
 /** False: something of it may be left. */
-async function undo(node: AttachingNode, wish: AddRequest): Promise<boolean> {
+/** The lease of what is taken back ends with it. */
+async function undo(node: AttachingNode, wish: AddRequest, leases: Map<AddRequest, EndpointReply>): Promise<boolean> {
   try {
     const options = { netnsPath: wish.netns, signal: AbortSignal.timeout(UNDO_TIMEOUT_MS) };
-    for (const attachment of attachmentsFor(node, wish)) await detachOne(node, attachment, options);
+    for (const attachment of attachmentsFor(node, wish)) {
+      await detachOne(node, attachment, options);
+      if (attachment.epoch === leases.get(wish)?.endpoint.epoch) leases.delete(wish);
+    }
     return true;
   } catch (error) {
     const { message } = asNetError(error, "take the pod off the network");

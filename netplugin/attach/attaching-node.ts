@@ -26,6 +26,8 @@ export interface AttachingNode extends Surroundings {
   readonly leases: Pick<LeaseKeeper, "pending" | "release" | "end" | "endUnattached">;
   /** Calls that want several attachments and are under way. */
   readonly unfinished: UnfinishedCalls;
+  /** Have all witnesses of attachments been asked, also after a look that this calls for? Before, what seems to be nobody's may be a pod's. */
+  knowsAll(signal: AbortSignal): Promise<boolean>;
   /** What is plugged in on this machine, by endpoint key. */
   attachments(): ReadonlyMap<string, Attachment>;
   /** Why an ADD would fail now, with the next step; undefined when it would not. */

@@ -55,9 +55,10 @@ function isStillThere(node: AttachingNode, attachment: Attachment): boolean {
 async function detachUnknown(node: AttachingNode, call: ContainerInterface, options: DetachOptions): Promise<void> {
   const { netnsPath, signal } = options;
   const { containerId, ifName } = call;
-  if (netnsPath !== undefined) {
+  if (netnsPath !== undefined && (await node.knowsAll(signal))) {
+    const isTaken = (key: string) => [...node.attachments().values()].some(({ portName }) => portName === key);
     for (const driver of node.drivers.values()) {
-      if (!(await driver.removeStray({ netnsPath, ifName }, signal))) continue;
+      if (!(await driver.removeStray({ netnsPath, ifName, isTaken }, signal))) continue;
       const text = "an interface of ours whose attachment is not known any more was taken out of the pod";
       node.log.warn({ container: containerId, ifName, driver: driver.name }, text);
     }
@@ -90,8 +91,11 @@ export async function endUnattached(
 /** Calls that were under way when this process ended have been answered by nobody: what they have made so far goes. */
 export async function undoUnfinished(node: AttachingNode, signal: AbortSignal): Promise<void> {
   for (const call of node.unfinished.all()) {
+    const found = attachmentsOf(node, call);
+    if (found.length === 0) continue; // the kernel may know more than the switch: its DEL will, or the next start
     try {
-      await detach(node, call, { netnsPath: undefined, signal });
+      for (const attachment of found) await detachOne(node, attachment, { netnsPath: undefined, signal });
+      node.unfinished.end(call);
       node.log.warn(
         { ...call },
         "a call that wanted several interfaces was cut off by the last end of this process; taken back",

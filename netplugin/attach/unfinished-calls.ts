@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
@@ -24,6 +25,8 @@ const SUFFIX = ".json";
 export class UnfinishedCalls {
   readonly #directory: string;
   readonly #log: Logger;
+  /** Files that are there: most calls have none, and end without a look. */
+  readonly #noted = new Set<string>();
 
   constructor(directory: string, log: Logger) {
     this.#directory = directory;
@@ -36,6 +39,7 @@ export class UnfinishedCalls {
     try {
       mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
       const { containerId, ifName } = call;
+      this.#noted.add(path);
       writeFileSync(`${path}~`, JSON.stringify({ containerId, ifName }), { mode: 0o600 });
       renameSync(`${path}~`, path);
     } catch (error) {
@@ -43,9 +47,20 @@ export class UnfinishedCalls {
     }
   }
 
-  /** All of the call's attachments are there, or none. */
+  /** All of the call's attachments are there, or none. A note that cannot be removed is told: the next start would take the pod for half done. */
   end(call: Call): void {
-    rmSync(this.#pathOf(call), { force: true });
+    const path = this.#pathOf(call);
+    if (!this.#noted.has(path)) return;
+    try {
+      rmSync(path, { force: true });
+      this.#noted.delete(path);
+    } catch (error) {
+      const { message } = asNetError(error, "remove it");
+      this.#log.error(
+        { path, error: message },
+        "the note of a call that has ended stays; remove it before netplugin restarts",
+      );
+    }
   }
 
   /** What earlier runs of this process have left. What cannot be read is told and taken away. */
@@ -53,7 +68,9 @@ export class UnfinishedCalls {
     return this.#files().flatMap((name) => {
       const path = join(this.#directory, name);
       try {
-        return [read(path)];
+        const call = read(path);
+        this.#noted.add(path);
+        return [call];
       } catch (error) {
         this.#log.warn({ path, error: asNetError(error, "read it").message }, "no note of an unfinished call; removed");
         rmSync(path, { recursive: true, force: true });
@@ -71,9 +88,9 @@ export class UnfinishedCalls {
     }
   }
 
-  /** Container ids and interface names are of letters, digits and signs that file names may have. */
+  /** A container id may be as long as a file's name. */
   #pathOf(call: Call): string {
-    return join(this.#directory, `${encodeURIComponent(endpointKeyOf(call))}${SUFFIX}`);
+    return join(this.#directory, `${createHash("sha256").update(endpointKeyOf(call)).digest("hex")}${SUFFIX}`);
   }
 }
 

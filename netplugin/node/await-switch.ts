@@ -26,52 +26,67 @@ const UNDERLAY_MTU_BYTES = 1_500;
 /** Kernel and switch are probed together, later. */
 const NOT_PROBED = { ingressPolicing: false, tbf: false, ifbRedirect: false, meters: false, conntrack: false };
 
-/**
- * Opens the switch, however long that takes. Meanwhile netmaster has the node with the fault of its driver, so that an admin sees what is
- * wrong where all nodes are seen; nothing can be attached, and nothing that an earlier run has attached is touched.
- */
-export async function awaitSwitch(options: AwaitSwitchOptions): Promise<OpenOvsDriver> {
+/** Opens the switch, however long that takes; meanwhile the node is told of as one that waits. */
+export async function awaitSwitch(options: AwaitSwitchOptions, waiting: WaitingNode): Promise<OpenOvsDriver> {
   const { signal, log, onWaiting } = options;
   const backOff = new BackOff(PAUSES);
-  let absence: Absence | undefined;
-  try {
-    for (;;) {
-      try {
-        return await openSwitch(options);
-      } catch (thrown) {
-        signal.throwIfAborted();
-        const error = asNetError(thrown, "open the switch");
-        if (!isAway(error)) throw error;
-        const fault = `Open vSwitch does not answer on this node; see that ovsdb-server and ovs-vswitchd run: ${error.message}`;
-        if (absence?.fault !== fault) log.warn({ code: error.code, error: error.message }, "waiting for Open vSwitch");
-        absence ??= new Absence(options, fault);
-        absence.fault = fault;
-        onWaiting(fault);
-      }
-      await pause(backOff.nextMs(), signal);
+  let told = "";
+  for (;;) {
+    try {
+      return await openSwitch(options);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      const error = asNetError(thrown, "open the switch");
+      if (!isAway(error)) throw error;
+      const fault = `Open vSwitch does not answer on this node; see that ovsdb-server and ovs-vswitchd run: ${error.message}`;
+      if (told !== fault) log.warn({ code: error.code, error: error.message }, "waiting for Open vSwitch");
+      told = fault;
+      waiting.tell(() => fault);
+      onWaiting(fault);
     }
-  } finally {
-    await absence?.[Symbol.asyncDispose]();
+    await pause(backOff.nextMs(), signal);
   }
 }
 
 /** Every other error is not mended by waiting: this process ends with it. */
 function isAway({ code }: NetError): boolean {
-  return code === "UNAVAILABLE" || code === "TIMEOUT" || code === "CLOSED" || code === "NOT_FOUND";
+  return code === "UNAVAILABLE" || code === "TIMEOUT" || code === "CLOSED";
 }
 
-/** The presence of a node whose switch has not been seen. */
-class Absence implements AsyncDisposable {
-  fault: string;
+/**
+ * The presence of a node that waits for its switch: netmaster has it with the fault of its driver, so that an admin sees what is wrong where
+ * all nodes are seen. Nothing can be attached meanwhile, and nothing that an earlier run has attached is touched.
+ */
+export class WaitingNode implements AsyncDisposable {
+  readonly #options: Omit<AwaitSwitchOptions, "onWaiting" | "onFollowed">;
   readonly #ending = new AbortController();
-  readonly #presence: Promise<void>;
+  #fault = () => "";
+  #presence: Promise<void> | undefined;
 
-  constructor({ client, reachability, settings, onFailure, log, signal }: AwaitSwitchOptions, fault: string) {
-    this.fault = fault;
-    const driver: ReportedDriver = { name: "ovs", capabilities: () => OVS_CAPABILITIES, fault: () => this.fault };
+  constructor(options: Omit<AwaitSwitchOptions, "onWaiting" | "onFollowed">) {
+    this.#options = options;
+  }
+
+  /** What it waits for, from now on; begins to tell of it. */
+  tell(fault: () => string): void {
+    this.#fault = fault;
+    this.#presence ??= this.#keepPresent();
+  }
+
+  /** The node is told of by others from now on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort();
+    if (this.#presence === undefined) return;
+    await this.#presence;
+    this.#options.reachability.setRegistered(false); // as a node that has a switch it is not yet
+  }
+
+  #keepPresent(): Promise<void> {
+    const { client, reachability, settings, onFailure, log, signal } = this.#options;
+    const driver: ReportedDriver = { name: "ovs", capabilities: () => OVS_CAPABILITIES, fault: () => this.#fault() };
     const uplinks = settings.uplinks.map(({ alias, nic }) => ({ alias, nic, mtuBytes: UNDERLAY_MTU_BYTES }));
     const { nodeName, vtepIp } = settings;
-    this.#presence = keepPresent({
+    return keepPresent({
       ...{ bootId: bootId(), client, reachability, onFailure, log },
       signal: AbortSignal.any([signal, this.#ending.signal]),
       trigger: createReportTrigger(REPORT_DELAY_MS),
@@ -80,12 +95,7 @@ class Absence implements AsyncDisposable {
           ...{ nodeName, bootId: bootId(), vtepIp, uplinks, probed: NOT_PROBED },
           ...{ seenSwitch: undefined, drivers: [driver] },
         }),
-      message: () => ({ body: { conditions: [{ type: "switch", status: "failed", message: this.fault }] } }),
+      message: () => ({ body: { conditions: [{ type: "switch", status: "failed", message: this.#fault() }] } }),
     });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#ending.abort();
-    await this.#presence;
   }
 }

@@ -201,6 +201,10 @@ function facesOf(options: NodeOptions, core: Core, keepers: Keepers): Pick<Node,
       ...{ ...shared, stack, leases, limits: limits.keeper, datapathType: ovs.datapathType },
       unfinished: new UnfinishedCalls(unfinishedDirectoryOf(settings.cniSocketPath), log),
       netmasterAway: reachability.netmasterAway,
+      knowsAll: async (signal) => {
+        if (!attached.knowsAll) await attached.loop.done(signal).catch(() => signal.throwIfAborted());
+        return attached.knowsAll;
+      },
     },
     told: {
       ...{ ...shared, ovs, offers, attached, infra, limits, traffic, connections, foreignFlows },

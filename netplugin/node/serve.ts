@@ -9,6 +9,7 @@ import type { Metrics } from "../report/metrics/metrics.ts";
 import { startNodeReport } from "../report/node-report.ts";
 import { UplinkLog } from "../report/uplink-log.ts";
 import type { NodeSettings } from "../settings.ts";
+import type { WaitingNode } from "./await-switch.ts";
 import { probeCapabilities } from "./capabilities.ts";
 import type { Node } from "./node.ts";
 import { keepNodePresent } from "./presence.ts";
@@ -16,19 +17,24 @@ import { whenConnected } from "./switch.ts";
 
 export interface Service {
   readonly node: Node;
+  /** Tells of the node until its switch takes flows. */
+  readonly waiting: WaitingNode;
   readonly settings: NodeSettings;
   readonly metrics: Metrics;
   readonly transport: Transport;
   readonly signal: AbortSignal;
 }
 
+/** A switch that runs takes flows sooner than that. */
+const PATIENCE_MS = 5_000;
+
 /** The loops of a node whose parts are up: presence, watch, bridges, regular comparison. Ends with the signal. */
 export async function serve(service: Service): Promise<void> {
-  const { node, settings, metrics, signal } = service;
+  const { node, waiting, settings, metrics, signal } = service;
   const { told, panel, leases } = node;
   const { ovs, log } = told;
   startBase(service);
-  await whenConnected(ovs, signal);
+  await whenServing(service);
   const capabilities = await probeCapabilities({
     connection: ovs.flowConnection.connection(),
     netns: panel.netns,
@@ -37,6 +43,7 @@ export async function serve(service: Service): Promise<void> {
   told.limits.setCapabilities(capabilities);
   log.info({ capabilities, vtepIp: told.vtep.current() }, "this node's means");
   const report = startNodeReport({ node: told, registry: metrics.registry, signal });
+  await waiting[Symbol.asyncDispose]();
   await Promise.all([
     keepNodePresent({
       ...{ told, report, capabilities, leases, signal },
@@ -45,6 +52,20 @@ export async function serve(service: Service): Promise<void> {
     }),
     compareRegularly({ intervalMs: settings.resyncIntervalMs, compare: node.comparisons, signal }),
   ]);
+}
+
+/** The database may answer, and the switch itself not. */
+async function whenServing({ node, waiting, signal }: Service): Promise<void> {
+  const { ovs } = node.told;
+  const late = setTimeout(
+    () => waiting.tell(() => ovs.fault() ?? "The parts of this node are being opened"),
+    PATIENCE_MS,
+  );
+  try {
+    await whenConnected(ovs, signal);
+  } finally {
+    clearTimeout(late);
+  }
 }
 
 function startBase({ node, settings, signal }: Service): void {

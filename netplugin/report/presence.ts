@@ -55,6 +55,8 @@ class Presence {
   /** Names of the members that it had. */
   #members: readonly string[] = [];
   #isFirst = true;
+  /** Has the registration been said once more? */
+  #isConfirmed = false;
   #nextRegularMs = 0;
   #intervalMs = RETRY_MAX_MS;
   readonly #backOff = new BackOff({ firstMs: RETRY_MIN_MS, maxMs: RETRY_MAX_MS });
@@ -146,6 +148,8 @@ class Presence {
   async #regular(): Promise<void> {
     const { log, settle, signal } = this.#options;
     this.#nextRegularMs = performance.now() + this.#intervalMs;
+    if (!this.#isConfirmed) this.#accepted = ""; // an earlier registration may have been under way still, and have come in later
+    this.#isConfirmed = true;
     try {
       await settle?.(signal);
     } catch (thrown) {

@@ -124,6 +124,7 @@ function openNode(site: FakeSite, names: readonly DriverName[]) {
     unfinished: new UnfinishedCalls(site.directory, silent),
     notReady: () => undefined,
     netmasterAway: () => undefined,
+    knowsAll: async () => true,
   };
   return { node, driver, drivers: all, machine };
 }

@@ -6,6 +6,7 @@ import type {
   NetworkDriver,
   PlaceWish,
   Slot,
+  StrayWish,
   Wanted,
 } from "../../drivers/driver.ts";
 import type { NetnsHandle } from "../../drivers/netlink/netns.ts";
@@ -190,11 +191,11 @@ export class FakeNetworkDriver implements NetworkDriver {
     return this.#releasing.has(key);
   }
 
-  async removeStray({ netnsPath, ifName }: { readonly netnsPath: string; readonly ifName: string }): Promise<boolean> {
+  async removeStray({ netnsPath, ifName, isTaken }: StrayWish): Promise<boolean> {
     const links = this.#machine.pods.get(netnsPath);
     const place = links?.get(ifName)?.place;
     if (links === undefined || place === undefined) return false;
-    if (this.#machine.places.has(place) || this.#releasing.has(place)) return false;
+    if (this.#machine.places.has(place) || this.#releasing.has(place) || isTaken(place)) return false;
     this.log.push(`stray ${ifName}`);
     return links.delete(ifName);
   }

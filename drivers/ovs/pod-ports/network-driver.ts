@@ -1,5 +1,5 @@
 import { NetError } from "../../../state/errors.ts";
-import type { Attached, DriverCapabilities, Marks, NetworkDriver, Slot, Wanted } from "../../driver.ts";
+import type { Attached, DriverCapabilities, Marks, NetworkDriver, Slot, StrayWish, Wanted } from "../../driver.ts";
 import { ROLE_MARK } from "../../driver.ts";
 import { isErrno } from "../../netlink/errno.ts";
 import { getLink } from "../../netlink/link.ts";
@@ -207,12 +207,10 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
     return this.#releasing.has(key);
   }
 
-  async removeStray(
-    pod: { readonly netnsPath: string; readonly ifName: string },
-    signal: AbortSignal,
-  ): Promise<boolean> {
+  async removeStray(pod: StrayWish, signal: AbortSignal): Promise<boolean> {
     const { ovs, panel } = this.#options;
-    const isUsed = (portName: string) => this.read().has(portName) || this.#releasing.has(portName);
+    const isUsed = (portName: string) =>
+      this.read().has(portName) || this.#releasing.has(portName) || pod.isTaken(portName);
     const parts = { netlink: ovs.netlink, switchNetns: this.#switchNetns, panel, isUsed, signal };
     const portName = await deleteStray(pod, parts);
     if (portName === undefined) return false;

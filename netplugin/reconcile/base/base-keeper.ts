@@ -24,7 +24,7 @@ const LOOK_MS = 5_000;
  */
 export function keepBase({ ovs, before, after, onKept, log, signal }: BaseKeeperOptions): TicketLoop {
   let isChanged = false;
-  let isMade = true;
+  let isMade = !ovs.connected; // else what was told before this keeper listened would be missed
   const loop = startTicketLoop({
     work: async () => {
       for (const each of before) await each.look();
