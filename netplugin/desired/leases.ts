@@ -39,7 +39,7 @@ export function compareLeases({ view, nodeName, attachments, pending }: LeaseInp
 
 /**
  * Endpoints made by the v1 plugin calls have no interface that this node would know of; whoever made them ends them. The node's own
- * in infra networks come and go with those (netplugin/infra).
+ * in infra networks come and go with those (netplugin/reconcile/infra).
  */
 function isRuntimes(endpoint: EndpointRecord): boolean {
   return endpoint.ifName !== "" && !isInfraEndpoint(endpoint);
