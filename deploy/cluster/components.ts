@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NetError } from "../../state/errors.ts";
@@ -205,7 +205,7 @@ export async function startOvs(layout: ClusterLayout, node: number): Promise<voi
     env,
     argv: inNetns(netns, ["ovsdb-server", database, `--remote=punix:${socket}`, control("ovsdb-server")]),
   });
-  await waitUntilReady(layout.home, ovsdbName(node), async () => existsSync(socket));
+  await waitUntilReady(layout.home, ovsdbName(node), () => accepts(socket));
   startDaemon(layout.home, {
     name: vswitchdName(node),
     env,
@@ -215,6 +215,17 @@ export async function startOvs(layout: ClusterLayout, node: number): Promise<voi
   const vsctl = ["ovs-vsctl", `--db=unix:${socket}`, "--timeout=15", "--no-wait"]; // as ovs-ctl does at boot
   await run([...vsctl, "init", "--", "set", "Open_vSwitch", ".", `ovs-version=${version}`], {
     env: { ...process.env, ...env },
+  });
+}
+
+/** A server that was killed leaves its socket's file. */
+function accepts(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
   });
 }
 
