@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { NetError } from "../../state/errors.ts";
+import { nearHint } from "../../state/near-name.ts";
 import { compareText } from "../../state/sorted-map.ts";
 import { invalid, printable } from "./errors.ts";
-import { nearestName } from "./near-name.ts";
 
 type Shape = z.ZodObject;
 type JsonType = "text" | "a whole number" | "true or false" | "a list" | "an object" | "null" | "a number";
@@ -45,10 +45,9 @@ export function refuseUnknownMembers(noun: string, names: readonly string[], bod
   if (typeof body !== "object" || body === null || Array.isArray(body)) return;
   const unknown = Object.keys(body).find((name) => !names.includes(name) && !COMPUTED_MEMBERS.includes(name));
   if (unknown === undefined) return;
-  const near = nearestName(unknown, names) ?? names.find((name) => name.toLowerCase().endsWith(unknown.toLowerCase()));
-  const hint = near === undefined ? `it has ${[...names].sort(compareText).join(", ")}` : `did you mean ${near}?`;
+  const hint = nearHint(unknown, [...names].sort(compareText));
   const article = /^[aeiou]/.test(noun) ? "an" : "a";
-  throw invalid(printable(unknown.slice(0, SHOWN_MAX_LENGTH)), `is not a member of ${article} ${noun}; ${hint}`);
+  throw invalid(printable(unknown.slice(0, SHOWN_MAX_LENGTH)), `is not a member of ${article} ${noun}${hint}`);
 }
 
 function presentMembers(expected: ReadonlyMap<string, JsonType>, body: Readonly<Record<string, unknown>>): object {

@@ -1,6 +1,6 @@
 import { NetError } from "../../state/errors.ts";
+import { nearestName } from "../../state/near-name.ts";
 import { invalid } from "../intents/errors.ts";
-import { nearestName } from "../intents/near-name.ts";
 
 /** The query parameters that this release knows besides those of explain; v1 had none, and others are ignored as in v1. */
 export type QueryParameter = "limit" | "continue" | "watch" | "revision" | "dryRun";

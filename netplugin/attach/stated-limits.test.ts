@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { EGRESS_ANNOTATION, INGRESS_ANNOTATION, statedLimits } from "./stated-limits.ts";
+import { EGRESS_ANNOTATION, INGRESS_ANNOTATION } from "../cni/own-names.ts";
+import { statedLimits } from "./stated-limits.ts";
 
 const none = { podIngress: undefined, podEgress: undefined };
 const bare = { ifName: "eth0", bandwidth: none, annotations: new Map(), podAnnotations: new Map() };

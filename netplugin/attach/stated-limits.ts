@@ -1,12 +1,11 @@
 import { type PodLimits, RateLimit, type StatedLimits } from "../../state/bandwidth/limits.ts";
 import { parseBandwidthQuantity } from "../../state/bandwidth/quantity.ts";
 import { cniFault } from "../cni/errors.ts";
+import { EGRESS_ANNOTATION, INGRESS_ANNOTATION } from "../cni/own-names.ts";
 import type { AddRequest } from "../cni/request.ts";
 import type { BandwidthLimit } from "../cni/runtime-config.ts";
 
-/** Kubernetes' annotations; ingress is towards the pod. They speak of the pod, and here of its first interface. */
-export const INGRESS_ANNOTATION = "kubernetes.io/ingress-bandwidth";
-export const EGRESS_ANNOTATION = "kubernetes.io/egress-bandwidth";
+/** Annotations are about the pod, and here about its first interface. */
 const ANNOTATED_INTERFACE = "eth0";
 
 type Limiting = Pick<AddRequest, "ifName" | "bandwidth" | "annotations" | "podAnnotations">;

@@ -1,4 +1,5 @@
 import { cniFault } from "./errors.ts";
+import { refuseAlmostOursInArgs } from "./own-names.ts";
 
 /** Who the pod is, as far as the runtime told in CNI_ARGS; absent without Kubernetes. */
 export interface PodIdentity {
@@ -26,9 +27,10 @@ const KNOWN: ReadonlySet<string> = new Set([
   "K8S_POD_INFRA_CONTAINER_ID",
 ]);
 
-/** Reads `K=V;K=V`. Unknown keys need IgnoreUnknown=1 (CONVENTIONS.md). @throws NetError with CNI code 4 */
+/** Reads `K=V;K=V`. Unknown keys need IgnoreUnknown=1 (CONVENTIONS.md) and must not be meant for us. @throws NetError with CNI code 4 */
 export function parseCniArgs(text: string): CniArgs {
   const pairs = splitPairs(text);
+  refuseAlmostOursInArgs(pairs.keys(), KNOWN);
   const unknown = [...pairs.keys()].filter((key) => !KNOWN.has(key));
   if (unknown.length > 0 && !ignoresUnknown(pairs.get("IgnoreUnknown") ?? "")) {
     throw invalid(`CNI_ARGS has unknown keys [${unknown.join(",")}]; remove them or add IgnoreUnknown=1`);

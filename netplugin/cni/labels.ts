@@ -1,13 +1,9 @@
 import { z } from "zod";
 import type { PrefixText } from "../../state/address-codec.ts";
 import { Name } from "../../state/names.ts";
-import { cniFault } from "./errors.ts";
 import { isObject, parseMember, stringMap } from "./json.ts";
+import { GROUP_LABEL, NETWORK_LABEL, TENANT_LABEL } from "./own-names.ts";
 import { ANNOTATION_KEY_MAX_LENGTH, ANNOTATION_VALUE_MAX_LENGTH, RequestedIps } from "./runtime-config.ts";
-
-export const TENANT_LABEL = "io.contiv.tenant";
-export const NETWORK_LABEL = "io.contiv.network";
-export const GROUP_LABEL = "io.contiv.net-group";
 
 const DEFAULT_TENANT = "default";
 const DEFAULT_NETWORK = "default-net";
@@ -55,26 +51,8 @@ export function parseConfigArgs(value: unknown): ConfigArgs {
   return { labels: new Map([...conventional, ...own]), annotations: members.annotations, ips: members.cni?.ips ?? [] };
 }
 
-const PLACEMENT_LABELS = [TENANT_LABEL, NETWORK_LABEL, GROUP_LABEL] as const;
-const OUR_LABELS = "io.contiv.";
-
-/** A misspelled label must not put a pod where no policy holds. */
-function refuseUnknown(labels: ReadonlyMap<string, string>): void {
-  const known: readonly string[] = PLACEMENT_LABELS;
-  const unknown = [...labels.keys()].find(
-    (label) => label.toLowerCase().startsWith(OUR_LABELS) && !known.includes(label),
-  );
-  if (unknown === undefined) return;
-  const message = `args.labels: label "${unknown.slice(0, 100)}" is unknown; use ${PLACEMENT_LABELS.join(", ")}`;
-  throw cniFault("invalid-config", message, { field: "args.labels" });
-}
-
-/**
- * Tenant, network and group by label; an empty label counts as none, an unknown one of ours is refused.
- * @throws NetError with CNI code 7
- */
+/** Tenant, network and group by label; an empty label counts as none. @throws NetError with CNI code 7 */
 export function placementOf(labels: ReadonlyMap<string, string>): Placement {
-  refuseUnknown(labels);
   const named = (label: string): string | undefined => {
     const value = labels.get(label) ?? "";
     return value === "" ? undefined : parseMember(LabelledName, value, `args.labels.${label}`);

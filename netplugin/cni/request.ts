@@ -6,6 +6,7 @@ import { type CniEnvironment, isCniId, isIfName, parseEnvironment } from "./envi
 import { cniFault } from "./errors.ts";
 import { isObject, parseMember, shortJson } from "./json.ts";
 import { type ConfigArgs, type Placement, parseConfigArgs, placementOf } from "./labels.ts";
+import { refuseAlmostOurs } from "./own-names.ts";
 import { parseResult } from "./prev-result.ts";
 import type { CniFrame } from "./protocol.ts";
 import type { CniResult } from "./result.ts";
@@ -199,6 +200,7 @@ function podCallOf(environment: CniEnvironment, config: Config, call: NetworkCal
   const cniArgs = parseCniArgs(environment.args);
   const args = parseConfigArgs(config.args);
   const runtime = parseRuntimeConfig(config.runtimeConfig);
+  refuseAlmostOurs(config);
   return {
     ...call,
     ...attachmentOf(environment),

@@ -3,6 +3,7 @@ import type { PrefixText } from "../../state/address-codec.ts";
 import { IpRequest, PlainIp, UnicastMac } from "./addresses.ts";
 import { cniFault } from "./errors.ts";
 import { isBlank, isObject, listOf, parseMember, shortJson, stringMap, withCanonicalNames } from "./json.ts";
+import { BANDWIDTH_NAMES } from "./own-names.ts";
 
 /** One direction's limit, as CNI says it: bits, not bytes; 1000, not 1024. */
 export interface BandwidthLimit {
@@ -39,7 +40,6 @@ export interface RuntimeConfig {
 export const ANNOTATION_KEY_MAX_LENGTH = 317;
 export const ANNOTATION_VALUE_MAX_LENGTH = 262_144;
 
-const BANDWIDTH_NAMES = ["ingressRate", "ingressBurst", "egressRate", "egressBurst"];
 const CAPABILITY_NAMES = ["bandwidth", "ips", "mac", "dns", "deviceID", "io.kubernetes.cri.pod-annotations"];
 
 const Amount = z.int().nonnegative().nullish();
