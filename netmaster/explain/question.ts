@@ -1,7 +1,8 @@
 import type { AddressFamily } from "../../state/address.ts";
 import { NetError } from "../../state/errors.ts";
+import { nearHint } from "../../state/near-name.ts";
 import { IpProtocol } from "../../state/policy/protocol.ts";
-import { invalid } from "../intents/errors.ts";
+import { invalid, printable } from "../intents/errors.ts";
 
 /** What a client wants to know: would this packet pass? Names are still to be looked up. */
 export interface Question {
@@ -32,6 +33,8 @@ export const QUESTION_PARAMETERS = {
 export type ParameterName = keyof typeof QUESTION_PARAMETERS;
 
 const MAX_LENGTH = 600;
+/** Longest part of an unknown name that an error repeats, in characters. */
+const SHOWN_MAX_LENGTH = 80;
 const PROTOCOLS: Readonly<Record<string, "icmp" | number>> = { tcp: IpProtocol.tcp, udp: IpProtocol.udp, icmp: "icmp" };
 const DIGITS_PATTERN = /^[0-9]{1,5}$/;
 /** ICMP echo request (RFC 792), ICMPv6 echo request (RFC 4443 §4.1). */
@@ -59,7 +62,7 @@ export function parseQuestion(members: Readonly<Record<string, unknown>>): Quest
 export function refuseUnknown(members: Readonly<Record<string, unknown>>, known: readonly string[]): void {
   const unknown = Object.keys(members).find((name) => !known.includes(name));
   if (unknown === undefined) return;
-  throw invalid(unknown.slice(0, MAX_LENGTH), `is not known here; there are ${known.join(", ")}`);
+  throw invalid(printable(unknown.slice(0, SHOWN_MAX_LENGTH)), `is not known here${nearHint(unknown, known)}`);
 }
 
 function textOf(members: Readonly<Record<string, unknown>>, name: ParameterName): string {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { NetError } from "../../state/errors.ts";
-import { nearHint } from "../../state/near-name.ts";
+import { nearestName, nearHint } from "../../state/near-name.ts";
 import { compareText } from "../../state/sorted-map.ts";
 import { invalid, printable } from "./errors.ts";
 
@@ -46,8 +46,45 @@ export function refuseUnknownMembers(noun: string, names: readonly string[], bod
   const unknown = Object.keys(body).find((name) => !names.includes(name) && !COMPUTED_MEMBERS.includes(name));
   if (unknown === undefined) return;
   const hint = nearHint(unknown, [...names].sort(compareText));
-  const article = /^[aeiou]/.test(noun) ? "an" : "a";
-  throw invalid(printable(unknown.slice(0, SHOWN_MAX_LENGTH)), `is not a member of ${article} ${noun}${hint}`);
+  throw invalid(printable(unknown.slice(0, SHOWN_MAX_LENGTH)), `is not a member of ${articleOf(noun)} ${noun}${hint}`);
+}
+
+/** A member that a body has in vain, and the one that it is almost. */
+export interface Misspelled {
+  readonly name: string;
+  readonly near: string;
+}
+
+/** Unknown members that are almost one of `names`. */
+export function misspelledMembers(names: readonly string[], body: unknown): readonly Misspelled[] {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return [];
+  const unknown = Object.keys(body).filter((name) => !names.includes(name) && !COMPUTED_MEMBERS.includes(name));
+  return unknown.slice(0, COMPARED_MAX).flatMap((name) => {
+    const near = nearestName(name, names);
+    return near === undefined ? [] : { name: printable(name.slice(0, SHOWN_MAX_LENGTH)), near };
+  });
+}
+
+/**
+ * Refuses members that are almost one of `ours`, which v1 did not have. Those that are almost v1's are v1's business: it ignores what it
+ * does not know (contract §1).
+ */
+export function refuseAlmostOurs(noun: string, { names, ours }: OwnMembers, body: unknown): void {
+  const [first] = misspelledMembers(names, body).filter(({ near }) => ours.includes(near));
+  if (first === undefined) return;
+  throw invalid(first.name, `is not a member of ${articleOf(noun)} ${noun}; did you mean ${first.near}?`);
+}
+
+interface OwnMembers {
+  readonly names: readonly string[];
+  readonly ours: readonly string[];
+}
+
+/** Most unknown members of one body that are looked at: a client with more has not misspelled them. */
+const COMPARED_MAX = 50;
+
+function articleOf(noun: string): string {
+  return /^[aeiou]/.test(noun) ? "an" : "a";
 }
 
 function presentMembers(expected: ReadonlyMap<string, JsonType>, body: Readonly<Record<string, unknown>>): object {

@@ -285,7 +285,7 @@ describe("PATCH of a member that does not exist", () => {
   it.each([
     ["netprofiles/t1:np", '{"bandwith":"20Mbps"}', "bandwith is not a member of a netprofile; did you mean bandwidth?"],
     ["netprofiles/t1:np", '{"dscp":6}', "dscp is not a member of a netprofile; did you mean DSCP?"],
-    ["netprofiles/t1:np", '{"colour":"red"}', "colour is not a member of a netprofile; it has DSCP, bandwidth,"],
+    ["netprofiles/t1:np", '{"colour":"red"}', "colour is not a member of a netprofile; there are: DSCP, bandwidth,"],
     ["netprofiles/t1:np", '{"bandwith":null}', "bandwith is not a member of a netprofile; did you mean bandwidth?"],
     [
       "endpoints/t1:n1:e1",

@@ -149,13 +149,13 @@ function isJson(contentType: string | undefined): boolean {
   return contentType !== undefined && /^application\/json *(; *charset=utf-8 *)?$/i.test(contentType);
 }
 
-function callOf({ services }: App, { parameters = [] }: Route, request: FastifyRequest): Call {
+function callOf({ services }: App, route: Route, request: FastifyRequest): Call {
   return {
     services,
     method: request.method as Call["method"],
     path: pathOf(request),
     params: request.params as Readonly<Record<string, string>>,
-    query: readQuery(request.query, parameters),
+    query: readQuery(request.query, route),
     header: (name) => [request.headers[name]].flat().join(", ") || undefined,
     body: () => parseBody(bytesOf(request)),
     signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),

@@ -43,6 +43,8 @@ export interface Route {
   readonly operation: Operation;
   /** Query parameters that have an effect; none when absent. */
   readonly parameters?: readonly string[];
+  /** v1 did not have it: unknown query parameters are refused. */
+  readonly isOurs?: boolean;
   /** Only the leader can do it: others forward the request. */
   readonly isWrite?: boolean;
   /** The leader knows more (what the nodes have told it): others ask it, and answer themselves when that fails. */

@@ -6,7 +6,7 @@ import type { Links } from "../inspect/links.ts";
 import { omitEmpty, type Rendered, StreamedObject } from "../inspect/streamed.ts";
 import { notFound } from "../intents/errors.ts";
 import type { Changed, Removed } from "../intents/plan.ts";
-import { parseRequest, refuseUnknownMembers } from "../intents/request.ts";
+import { parseRequest, refuseAlmostOurs, refuseUnknownMembers } from "../intents/request.ts";
 import type { NodeReports } from "../node-reports/reports.ts";
 import type { ClusterView, Intent, IntentContext, Plan } from "../view/types.ts";
 
@@ -62,6 +62,8 @@ export interface ConfigSpec<K extends ConfigKind, S extends z.ZodObject> {
   readonly kind: K;
   /** Schema of the request body. */
   readonly schema: S;
+  /** Its members that v1 did not have. */
+  readonly ours: readonly (keyof S["shape"] & string)[];
   keyOf(config: z.infer<S>): string;
   upsert(view: ClusterView, config: z.infer<S>, context: IntentContext): Plan<Changed>;
   /** Takes the merged object of a PATCH, where that may change more or less than an upsert. */
@@ -120,6 +122,7 @@ function upsertOf<K extends ConfigKind, S extends z.ZodObject>(spec: ConfigSpec<
     const stored: object | undefined = view.records(spec.kind).get(key)?.config;
     if (isPatch && stored === undefined) throw notFound(spec.noun, key);
     if (isPatch) refuseUnknownMembers(spec.noun, fields, body);
+    else refuseAlmostOurs(spec.noun, { names: fields, ours: spec.ours }, body);
     const config = parseRequest(spec.schema, isPatch && stored !== undefined ? mergePatch(stored, body) : body);
     const ownKey = spec.keyOf(config);
     if (ownKey !== key) {

@@ -1,3 +1,4 @@
+import { CEILING_MEMBERS } from "../../state/bandwidth/ceiling.ts";
 import { AppProfile } from "../../state/kinds/app-profile.ts";
 import { EndpointGroup } from "../../state/kinds/endpoint-group.ts";
 import { Netprofile } from "../../state/kinds/netprofile.ts";
@@ -37,11 +38,14 @@ import { deleteRule, upsertRule } from "../intents/rule.ts";
 import { deleteTenant, patchTenant, upsertTenant } from "../intents/tenant.ts";
 import { type Collection, configCollection } from "./collection.ts";
 
+const CEILINGS = Object.keys(CEILING_MEMBERS) as (keyof typeof CEILING_MEMBERS)[];
+
 const TENANTS = configCollection({
   name: "tenants",
   noun: "tenant",
   kind: "tenant",
   schema: Tenant,
+  ours: CEILINGS,
   keyOf: (config) => config.tenantName,
   upsert: upsertTenant,
   patch: patchTenant,
@@ -55,6 +59,7 @@ const NETWORKS = configCollection({
   noun: "network",
   kind: "network",
   schema: Network,
+  ours: ["physicalNetwork", "mtuBytes", "driver"],
   keyOf: (config) => scopedKey(config.tenantName, config.networkName),
   upsert: upsertNetwork,
   remove: deleteNetwork,
@@ -67,6 +72,7 @@ const ENDPOINT_GROUPS = configCollection({
   noun: "endpoint group",
   kind: "endpointGroup",
   schema: EndpointGroup,
+  ours: CEILINGS,
   keyOf: (config) => scopedKey(config.tenantName, config.groupName),
   upsert: upsertEndpointGroup,
   patch: patchEndpointGroup,
@@ -80,6 +86,7 @@ const POLICIES = configCollection({
   noun: "policy",
   kind: "policy",
   schema: Policy,
+  ours: [],
   keyOf: (config) => scopedKey(config.tenantName, config.policyName),
   upsert: upsertPolicy,
   remove: deletePolicy,
@@ -92,6 +99,7 @@ const RULES = configCollection({
   noun: "rule",
   kind: "rule",
   schema: Rule,
+  ours: ["portEnd", "ports"],
   keyOf: (config) => `${config.tenantName}:${config.policyName}:${config.ruleId}`,
   upsert: upsertRule,
   remove: deleteRule,
@@ -104,6 +112,7 @@ const NETPROFILES = configCollection({
   noun: "netprofile",
   kind: "netprofile",
   schema: Netprofile,
+  ours: ["ingressBandwidth", "ingressBurst", "egressBandwidth", "egressBurst", "egressMode", "strict"],
   keyOf: (config) => scopedKey(config.tenantName, config.profileName),
   upsert: upsertNetprofile,
   remove: deleteNetprofile,
@@ -115,6 +124,7 @@ const APP_PROFILES = configCollection({
   noun: "app profile",
   kind: "appProfile",
   schema: AppProfile,
+  ours: [],
   keyOf: (config) => scopedKey(config.tenantName, config.appProfileName),
   upsert: upsertAppProfile,
   remove: deleteAppProfile,
@@ -126,6 +136,7 @@ const GLOBALS = configCollection({
   noun: "global",
   kind: "global",
   schema: GlobalChange,
+  ours: [],
   keyOf: (config) => config.name,
   upsert: upsertGlobal,
   remove: deleteGlobal,

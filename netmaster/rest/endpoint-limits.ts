@@ -61,6 +61,7 @@ export const ENDPOINT_LIMIT_ROUTES: readonly Route[] = [
     path: `${API_PREFIX}/endpoints/:key`,
     handle: patchHandler(limitedEndpoints()),
     operation: collectionOperations(endpoints()).patch,
+    isOurs: true,
     ...WRITE,
   },
   {
@@ -68,6 +69,7 @@ export const ENDPOINT_LIMIT_ROUTES: readonly Route[] = [
     path: `${API_PREFIX}/endpoints/:key/bandwidth`,
     handle: showBandwidth,
     operation: BANDWIDTH_OPERATION,
+    isOurs: true,
     prefersLeader: true,
   },
 ];

@@ -28,6 +28,7 @@ export const EXPLAIN_ROUTES: readonly Route[] = [
     handle: explainStored,
     operation: EXPLAIN_OPERATIONS.stored,
     parameters: PARAMETERS,
+    isOurs: true,
   },
   {
     method: "POST",
@@ -35,11 +36,11 @@ export const EXPLAIN_ROUTES: readonly Route[] = [
     handle: explainProposed,
     operation: EXPLAIN_OPERATIONS.proposed,
     parameters: PARAMETERS,
+    isOurs: true,
   },
 ];
 
 async function explainStored(call: Call): Promise<Answer> {
-  refuseUnknown(call.query, PARAMETERS);
   const view = call.services.view();
   const answered = await ask(call, view, parseQuestion(call.query));
   return json(renderAnswer(answered), revisionHeaders(view));
@@ -47,7 +48,6 @@ async function explainStored(call: Call): Promise<Answer> {
 
 async function explainProposed(call: Call): Promise<Answer> {
   const body = objectBody(call.body());
-  refuseUnknown(call.query, PARAMETERS);
   refuseUnknown(body, [...PARAMETERS, ...PROPOSAL_MEMBERS]);
   const twice = PARAMETERS.find((name) => Object.hasOwn(body, name) && Object.hasOwn(call.query, name));
   if (twice !== undefined) throw invalid(twice, "is given in the query and in the body");

@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { asNetError, NetError } from "../../state/errors.ts";
 import type { Epoch } from "../../state/ids.ts";
+import { nearHint } from "../../state/near-name.ts";
 import { invalid } from "../intents/errors.ts";
+import { refuseUnknownMembers } from "../intents/request.ts";
 import { type FrozenView, ViewDraft } from "../view/cluster-view.ts";
 import type { ClusterView, IntentContext, ObjectChange, Plan } from "../view/types.ts";
 import type { Collection, Writes } from "./collection.ts";
@@ -63,7 +65,7 @@ function listsOf(body: Readonly<Record<string, unknown>>, prefix = ""): List[] {
     const field = `${prefix}${name}`;
     if (collection === undefined) {
       if (prefix === "") return [];
-      throw invalid(field, `is not known here; there are ${ORDER.join(", ")}`);
+      throw invalid(field, `is not known here${nearHint(name, ORDER)}`);
     }
     if (!Array.isArray(items)) throw invalid(field, "must be a list");
     return [{ field, collection, items }];
@@ -100,16 +102,26 @@ export function* proposedView(view: FrozenView, { puts, deletes }: Proposal): Ge
   const isRule = ({ collection }: Removal) => collection.name === "rules";
   for (const removal of deletes.filter(isRule)) yield* remove(draft, head, removal, context);
   for (const { field, collection, body } of puts) {
-    const { writes } = collection;
     apply(
       draft,
       head,
-      named(field, () => writes.upsert(head, { key: writes.keyOf(body), body, isPatch: false }, context)),
+      named(field, () => plannedPut(head, { collection, body }, context)),
     );
     yield;
   }
   for (const removal of deletes.filter((each) => !isRule(each))) yield* remove(draft, head, removal, context);
   return draft.freeze(view.revision);
+}
+
+/** v1 has no proposals, so nothing in one is ignored. */
+function plannedPut(
+  head: ClusterView,
+  { collection, body }: Omit<Put, "field">,
+  context: IntentContext,
+): Plan<unknown> {
+  const { noun, writes } = collection;
+  refuseUnknownMembers(noun, Object.keys(writes.schema.shape), body);
+  return writes.upsert(head, { key: writes.keyOf(body), body, isPatch: false }, context);
 }
 
 function* remove(

@@ -22,6 +22,8 @@ import {
 import { deleteHandler, patchHandler, upsertHandler, WRITE } from "./write.ts";
 
 const WATCH_PARAMETERS: readonly QueryParameter[] = ["watch", "revision"];
+/** v1 showed endpoints only by inspect, and nodes nowhere. */
+const OUR_COLLECTIONS: readonly string[] = ["endpoints", "nodes"];
 const LIST_PARAMETERS: readonly QueryParameter[] = ["limit", "continue", ...WATCH_PARAMETERS];
 
 function collectionRoutes(collection: Collection): readonly Route[] {
@@ -31,21 +33,26 @@ function collectionRoutes(collection: Collection): readonly Route[] {
   const inspect = name === "endpoints" ? inspectEndpoint : inspectHandler(collection);
   const says = collectionOperations(collection);
   const [list, get] = [listHandler(collection), getHandler(collection)];
+  const isOurs = OUR_COLLECTIONS.includes(name);
+  const inspection = { handle: inspect, operation: says.inspect, prefersLeader: true, isOurs: name === "nodes" };
   const routes: Route[] = [
-    { method: "GET", path, handle: list, operation: says.list, parameters: LIST_PARAMETERS },
-    { method: "GET", path: one, handle: get, operation: says.get, parameters: WATCH_PARAMETERS },
-    { method: "GET", path: inspectPath(name), handle: inspect, operation: says.inspect, prefersLeader: true },
+    { method: "GET", path, handle: list, operation: says.list, parameters: LIST_PARAMETERS, isOurs },
+    { method: "GET", path: one, handle: get, operation: says.get, parameters: WATCH_PARAMETERS, isOurs },
+    { method: "GET", path: inspectPath(name), ...inspection },
   ];
   if (writes !== undefined) {
     const upsert = upsertHandler(collection);
     routes.push(
       { method: "POST", path: one, handle: upsert, operation: says.post, ...WRITE },
       { method: "PUT", path: one, handle: upsert, operation: says.put, ...WRITE },
-      { method: "PATCH", path: one, handle: patchHandler(collection), operation: says.patch, ...WRITE },
+      { method: "PATCH", path: one, handle: patchHandler(collection), operation: says.patch, isOurs: true, ...WRITE },
     );
   }
   if (remove !== undefined)
-    routes.push({ method: "DELETE", path: one, handle: deleteHandler(collection), operation: says.delete, ...WRITE });
+    routes.push({
+      ...{ method: "DELETE", path: one, handle: deleteHandler(collection), operation: says.delete, isOurs },
+      ...WRITE,
+    });
   return routes;
 }
 
@@ -82,6 +89,7 @@ export const ROUTES: readonly Route[] = [
     path: `${API_PREFIX}/openapi.json`,
     handle: openApi,
     operation: ABOUT_OPERATIONS.openApi,
+    isOurs: true,
     needsView: false,
   },
 ];

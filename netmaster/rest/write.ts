@@ -4,6 +4,7 @@ import type { Epoch } from "../../state/ids.ts";
 import { invalid } from "../intents/errors.ts";
 import { guarded, type Precondition } from "../intents/guard.ts";
 import type { Changed, Removed } from "../intents/plan.ts";
+import { misspelledMembers } from "../intents/request.ts";
 import { readRevision, type StoreRevision } from "../view/store-revision.ts";
 import type { ClusterView, Intent, IntentContext } from "../view/types.ts";
 import { audit } from "./audit.ts";
@@ -36,11 +37,27 @@ async function write(call: Call, collection: Collection, isPatch: boolean): Prom
   if (isAsked(call, "dryRun")) return dryRun(call, collection, intent, request);
   const { revision } = await audited(call, collection, key, () => call.services.submit(intent, request, call));
   const view = await untilShown(call, revision);
+  const warning = isPatch ? {} : ignoredHeader(collection, request.body);
   const object = collection.render(view, key);
   if (object === undefined)
     throw new NetError("CONFLICT", `${key} was stored and deleted by someone else at once`, { reason: "conflict" });
   const etag = etagOf(view, view.modRevision(collection.kind, key) ?? revision);
-  return json(object, { etag, ...revisionHeaders(view, revision) });
+  return json(object, { etag, ...warning, ...revisionHeaders(view, revision) });
+}
+
+/** v1 ignores members that it does not know; of one that is almost a member the client is told. */
+function ignoredHeader(collection: Collection, body: unknown): Record<string, string> {
+  const names = Object.keys(collection.writes?.schema.shape ?? {});
+  const misspelled = misspelledMembers(names, body).filter(({ near }) => !Object.hasOwn(Object(body), near));
+  if (misspelled.length === 0) return {};
+  const texts = misspelled.map(
+    ({ name, near }) => `member ${name} of ${collection.noun} is ignored; did you mean ${near}?`,
+  );
+  return { warning: texts.map((text) => `299 netmaster ${JSON.stringify(asciiOf(text))}`).join(", ") };
+}
+
+function asciiOf(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]/g, "?");
 }
 
 /** The first view that shows a write: who wrote it reads it. */
@@ -57,7 +74,8 @@ function dryRun(call: Call, collection: Collection, intent: Intent<Upsert, Chang
   const view = call.services.view();
   const planned = intent(view, request, dryContext());
   const value = collection.preview(view, planned.reply.record);
-  return json(value, revisionHeaders(view));
+  const warning = request.isPatch ? {} : ignoredHeader(collection, request.body);
+  return json(value, { ...warning, ...revisionHeaders(view) });
 }
 
 function dryContext(): IntentContext {

@@ -25,6 +25,7 @@ export function collectionOperations(collection: Collection): CollectionOperatio
   const [one, many] = [idPart(kind), idPart(pluralOf(name))];
   const shown = jsonAnswer(object);
   const written = { tag, description: EMPTY_IS_ABSENT, answer: shown, headers: OBJECT_HEADERS };
+  const replaced = { ...written, headers: [...OBJECT_HEADERS, "Warning"] };
   const body = jsonBody(named(kind));
   const revision = ["contiv-revision"];
   return {
@@ -43,8 +44,8 @@ export function collectionOperations(collection: Collection): CollectionOperatio
       answer: jsonAnswer(inspectSchema(kind, object)),
       ...(kind === "endpoint" ? { errors: [409] } : {}),
     },
-    post: { ...written, id: `post${one}`, summary: `Create one ${noun}, or replace what may change of it`, body },
-    put: { ...written, id: `put${one}`, summary: `The same as POST, for one ${noun}`, body },
+    post: { ...replaced, id: `post${one}`, summary: `Create one ${noun}, or replace what may change of it`, body },
+    put: { ...replaced, id: `put${one}`, summary: `The same as POST, for one ${noun}`, body },
     patch: { ...written, ...patchOf(collection), id: `patch${one}`, summary: `Change single members of one ${noun}` },
     delete: {
       ...{ id: `delete${one}`, tag, summary: `Delete one ${noun}`, headers: revision },

@@ -66,6 +66,11 @@ export const HEADERS: Schema = {
     description: "Store revision that the reply shows, with the epoch of the store; opaque.",
     schema: { type: "string" },
   },
+  Warning: {
+    description:
+      "Members that are ignored, as in v1, although they are almost one of the object's: 299 and a text for each.",
+    schema: { type: "string" },
+  },
   "contiv-continue": { description: "There are more: what continue must say next.", schema: { type: "string" } },
   "Retry-After": { description: "Seconds after which to try again.", schema: { type: "integer" } },
 };
