@@ -3,8 +3,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { parseConfig } from "./config.ts";
-import { parseDurationMs } from "./duration.ts";
+import { helpText, parseConfig } from "./config.ts";
 import { isLoopback, parseListenAddress } from "./http/listen-address.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "config-"));
@@ -132,21 +131,7 @@ describe("a configuration that cannot work is refused", () => {
   });
 });
 
-describe("durations and addresses", () => {
-  it.each([
-    ["500ms", 500],
-    ["15s", 15_000],
-    ["15", 15_000],
-    ["2m", 120_000],
-    ["1h", 3_600_000],
-  ])("%s", (text, expected) => {
-    expect(parseDurationMs(text)).toBe(expected);
-  });
-
-  it.each(["", "0", "-1s", "1.5s", "1d", "s"])("refuses %s", (text) => {
-    expect(() => parseDurationMs(text)).toThrow(/is not a duration/);
-  });
-
+describe("addresses", () => {
   it.each(["9999", "host:", "[10.0.0.1]:1", "h:99999", "a:b:1", "fd:", "fd:x"])("refuses to listen on %s", (text) => {
     expect(() => parseListenAddress(text)).toThrow(/is not an address/);
   });
@@ -160,5 +145,37 @@ describe("durations and addresses", () => {
         isLoopback(parseListenAddress(text)),
       ),
     ).not.toContain(true);
+  });
+});
+
+/** The options of a help text, each on one line. */
+function optionsOf(help: string): readonly string[] {
+  const [, options = ""] = help.split("Options:");
+  return options
+    .split(/\n(?= {2}-)/)
+    .map((option) => option.replaceAll(/\s+/g, " ").trim())
+    .filter((option) => option !== "");
+}
+
+describe("--help", () => {
+  it("tells each default once", () => {
+    const options = optionsOf(helpText());
+    expect(options.length).toBeGreaterThan(20);
+    for (const option of options) {
+      const isFree = /<file>|--etcd-(server-name|username)|--version|--help/.test(option);
+      expect([option, option.match(/default:/g)?.length ?? 0]).toEqual([option, isFree ? 0 : 1]);
+    }
+  });
+});
+
+describe("variables", () => {
+  it.each([
+    ["CONTIV_NETMASTER_NODE_TIMOUT", "did you mean CONTIV_NETMASTER_NODE_TIMEOUT?"],
+    ["CONTIV_NODE_TIMEOUT", "did you mean CONTIV_NETMASTER_NODE_TIMEOUT?"],
+    ["CONTIV_NETMASTER_NODEAPI_INSECURE", "did you mean CONTIV_NETMASTER_NODE_API_INSECURE?"],
+    ["CONTIV_NETMASTER_VERSION", "--help lists those that there are"],
+  ])("%s is refused", (name, hint) => {
+    vi.stubEnv(name, "30s");
+    expect(() => parse()).toThrow(`environment variable ${name} is unknown; ${hint}`);
   });
 });

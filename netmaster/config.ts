@@ -1,11 +1,13 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { parseDurationMs } from "../state/duration.ts";
 import { asNetError, NetError } from "../state/errors.ts";
 import type { Global } from "../state/kinds/global.ts";
 import type { EtcdOptions, EtcdTlsOptions } from "../state/store/etcd/options.ts";
+import { DEFAULT_LEADER_TTL_S } from "../state/store/store.ts";
 import { isSwitchedOn } from "../state/switch-text.ts";
-import { parseDurationMs } from "./duration.ts";
+import { refuseUnknownVariables } from "../state/unknown-variables.ts";
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from "./http/listen-address.ts";
 import { readTlsFiles, type TlsFiles } from "./http/tls-files.ts";
 
@@ -63,13 +65,14 @@ interface Flags {
 }
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"];
+const ENVIRONMENT_PREFIX = "CONTIV_NETMASTER_";
 const DEFAULT_LISTEN = "127.0.0.1:9999";
 
 /** Reads flags and `CONTIV_NETMASTER_*` variables (flags win); throws INVALID for what does not fit together. */
 export function parseConfig(argv: readonly string[], version: string): NetmasterConfig {
-  const flags = command(version)
-    .parse([...argv], { from: "user" })
-    .opts<Flags>();
+  const program = command(version).parse([...argv], { from: "user" });
+  refuseUnknownVariables(process.env, { prefix: ENVIRONMENT_PREFIX, known: variablesOf(program) });
+  const flags = program.opts<Flags>();
   const listen = flags.listen.length === 0 ? [parseListenAddress(DEFAULT_LISTEN)] : flags.listen;
   const tls = tlsOf({ cert: flags.tlsCert, key: flags.tlsKey, ca: flags.tlsClientCa }, "--tls");
   return {
@@ -90,16 +93,23 @@ export function parseConfig(argv: readonly string[], version: string): Netmaster
   };
 }
 
+/** What --help prints. */
+export function helpText(): string {
+  return command("").helpInformation();
+}
+
 function command(version: string): Command {
   const url = checked(checkUrl);
-  const duration = checked(parseDurationMs);
+  const duration = checked((text) => parseDurationMs(text));
   const address = checked(parseListenAddress);
   const options = [
     flag("--name <name>", "name of this netmaster in logs").default(hostname()),
-    flag("--listen <address>", `REST address: host:port or fd:N; may be repeated (default ${DEFAULT_LISTEN})`)
+    flag("--listen <address>", "REST address: host:port or fd:N; may be repeated")
       .argParser((text: string, previous: ListenAddress[]) => [...previous, ...text.split(",").map(address)])
       .default([], DEFAULT_LISTEN),
-    flag("--advertise-url <url>", "how other netmasters reach this one's REST API").argParser(url),
+    flag("--advertise-url <url>", "how other netmasters reach this one's REST API (default: from --listen)").argParser(
+      url,
+    ),
     flag("--tls-cert <file>", "serve REST over TLS with this certificate"),
     flag("--tls-key <file>", "key of --tls-cert"),
     flag("--tls-client-ca <file>", "demand client certificates of this authority"),
@@ -107,7 +117,10 @@ function command(version: string): Command {
     flag("--node-api-listen <address>", "node API address")
       .argParser(address)
       .default(parseListenAddress("127.0.0.1:9001"), "127.0.0.1:9001"),
-    flag("--node-api-advertise-url <url>", "how other netmasters reach this one's node API").argParser(url),
+    flag(
+      "--node-api-advertise-url <url>",
+      "how other netmasters reach this one's node API (default: from --node-api-listen)",
+    ).argParser(url),
     flag("--node-api-cert <file>", "certificate of the node API, server and client side"),
     flag("--node-api-key <file>", "key of --node-api-cert"),
     flag("--node-api-ca <file>", "authority of the nodes' certificates"),
@@ -119,7 +132,7 @@ function command(version: string): Command {
           .map((each) => each.trim())
           .filter((each) => each !== ""),
       )
-      .default(["http://127.0.0.1:2379"]),
+      .default(["http://127.0.0.1:2379"], "http://127.0.0.1:2379"),
     flag("--etcd-ca <file>", "authority of etcd's certificates"),
     flag("--etcd-cert <file>", "client certificate for etcd"),
     flag("--etcd-key <file>", "key of --etcd-cert"),
@@ -128,9 +141,10 @@ function command(version: string): Command {
     flag("--etcd-password-file <file>", "file with the etcd user's password"),
     flag("--fwd-mode <mode>", "forwarding mode of a new cluster").choices(["bridge", "routing"]).default("bridge"),
     flag("--cluster-mode <mode>", "shown by inspect").default("kubernetes"),
-    flag("--leader-ttl <duration>", "lease of the leader: a killed one is replaced after this time").argParser(
-      duration,
-    ),
+    flag(
+      "--leader-ttl <duration>",
+      `lease of the leader: a killed one is replaced after this time (default: ${DEFAULT_LEADER_TTL_S}s)`,
+    ).argParser(duration),
     flag("--node-timeout <duration>", "silence after which a node is unreachable")
       .argParser(duration)
       .default(15_000, "15s"),
@@ -158,8 +172,13 @@ function onOff(flags: string, description: string): Option {
   return new Option(flags, `${description} (env: ${variable}=true)`).default(isSwitchedOn(process.env, variable));
 }
 
+/** Commander counts --version among the options; it has no variable. */
+function variablesOf(command: Command): readonly string[] {
+  return command.options.filter((option) => option.name() !== "version").map(variableOf);
+}
+
 function variableOf(option: Option): string {
-  return `CONTIV_NETMASTER_${option.name().replaceAll("-", "_").toUpperCase()}`;
+  return `${ENVIRONMENT_PREFIX}${option.name().replaceAll("-", "_").toUpperCase()}`;
 }
 
 function checked<T>(parse: (text: string) => T): (text: string) => T {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { parseInvocation } from "./settings.ts";
+import { helpText, parseInvocation } from "./settings.ts";
 
 const parse = (...argv: string[]) => parseInvocation(["node", "netplugin", "--node-name", "n1", ...argv]);
 
@@ -52,5 +52,80 @@ describe("settings", () => {
       command: "cleanup",
       settings: { allowDefaultRouteUplink: true },
     });
+  });
+});
+
+/** The options of a help text, each on one line. */
+function optionsOf(help: string): readonly string[] {
+  const [, options = ""] = help.split("Options:");
+  return options
+    .split(/\n(?= {2}-)/)
+    .map((option) => option.replaceAll(/\s+/g, " ").trim())
+    .filter((option) => option !== "");
+}
+
+describe("--help", () => {
+  it("tells each default once", () => {
+    const options = optionsOf(helpText());
+    expect(options.length).toBeGreaterThan(20);
+    for (const option of options) {
+      const isFree = /<file>|--uplink|--version|--help/.test(option);
+      expect([option, option.match(/default:/g)?.length ?? 0]).toEqual([option, isFree ? 0 : 1]);
+    }
+  });
+});
+
+describe("durations", () => {
+  it.each<[string[], Record<string, string>, number]>([
+    [[], {}, 60_000],
+    [["--resync-interval", "2m"], {}, 120_000],
+    [["--resync-interval", "90"], {}, 90_000],
+    [["--resync-interval-s", "30"], {}, 30_000],
+    [["--resync-interval-s", "15s"], {}, 15_000],
+    [["--resync-interval", "1h", "--resync-interval-s", "30"], {}, 3_600_000],
+    [[], { CONTIV_NETPLUGIN_RESYNC_INTERVAL: "15s" }, 15_000],
+    [[], { CONTIV_NETPLUGIN_RESYNC_INTERVAL_S: "20" }, 20_000],
+  ])("%j %j: %i ms between comparisons", (argv, variables, resyncIntervalMs) => {
+    for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
+    expect(parse(...argv).settings.resyncIntervalMs).toBe(resyncIntervalMs);
+  });
+
+  it("say for how long connections of the log are folded; 0 is not at all", () => {
+    const foldMs = (...argv: string[]) => parse(...argv).settings.connectionLog.foldMs;
+    expect([foldMs(), foldMs("--connection-log-fold", "500ms"), foldMs("--connection-log-fold-s", "0")]).toEqual([
+      5_000, 500, 0,
+    ]);
+  });
+});
+
+describe("what is wrong on the command line or in the environment", () => {
+  /** What the process says before it ends. */
+  function complaint(...argv: string[]): string {
+    const said: string[] = [];
+    vi.spyOn(process, "exit").mockImplementation(() => {
+      throw new Error("ended");
+    });
+    vi.spyOn(process.stderr, "write").mockImplementation((text) => said.push(String(text)) > 0);
+    expect(() => parse(...argv)).toThrow("ended");
+    vi.restoreAllMocks();
+    return said.join("");
+  }
+
+  it.each([
+    [["--uplnk", "a=b"], "error: unknown option '--uplnk'\n(Did you mean --uplink?)"],
+    [["clenup"], 'error: unknown command "clenup"; there are: run, cleanup'],
+    [["--resync-interval", "0"], '"0" is not a duration such as 500ms, 15s, 10m or 1h'],
+    [["--resync-interval", "2h"], '"2h" is not within 1s to 1h'],
+  ])("%j", (argv, text) => expect(complaint(...argv)).toContain(text));
+
+  it.each([
+    ["CONTIV_NETPLUGIN_UPLNK", "did you mean CONTIV_NETPLUGIN_UPLINK?"],
+    ["CONTIV_NETPLUGINN_UPLINK", "did you mean CONTIV_NETPLUGIN_UPLINK?"],
+    ["CONTIV_UPLINK", "did you mean CONTIV_NETPLUGIN_UPLINK?"],
+    ["CONTIV_NETPLUGIN_ALLOW_DEFAULTROUTE_UPLINK", "did you mean CONTIV_NETPLUGIN_ALLOW_DEFAULT_ROUTE_UPLINK?"],
+    ["CONTIV_NETPLUGIN_COLOUR", "--help lists those that there are"],
+  ])("%s in the environment", (name, hint) => {
+    vi.stubEnv(name, "default=eth1");
+    expect(complaint()).toContain(`error: environment variable ${name} is unknown; ${hint}`);
   });
 });

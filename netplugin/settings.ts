@@ -2,9 +2,12 @@ import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { UplinkSpec } from "../drivers/ovs/uplinks/uplink.ts";
+import { type DurationBounds, parseDurationMs } from "../state/duration.ts";
 import { asNetError } from "../state/errors.ts";
 import { NodeName } from "../state/names.ts";
 import { isSwitchedOn } from "../state/switch-text.ts";
+import { refuseUnknownVariables } from "../state/unknown-variables.ts";
+import { VERSION } from "../state/version.ts";
 import { PIPELINE_GENERATION } from "./desired/pipeline/pipeline.ts";
 import type { TlsFiles } from "./node-client/transport.ts";
 import type { LineLimits } from "./report/connection-log/line-limiter.ts";
@@ -46,6 +49,10 @@ const ENVIRONMENT_PREFIX = "CONTIV_NETPLUGIN_";
 const MAX_READY_PORTS = 256;
 const MAX_GENERATION = 65_535;
 const MAX_LINES_PER_S = 1_000;
+const DEFAULT_RESYNC_INTERVAL_MS = 60_000;
+const RESYNC_BOUNDS = { minMs: 1_000, maxMs: 3_600_000 };
+const DEFAULT_FOLD_MS = 5_000;
+const FOLD_BOUNDS = { minMs: 0, maxMs: 60_000 };
 
 function flag(flags: string, description: string): Option {
   const option = new Option(flags, description);
@@ -58,8 +65,23 @@ function onOff(flags: string, description: string): Option {
   return new Option(flags, `${description} (env: ${variable}=true)`).default(isSwitchedOn(process.env, variable));
 }
 
+/** Commander counts --version among the options; it has no variable. */
+function variablesOf(command: Command): readonly string[] {
+  return command.options.filter((option) => option.name() !== "version").map(variableOf);
+}
+
 function variableOf(option: Option): string {
   return ENVIRONMENT_PREFIX + option.name().toUpperCase().replaceAll("-", "_");
+}
+
+function duration(bounds: DurationBounds): (text: string) => number {
+  return (text) => {
+    try {
+      return parseDurationMs(text, bounds);
+    } catch (error) {
+      throw new InvalidArgumentError(asNetError(error, "read it").message);
+    }
+  };
 }
 
 function integerBetween(low: number, high: number): (text: string) => number {
@@ -121,14 +143,17 @@ interface Flags {
   readonly inspectListen: { readonly host: string; readonly port: number };
   readonly readyPorts: number;
   readonly panelNetns: string;
-  readonly resyncIntervalS: number;
+  readonly resyncInterval?: number;
+  /** Of the release before, as connectionLogFoldS. */
+  readonly resyncIntervalS?: number;
   readonly newConnectionsPerSecond: number;
   readonly neighbourMessagesPerSecond: number;
   readonly pipelineGeneration: number;
   readonly logLevel: string;
   readonly connectionLogLinesPerS: number;
   readonly connectionLogRuleLinesPerS: number;
-  readonly connectionLogFoldS: number;
+  readonly connectionLogFold?: number;
+  readonly connectionLogFoldS?: number;
 }
 
 function withConnectionLog(command: Command): Command {
@@ -144,10 +169,12 @@ function withConnectionLog(command: Command): Command {
         .default(5),
     )
     .addOption(
-      flag("--connection-log-fold-s <seconds>", "a connection that is met again within this time is logged once")
-        .argParser(integerBetween(0, 60))
-        .default(5),
-    );
+      flag(
+        "--connection-log-fold <duration>",
+        "a connection that is met again within this time is logged once (default: 5s)",
+      ).argParser(duration(FOLD_BOUNDS)),
+    )
+    .addOption(flag("--connection-log-fold-s <duration>", "").argParser(duration(FOLD_BOUNDS)).hideHelp());
 }
 
 function withPodLimits(command: Command): Command {
@@ -171,14 +198,14 @@ function withPodLimits(command: Command): Command {
 }
 
 function program(): Command {
-  return withPodLimits(withConnectionLog(new Command("netplugin")))
+  return withPodLimits(withConnectionLog(new Command("netplugin").version(VERSION)))
     .description("The node agent of contiv-ts: programs Open vSwitch and attaches pods.")
     .argument("[command]", "run, or cleanup: remove everything of ours from this node and give the NICs back", "run")
     .addOption(flag("--node-name <name>", "name of this node").default(hostname()))
     .addOption(
       flag("--netmaster-urls <urls>", "node API of the netmasters, comma separated")
         .argParser(urlList)
-        .default(["http://127.0.0.1:9001"]),
+        .default(["http://127.0.0.1:9001"], "http://127.0.0.1:9001"),
     )
     .addOption(flag("--node-api-ca <file>", "authority that signs netmaster's certificate"))
     .addOption(flag("--node-api-cert <file>", "certificate of this node; its common name is the node's name"))
@@ -204,10 +231,11 @@ function program(): Command {
       flag("--panel-netns <name>", "network namespace for ready ports").argParser(netnsName).default("contiv-panel"),
     )
     .addOption(
-      flag("--resync-interval-s <seconds>", "full comparison of all flows and ports")
-        .argParser(integerBetween(1, 3_600))
-        .default(60),
+      flag("--resync-interval <duration>", "full comparison of all flows and ports (default: 1m)").argParser(
+        duration(RESYNC_BOUNDS),
+      ),
     )
+    .addOption(flag("--resync-interval-s <duration>", "").argParser(duration(RESYNC_BOUNDS)).hideHelp())
     .addOption(
       flag(
         "--pipeline-generation <number>",
@@ -221,13 +249,27 @@ function program(): Command {
     );
 }
 
+/** What --help prints. */
+export function helpText(): string {
+  return program().helpInformation();
+}
+
 /** Reads command line and environment; exits with a clear message when something is wrong. */
 export function parseInvocation(argv: readonly string[]): Invocation {
   const command = programOrExit();
   command.parse([...argv]);
+  refuseVariables(command);
   const [name] = command.processedArgs as [string];
   if (name !== "run" && name !== "cleanup") command.error(`error: unknown command "${name}"; there are: run, cleanup`);
   return { command: name === "cleanup" ? "cleanup" : "run", settings: settingsOf(command, command.opts<Flags>()) };
+}
+
+function refuseVariables(command: Command): void {
+  try {
+    refuseUnknownVariables(process.env, { prefix: ENVIRONMENT_PREFIX, known: variablesOf(command) });
+  } catch (error) {
+    command.error(`error: ${asNetError(error, "read the environment").message}`);
+  }
 }
 
 function programOrExit(): Command {
@@ -256,7 +298,7 @@ function settingsOf(command: Command, flags: Flags): NodeSettings {
     inspectPort: flags.inspectListen.port,
     readyPorts: flags.readyPorts,
     panelNetns: flags.panelNetns,
-    resyncIntervalMs: flags.resyncIntervalS * 1_000,
+    resyncIntervalMs: flags.resyncInterval ?? flags.resyncIntervalS ?? DEFAULT_RESYNC_INTERVAL_MS,
     newConnectionsPerSecond: flags.newConnectionsPerSecond,
     neighbourMessagesPerSecond: flags.neighbourMessagesPerSecond,
     pipelineGeneration: flags.pipelineGeneration,
@@ -264,7 +306,7 @@ function settingsOf(command: Command, flags: Flags): NodeSettings {
     connectionLog: {
       linesPerSecond: flags.connectionLogLinesPerS,
       ruleLinesPerSecond: flags.connectionLogRuleLinesPerS,
-      foldMs: flags.connectionLogFoldS * 1_000,
+      foldMs: flags.connectionLogFold ?? flags.connectionLogFoldS ?? DEFAULT_FOLD_MS,
     },
   };
 }
