@@ -2,6 +2,7 @@ import { NetError } from "../../state/errors.ts";
 import type { EndpointRecord } from "../../state/kinds/endpoint.ts";
 import { compareText } from "../../state/sorted-map.ts";
 import { notFound } from "../intents/errors.ts";
+import { isPod, namespacedPod } from "../intents/pod-name.ts";
 import { scopedKey } from "../intents/references.ts";
 import type { ClusterView } from "../view/types.ts";
 import { endpointBandwidth } from "./bandwidth.ts";
@@ -98,19 +99,21 @@ export function* findEndpoint(view: ClusterView, text: string): Generator<void, 
   );
 }
 
-interface PodName {
-  readonly namespace: string;
-  readonly name: string;
-}
-
-/** `namespace/pod`, as the connection list and Kubernetes' tools write it. */
-function namespacedPod(text: string): PodName | undefined {
-  const [namespace = "", name = "", ...rest] = text.split("/");
-  return namespace === "" || name === "" || rest.length > 0 ? undefined : { namespace, name };
-}
-
-function isPod({ podName, podNamespace }: EndpointRecord, pod: PodName | undefined): boolean {
-  return pod !== undefined && podName === pod.name && podNamespace === pod.namespace;
+/**
+ * The key of an endpoint that is named by its key or by `namespace/pod`, and by nothing less: for what is done to it. Unknown text stays
+ * as it is. Yields now and then.
+ */
+export function* endpointKeyOf(view: ClusterView, text: string): Generator<void, string> {
+  const pod = view.records("endpoint").has(text) ? undefined : namespacedPod(text);
+  if (pod === undefined) return text;
+  const found: EndpointRecord[] = [];
+  let lookedAt = 0;
+  for (const [, endpoint] of view.records("endpoint").entries()) {
+    if (isPod(endpoint, pod)) keepFew(found, endpoint);
+    lookedAt += 1;
+    if (lookedAt % 1_000 === 0) yield;
+  }
+  return onlyOne(text, found)?.key ?? text;
 }
 
 const CANDIDATES_SHOWN = 3;

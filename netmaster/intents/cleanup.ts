@@ -1,6 +1,7 @@
 import type { ClusterView, KeySet, Plan } from "../view/types.ts";
 import { type Reclaimed, reclaimEndpoints } from "./endpoint.ts";
 import { invalid, notFound } from "./errors.ts";
+import { isPod, namespacedPod } from "./pod-name.ts";
 import { scopedKey } from "./references.ts";
 
 /** `DELETE /debug/epcleanup/tenant/{T}/{net|group|ep}/{id}` (contract §8). */
@@ -33,9 +34,11 @@ function endpointsMeant(view: ClusterView, { tenantName, what, id }: Cleanup): K
 
 function endpointsWithId(view: ClusterView, tenantName: string, id: string): KeySet {
   const keys = new Set<string>();
+  const pod = namespacedPod(id);
   for (const networkKey of view.networksOfTenant(tenantName)) {
     for (const key of view.endpointsOfNetwork(networkKey)) {
-      if (view.records("endpoint").get(key)?.endpointId === id) keys.add(key);
+      const endpoint = view.records("endpoint").get(key);
+      if (endpoint !== undefined && (endpoint.endpointId === id || isPod(endpoint, pod))) keys.add(key);
     }
   }
   if (keys.size === 0) throw notFound("endpoint", id);

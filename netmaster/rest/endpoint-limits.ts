@@ -4,6 +4,7 @@ import { endpointBandwidth } from "../inspect/bandwidth.ts";
 import { findEndpoint } from "../inspect/endpoint.ts";
 import { limitEndpoint } from "../intents/endpoint-limits.ts";
 import { API_PREFIX } from "./api-prefix.ts";
+import { byPod } from "./by-pod.ts";
 import { type Answer, type Call, json, type Route } from "./call.ts";
 import type { Collection } from "./collection.ts";
 import { COLLECTIONS } from "./collections.ts";
@@ -59,7 +60,7 @@ export const ENDPOINT_LIMIT_ROUTES: readonly Route[] = [
   {
     method: "PATCH",
     path: `${API_PREFIX}/endpoints/:key`,
-    handle: patchHandler(limitedEndpoints()),
+    handle: byPod(patchHandler(limitedEndpoints())),
     operation: collectionOperations(endpoints()).patch,
     isOurs: true,
     ...WRITE,

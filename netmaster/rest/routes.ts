@@ -1,5 +1,6 @@
 import { ABOUT_ROUTES } from "./about.ts";
 import { API_PREFIX } from "./api-prefix.ts";
+import { byPod } from "./by-pod.ts";
 import { type Call, json, type Route } from "./call.ts";
 import type { Collection } from "./collection.ts";
 import { COLLECTIONS, LATER_COLLECTIONS } from "./collections.ts";
@@ -32,7 +33,8 @@ function collectionRoutes(collection: Collection): readonly Route[] {
   const one = `${path}/:key`;
   const inspect = name === "endpoints" ? inspectEndpoint : inspectHandler(collection);
   const says = collectionOperations(collection);
-  const [list, get] = [listHandler(collection), getHandler(collection)];
+  const list = listHandler(collection);
+  const get = name === "endpoints" ? byPod(getHandler(collection)) : getHandler(collection);
   const isOurs = OUR_COLLECTIONS.includes(name);
   const inspection = { handle: inspect, operation: says.inspect, prefersLeader: true, isOurs: name === "nodes" };
   const routes: Route[] = [

@@ -38,6 +38,7 @@ export function collectionOperations(collection: Collection): CollectionOperatio
       ...{ id: `get${one}`, tag, summary: `Show one ${noun}` },
       answer: { ...shown, [LINES_TYPE]: watchSchema(object) },
       headers: OBJECT_HEADERS,
+      ...(kind === "endpoint" ? { errors: [409] } : {}),
     },
     inspect: {
       ...{ id: `inspect${one}`, tag, summary: `Show one ${noun} with its state`, headers: revision },
