@@ -128,6 +128,6 @@ function sources(told: () => ToldNode | undefined) {
     readyPorts: () => told()?.readyPorts() ?? 0,
     foreignFlows: () => told()?.foreignFlows.count() ?? 0,
     isConnected: () => told()?.ovs.connected ?? false,
-    enforcedRevision: () => told()?.flows.reconciler.enforcedRevision ?? 0n,
+    enforcedRevision: () => told()?.flows.connections.inForce.revision ?? 0n,
   };
 }

@@ -29,7 +29,7 @@ export function inspectedRule(view: ClusterView, rule: RuleRecord, reports: Node
   const subject: Subject = {
     desired: latest([changeAt(view.modRevision("rule", key)), ...named]),
     nodes: nodesOfGroups(view, groups),
-    concerns: (object) => object === `rule/${key}`,
+    concerns: (object) => object === `rule/${key}` || isGroupOf(object, groups),
   };
   const members = omitEmpty({ enforcement: enforcementOf(view, reports, subject), hits: ruleHits(reports, key) });
   return Object.keys(members).length === 0 ? undefined : new StreamedObject(members);
@@ -46,7 +46,11 @@ export function inspectedPolicy(view: ClusterView, policy: PolicyRecord, reports
   const enforcement = enforcementOf(view, reports, {
     desired: latest([reports.policyRevisions.of(view, key), ...attached]),
     nodes: nodesOfGroups(view, groups),
-    concerns: (object) => isRuleOf(object, [key]) || isEndpointOf(view, object, (group) => groups.has(group)),
+    concerns: (object) =>
+      object === `policy/${key}` ||
+      isRuleOf(object, [key]) ||
+      isGroupOf(object, groups) ||
+      isEndpointOf(view, object, (group) => groups.has(group)),
   });
   return withReports(policyOper(view, policy), { enforcement, hits: policyHits(view, reports, key) });
 }
@@ -57,7 +61,8 @@ export function inspectedGroup(view: ClusterView, group: EndpointGroupRecord, re
     desired: groupChange(view, reports, group),
     nodes: view.nodesOfGroup(key),
     concerns: (object) =>
-      isRuleOf(object, policyKeysOf(group)) ||
+      object === `endpointGroup/${key}` ||
+      isPolicyOf(object, group) ||
       object === `network/${networkKeyOf(group.config)}` ||
       isEndpointOf(view, object, (groupKey) => groupKey === key),
   });
@@ -102,7 +107,7 @@ export function inspectedEndpoint(
     concerns: (object) =>
       object === `endpoint/${endpoint.key}` ||
       object === `network/${networkKeyOf(endpoint)}` ||
-      (group !== undefined && isRuleOf(object, policyKeysOf(group))),
+      (group !== undefined && (object === `endpointGroup/${groupKey}` || isPolicyOf(object, group))),
   });
   const traffic = reports.hits.ofEndpoint(endpoint.key);
   const hits = traffic && shownTraffic(traffic);
@@ -134,6 +139,18 @@ function nodesOfGroups(view: ClusterView, groups: Iterable<string>): Iterable<st
 
 function isRuleOf(object: string, policyKeys: readonly string[]): boolean {
   return policyKeys.some((key) => object.startsWith(`rule/${key}:`));
+}
+
+/** One of its policies, or a rule of one. */
+function isPolicyOf(object: string, group: EndpointGroupRecord): boolean {
+  const policyKeys = policyKeysOf(group);
+  return isRuleOf(object, policyKeys) || policyKeys.some((key) => object === `policy/${key}`);
+}
+
+const GROUP = "endpointGroup/";
+
+function isGroupOf(object: string, groups: { has(key: string): boolean }): boolean {
+  return object.startsWith(GROUP) && groups.has(object.slice(GROUP.length));
 }
 
 const ENDPOINT = "endpoint/";

@@ -116,6 +116,9 @@ describe("receipts in inspect", () => {
     ["endpoint/t1:n1:e1", "policys/t1:p1 endpointGroups/t1:web endpoints/e1"],
     ["endpoint/t1:n1:e3", ""],
     ["network/t1:n1", "endpointGroups/t1:web endpoints/e1"],
+    ["policy/t1:p1", "policys/t1:p1 endpointGroups/t1:web endpoints/e1"],
+    ["endpointGroup/t1:web", "rules/t1:p1:r1 policys/t1:p1 endpointGroups/t1:web endpoints/e1"],
+    ["endpointGroup/t1:other", ""],
     ["node/h2", ""],
   ])("show a failure of %s where it concerns the object", async (object, wanted) => {
     for (const name of ["h1", "h2"]) world.cluster.receipts.set(name, receipt(revision()));

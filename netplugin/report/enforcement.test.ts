@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
 import type { Kind } from "../../state/records.ts";
+import type { ViewRevision } from "../reconcile/connections/connection-keeper.ts";
 import { type Changes, emptyView, type NodeView } from "../view/node-view.ts";
 import { watchEnforcement } from "./enforcement.ts";
 
 /** A view that moves on by steps, and a switch that follows when it is let. */
 function world() {
-  const ending = new AbortController();
   let view: NodeView = { ...emptyView(), complete: true };
   let listener: ((changes: Changes) => void) | undefined;
-  let rounds: (() => void)[] = [];
-  let enforcedRevision = 0n;
-  let enforcedEpoch: string | undefined;
+  let onInForce: (() => void) | undefined;
+  let at: ViewRevision = { revision: 0n, epoch: undefined };
   const failures = new Map<string, string>();
+  const goingOn = new Map<string, string>();
   let told = 0;
   const enforcement = watchEnforcement({
     holder: {
@@ -20,27 +20,26 @@ function world() {
         listener = each;
       },
     },
-    reconciler: {
-      get enforcedRevision() {
-        return enforcedRevision;
+    reconciler: { failures: () => failures, flowCount: 5 },
+    connections: {
+      get inForce() {
+        return at;
       },
-      get enforcedEpoch() {
-        return enforcedEpoch;
+      failures: () => goingOn,
+      onInForce: (each) => {
+        onInForce = each;
       },
-      failures: () => failures,
-      flowCount: 5,
     },
-    loop: { done: () => new Promise((resolve) => rounds.push(resolve)) },
     nodeName: "n1",
     endpointCount: () => 2,
-    onEnforced: () => {
+    onNews: () => {
       told += 1;
     },
-    signal: ending.signal,
   });
   return {
     enforcement,
     failures,
+    goingOn,
     told: () => told,
     step: (revision: bigint, ...kinds: Kind[]) => {
       view = { ...view, revision };
@@ -51,63 +50,79 @@ function world() {
       view = { ...view, epoch, revision };
       listener?.(new Map());
     },
-    /** A round ends that began by now. */
-    enforce: async () => {
-      enforcedRevision = view.revision;
-      enforcedEpoch = view.epoch;
-      const served = rounds;
-      rounds = [];
-      for (const serve of served) serve();
-      await new Promise((resolve) => setImmediate(resolve));
+    /** The switch has what the view says now, and connections have ended. */
+    enforce: () => {
+      at = { revision: view.revision, epoch: view.epoch };
+      onInForce?.();
     },
+    /** It is another thing that could not be done. */
+    failOtherwise: () => onInForce?.(),
   };
 }
 
 describe("enforcement", () => {
-  it("is told once the change of an admin is in the switch", async () => {
+  it("is told once the change of an admin is in the switch", () => {
     const { step, enforce, told } = world();
     step(5n, "rule");
     expect(told()).toBe(0);
-    await enforce();
+    enforce();
     expect(told()).toBe(1);
-    await enforce();
+    enforce();
     expect(told()).toBe(1);
   });
 
-  it("waits for the revision to be complete", async () => {
+  it("waits for the revision to be complete", () => {
     const { step, enforce, told } = world();
     step(4n);
     step(4n, "rule");
-    await enforce();
+    enforce();
     expect(told()).toBe(0);
     step(5n);
-    await enforce();
+    enforce();
     expect(told()).toBe(1);
   });
 
-  it("says nothing of what others' endpoints and nodes do", async () => {
+  it("says nothing of what others' endpoints and nodes do", () => {
     const { step, enforce, told } = world();
     step(5n, "endpoint", "node");
     step(6n);
-    await enforce();
+    enforce();
     expect(told()).toBe(0);
   });
 
-  it("tells of changes that come while it waits, when they are in the switch too", async () => {
+  it("tells of changes that come while it waits, when they are in the switch too", () => {
     const { step, enforce, told } = world();
     step(5n, "rule");
     step(6n, "policy");
-    await enforce();
+    enforce();
     expect(told()).toBe(1);
     step(7n, "rule");
-    await enforce();
+    enforce();
     expect(told()).toBe(2);
+  });
+
+  it("tells at once that connections go on which are not allowed any more, and that they have ended", () => {
+    const { step, enforce, told, goingOn, failOtherwise, enforcement } = world();
+    step(5n, "rule");
+    goingOn.set("rule/t:p:r", "the switch is away");
+    enforce();
+    expect(told()).toBe(1);
+    expect(enforcement.receipt()).toMatchObject({
+      ...{ enforcedRevision: "5", failures: { "rule/t:p:r": "the switch is away" }, failureCounts: { rule: 1 } },
+    });
+    expect([...enforcement.failing()]).toEqual(["rule/t:p:r"]);
+    failOtherwise();
+    expect(told()).toBe(1);
+    goingOn.clear();
+    failOtherwise();
+    expect(told()).toBe(2);
+    expect(enforcement.receipt()).toMatchObject({ enforcedRevision: "5", failures: {} });
   });
 
   it("makes receipts with the time of the enforcement and bounded failures", async () => {
     const { step, enforce, enforcement, failures } = world();
     step(5n, "rule");
-    await enforce();
+    enforce();
     for (let index = 0; index < 150; index += 1) failures.set(`endpoint/e${index}`, "no port");
     failures.set("rule/t:p:r", "no group");
     const { enforcedAt, failures: shown, ...receipt } = enforcement.receipt();
@@ -120,22 +135,22 @@ describe("enforcement", () => {
     expect(enforcement.receipt().enforcedAt).toBe(enforcedAt);
   });
 
-  it("tells of another store's revisions although they are lower, and never as enforced before they are", async () => {
+  it("tells of another store's revisions although they are lower, and never as enforced before they are", () => {
     const { step, enforce, replace, told, enforcement } = world();
     replace("1-a", 100n);
-    await enforce();
+    enforce();
     step(101n, "rule");
-    await enforce();
+    enforce();
     expect(enforcement.receipt()).toMatchObject({ enforcedRevision: "101", storeEpoch: "1-a" });
     const before = told();
     replace("2-b", 50n);
     expect(enforcement.receipt()).toMatchObject({ enforcedRevision: "101", storeEpoch: "1-a" });
     expect(told()).toBe(before);
-    await enforce();
+    enforce();
     expect(told()).toBe(before + 1);
     expect(enforcement.receipt()).toMatchObject({ enforcedRevision: "50", storeEpoch: "2-b" });
     step(51n, "rule");
-    await enforce();
+    enforce();
     expect(told()).toBe(before + 2);
   });
 });

@@ -1,32 +1,34 @@
 import type { Receipt } from "../../state/node-api.ts";
 import type { Kind } from "../../state/records.ts";
+import type { ConnectionKeeper, ViewRevision } from "../reconcile/connections/connection-keeper.ts";
 import type { FlowReconciler } from "../reconcile/flows/flow-reconciler.ts";
-import type { TicketLoop } from "../reconcile/loop/ticket-loop.ts";
 import type { Changes, NodeView } from "../view/node-view.ts";
 import { recordOf } from "../view/query.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
 
 export interface EnforcementOptions {
   readonly holder: Pick<ViewHolder, "view" | "onStep">;
-  readonly reconciler: Pick<FlowReconciler, "enforcedRevision" | "enforcedEpoch" | "failures" | "flowCount">;
-  readonly loop: Pick<TicketLoop, "done">;
+  readonly reconciler: Pick<FlowReconciler, "failures" | "flowCount">;
+  /** A change is in force when the connections that it does not allow any more have ended, too. */
+  readonly connections: Pick<ConnectionKeeper, "inForce" | "failures" | "onInForce">;
   readonly nodeName: string;
   readonly endpointCount: () => number;
-  /** Something that an admin waits for is enforced. */
-  readonly onEnforced: () => void;
-  readonly signal: AbortSignal;
+  /** Something that an admin waits for is in force, or what could not be done of it is another thing now. */
+  readonly onNews: () => void;
 }
 
-/** What this node has put into its switch, ready to be told. */
+/** What is in force on this node, ready to be told. */
 export interface Enforcement {
   receipt(): Receipt;
+  /** Objects that are not in force, or not fully, as `kind/key`. */
+  failing(): Iterable<string>;
 }
 
 const FAILURES_MAX = 100;
 /** Lower than any revision. */
 const BEFORE_ALL = -1n;
 
-/** Kinds that an admin writes: their enforcement is told at once. Endpoints come and go by the thousand elsewhere. */
+/** Kinds that an admin writes: that they are in force is told at once. Endpoints come and go by the thousand elsewhere. */
 const ADMINS_KINDS: ReadonlySet<Kind> = new Set([
   "global",
   "tenant",
@@ -39,36 +41,30 @@ const ADMINS_KINDS: ReadonlySet<Kind> = new Set([
 
 /** Watches the view move on and the switch follow. */
 export function watchEnforcement(options: EnforcementOptions): Enforcement {
-  const { holder, reconciler, loop, signal } = options;
-  let revision = 0n;
-  let epoch: string | undefined;
+  const { holder, reconciler, connections } = options;
+  let at: ViewRevision = { revision: 0n, epoch: undefined };
   let enforcedAt = new Date().toISOString();
   let seen = holder.view().revision;
   let seenEpoch = holder.view().epoch;
   /** What came after this revision is waited for. */
   let awaited: bigint | undefined;
-  let isWaiting = false;
+  let failureCount = 0;
 
   function look(): void {
-    if (reconciler.enforcedRevision === revision && reconciler.enforcedEpoch === epoch) return;
-    revision = reconciler.enforcedRevision;
-    epoch = reconciler.enforcedEpoch;
+    const { revision, epoch } = connections.inForce;
+    if (revision === at.revision && epoch === at.epoch) return;
+    at = { revision, epoch };
     enforcedAt = new Date().toISOString();
   }
 
-  async function wait(): Promise<void> {
-    isWaiting = true;
-    // A round that failed is tried again by the loop itself.
-    await loop.done(signal).catch(() => {});
-    isWaiting = false;
+  connections.onInForce(() => {
     look();
-    if (signal.aborted || awaited === undefined) return;
-    if (reconciler.enforcedEpoch === seenEpoch && reconciler.enforcedRevision > awaited) {
-      awaited = undefined;
-      options.onEnforced();
-    } else if (holder.view().complete && holder.view().revision > awaited) void wait();
-  }
-
+    const isInForce = awaited !== undefined && at.epoch === seenEpoch && at.revision > awaited;
+    if (isInForce) awaited = undefined;
+    const { size } = connections.failures();
+    if (isInForce || size !== failureCount) options.onNews();
+    failureCount = size;
+  });
   holder.onStep((changes) => {
     const view = holder.view();
     if (view.epoch !== seenEpoch) {
@@ -77,21 +73,22 @@ export function watchEnforcement(options: EnforcementOptions): Enforcement {
     }
     if (concernsAdmin(view, changes, options.nodeName)) awaited ??= seen;
     seen = view.revision;
-    if (awaited !== undefined && view.revision > awaited && !isWaiting) void wait();
   });
 
+  const failures = () => new Map([...connections.failures(), ...reconciler.failures()]);
   return {
+    failing: () => failures().keys(),
     receipt: () => {
       look();
-      const failures = reconciler.failures();
+      const all = failures();
       return {
-        enforcedRevision: String(revision),
-        ...(epoch === undefined ? {} : { storeEpoch: epoch }),
+        enforcedRevision: String(at.revision),
+        ...(at.epoch === undefined ? {} : { storeEpoch: at.epoch }),
         enforcedAt,
         endpointCount: options.endpointCount(),
         flowCount: reconciler.flowCount,
-        failures: Object.fromEntries([...failures].slice(0, FAILURES_MAX)),
-        failureCounts: countByKind(failures.keys()),
+        failures: Object.fromEntries([...all].slice(0, FAILURES_MAX)),
+        failureCounts: countByKind(all.keys()),
       };
     },
   };

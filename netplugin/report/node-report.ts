@@ -26,13 +26,13 @@ const RECEIPT_DELAY_MS = 50;
 /** Begins to watch and to count; ends with the signal. */
 export function startNodeReport({ node, registry, signal }: NodeReportOptions): NodeReport {
   const { nodeName, holder, flows, ovs, log } = node;
-  const { reconciler, loop } = flows;
+  const { reconciler, connections } = flows;
   const trigger = createReportTrigger(RECEIPT_DELAY_MS);
   const deltas = createHitDeltas(randomUUID());
   const enforcement = watchEnforcement({
-    ...{ holder, reconciler, loop, nodeName, signal },
+    ...{ holder, reconciler, connections, nodeName },
     endpointCount: () => node.attachments().size,
-    onEnforced: trigger.request,
+    onNews: trigger.request,
   });
   holder.onStep(() => {
     if (node.offers.isOpen) trigger.request();
@@ -45,7 +45,7 @@ export function startNodeReport({ node, registry, signal }: NodeReportOptions): 
     report: (error) => log.debug({ error: error.message }, "hits were not counted this time"),
   });
   addReportMetrics(registry, {
-    failures: () => reconciler.failures().keys(),
+    failures: enforcement.failing,
     ruleTotals: deltas.totals,
     decides: (rule) => recordOf(node.view(), "rule", rule)?.config.action !== "log",
   });

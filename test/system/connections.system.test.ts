@@ -100,6 +100,11 @@ interface Oper {
   };
 }
 
+async function serverPolicy() {
+  const { Oper } = await world.rest.get<{ Oper?: Oper }>(`/api/v1/inspect/policys/${TENANT}:server/`);
+  return Oper?.enforcement?.nodes[0];
+}
+
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Waits until nothing has come for a while; says when the last number came. */
@@ -133,6 +138,18 @@ describe("a connection of which only replies are under way", () => {
     const steps = other.numbers.slice(1).map((number, index) => number - (other.numbers[index] ?? 0));
     expect(new Set(steps)).toEqual(new Set([1]));
     expect(await metric('contiv_netplugin_connections_flushed_total{reason="denied"}')).toBe(1);
+  });
+
+  it("has ended when the receipt says that its rule is gone", async () => {
+    await rule("server", "udp9000", { protocol: "udp", port: 9_000, priority: 10 });
+    await drink(9_000);
+    const isTracked = async () => (await appctl("dpctl/dump-conntrack")).stdout.includes("dport=9000");
+    expect(await isTracked()).toBe(true);
+    await world.rest.delete(rulePath("server", "udp9000"));
+    const goneMs = performance.now();
+    await eventually("a receipt", serverPolicy, (node) => node?.state === "enforced");
+    process.stdout.write(`rule gone → receipt: ${Math.round(performance.now() - goneMs)} ms\n`);
+    expect(await isTracked()).toBe(false);
   });
 
   it("goes on when an unrelated rule goes", async () => {

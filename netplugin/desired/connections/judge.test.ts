@@ -23,7 +23,10 @@ const OBJECTS: PolicyObjects = {
   ],
   rules: [],
 };
-const NOTHING: ConnectionSelector = { all: false, rules: [], moved: new Set(), departed: new Set(), isUrgent: false };
+const NOTHING: ConnectionSelector = {
+  ...{ all: false, rules: [], isUrgent: false },
+  ...{ moved: new Set(), departed: new Set(), causes: new Set() },
+};
 const EVERYTHING: ConnectionSelector = { ...NOTHING, all: true };
 
 function snapshotOf(objects: PolicyObjects): Snapshot {
@@ -141,7 +144,7 @@ describe("a step asks for connections", () => {
     ["a denying rule changes", [DENY], [{ ...DENY, protocol: "tcp" }], ["deny"]],
   ] as const)("when %s", (_what, before, after, actions) => {
     const selector = selectorFor(before, after);
-    expect(selector).toMatchObject({ all: false, isUrgent: true });
+    expect(selector).toMatchObject({ all: false, isUrgent: true, causes: new Set(["rule/t1:p:r"]) });
     expect(selector?.rules.map(({ action }) => action)).toEqual(actions);
   });
 
@@ -162,7 +165,7 @@ describe("a step asks for connections", () => {
   it("when an endpoint leaves, at once when it was here", () => {
     const [all, here, there] = [context([]), changes(["endpoint", "a"]), changes(["endpoint", "b"])];
     const departed = new Set(["11 10.1.1.1", "11 2001:db8:1::1"]);
-    expect(selectorOf(all, without("a"), here)).toMatchObject({ departed, isUrgent: true });
+    expect(selectorOf(all, without("a"), here)).toMatchObject({ departed, isUrgent: true, causes: new Set() });
     expect(selectorOf(all, without("b"), there)).toMatchObject({ departed: new Set(["11 10.1.1.2"]), isUrgent: false });
     expect(selectorOf(without("b"), all, there)).toBeUndefined();
   });
@@ -174,14 +177,17 @@ describe("a step asks for connections", () => {
     });
     const moved = selectorOf(context([]), regrouped, changes(["endpoint", "b"]));
     expect(moved).toMatchObject({ all: false, moved: new Set(["11 10.1.1.2"]), isUrgent: true });
+    expect(moved?.causes).toEqual(new Set(["endpoint/b"]));
     const groups = OBJECTS.groups.map((group) => ({ ...group, policies: ["p", "q"] }));
     const more = snapshotOf({ ...OBJECTS, groups });
-    expect(selectorOf(context([]), more, changes(["endpointGroup", "t1:here"]))).toMatchObject({ all: true });
+    const causes = new Set(["endpointGroup/t1:here"]);
+    expect(selectorOf(context([]), more, changes(["endpointGroup", "t1:here"]))).toMatchObject({ all: true, causes });
     expect(selectorOf(more, more, changes(["endpointGroup", "t1:here"]))).toBeUndefined();
   });
 
   it("at the start, if there are policies at all", () => {
-    expect(selectorOf(undefined, context([]), new Map())).toMatchObject({ all: true, isUrgent: true });
+    const causes = new Set(["endpointGroup/t1:here"]);
+    expect(selectorOf(undefined, context([]), new Map())).toMatchObject({ all: true, isUrgent: true, causes });
     const bare = snapshotOf({ ...OBJECTS, groups: OBJECTS.groups.map((group) => ({ ...group, policies: [] })) });
     expect(selectorOf(undefined, bare, new Map())).toBeUndefined();
     expect(selectorOf(context([]), bare, changes(["endpointGroup", "t1:here"]))).toMatchObject({ all: true });
@@ -193,6 +199,7 @@ describe("a step asks for connections", () => {
     const both = mergeSelectors(one, other);
     expect(both).toMatchObject({ all: false, departed: other?.departed, isUrgent: true });
     expect(both?.rules).toEqual(one?.rules);
+    expect(both?.causes).toEqual(one?.causes);
     expect(mergeSelectors(undefined, one)).toBe(one);
     const many = {
       ...NOTHING,

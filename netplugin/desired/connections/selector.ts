@@ -2,7 +2,8 @@ import type { EndpointRecord } from "../../../state/kinds/endpoint.ts";
 import type { RuleRecord } from "../../../state/kinds/rule.ts";
 import { policyKeysOf } from "../../../state/policy/group-rules.ts";
 import { type ResolvedRule, resolveRule } from "../../../state/policy/rule-match.ts";
-import type { Changes, NodeView } from "../../view/node-view.ts";
+import { type ObjectId, objectId } from "../../view/messages.ts";
+import type { Changes, NodeView, ObjectRef } from "../../view/node-view.ts";
 import { policyWorldOf } from "../../view/policy-world.ts";
 import { networkOf, recordOf, settingsOf } from "../../view/query.ts";
 import type { FlowContext } from "../engine/context.ts";
@@ -25,6 +26,8 @@ export interface ConnectionSelector {
   readonly departed: ReadonlySet<string>;
   /** Somebody waits for it, or goes on talking. Otherwise it has time until the addresses are given to others. */
   readonly isUrgent: boolean;
+  /** Objects whose change may have taken permission: they are in force when these connections have ended. */
+  readonly causes: ReadonlySet<ObjectId>;
 }
 
 /** With more of them it is quicker to judge every connection. */
@@ -45,34 +48,49 @@ export function selectorOf(
 ): ConnectionSelector | undefined {
   const snapshots = before === undefined ? [after] : [before, after];
   if (!snapshots.some((snapshot) => hasPolicies(policyScope(snapshot)))) return undefined;
-  if (before === undefined || changes.size > CHANGES_MAX) return { ...nothing(), all: true, isUrgent: true };
+  if (before === undefined || changes.size > CHANGES_MAX) {
+    return { ...nothing(), all: true, isUrgent: true, causes: groupsHere(snapshots) };
+  }
   const found = nothing();
-  for (const { kind, key } of changes.values()) {
-    switch (kind) {
-      case "rule":
-        found.rules.push(...restrictingRules(before, after, key));
-        break;
-      case "endpoint":
-        lookAtEndpoint(found, [before, after], key);
-        break;
-      case "endpointGroup":
-        found.all ||= groupText(before.view, key) !== groupText(after.view, key);
-        break;
-      case "policy":
-        found.all ||= isKnown(before.view, key) !== isKnown(after.view, key);
-        break;
-      case "network":
-        found.all ||= recordOf(before.view, "network", key) !== undefined;
-        break;
-      case "global":
-        found.all ||= settingsOf(before.view).fwdMode !== settingsOf(after.view).fwdMode;
-        break;
-      default: // nothing of the others decides over packets
-    }
+  for (const [id, change] of changes) {
+    if (takesPermission(found, [before, after], change)) found.causes.add(id);
   }
   found.all ||= found.rules.length > RULES_MAX;
   found.isUrgent ||= found.all || found.rules.length + found.moved.size > 0;
   return found.isUrgent || found.departed.size > 0 ? found : undefined;
+}
+
+/** Notes what a change asks for. True: what was allowed may be denied now. */
+function takesPermission(found: Found, snapshots: readonly [Snapshot, Snapshot], { kind, key }: ObjectRef): boolean {
+  if (kind === "rule") {
+    const rules = restrictingRules(...snapshots, key);
+    found.rules.push(...rules);
+    return rules.length > 0;
+  }
+  if (kind === "endpoint") return lookAtEndpoint(found, snapshots, key);
+  const isForAll = changesAll(snapshots, { kind, key });
+  found.all ||= isForAll;
+  return isForAll;
+}
+
+/** Changes after which every connection is judged; nothing of the other kinds decides over packets. */
+function changesAll([before, after]: readonly [Snapshot, Snapshot], { kind, key }: ObjectRef): boolean {
+  if (kind === "endpointGroup") return groupText(before.view, key) !== groupText(after.view, key);
+  if (kind === "policy") return isKnown(before.view, key) !== isKnown(after.view, key);
+  if (kind === "network") return recordOf(before.view, "network", key) !== undefined;
+  return kind === "global" && settingsOf(before.view).fwdMode !== settingsOf(after.view).fwdMode;
+}
+
+/** Groups with policies that have endpoints on this node. */
+function groupsHere(snapshots: readonly Snapshot[]): ReadonlySet<ObjectId> {
+  const groups = new Set<ObjectId>();
+  for (const snapshot of snapshots) {
+    for (const { endpoints } of policyScope(snapshot).groups.values()) {
+      for (const { tenantName, groupName } of endpoints)
+        groups.add(objectId("endpointGroup", `${tenantName}:${groupName}`));
+    }
+  }
+  return groups;
 }
 
 /** What either asks for. */
@@ -88,6 +106,7 @@ export function mergeSelectors(
     moved: new Set([...earlier.moved, ...later.moved]),
     departed: new Set([...earlier.departed, ...later.departed]),
     isUrgent: earlier.isUrgent || later.isUrgent,
+    causes: new Set([...earlier.causes, ...later.causes]),
   };
 }
 
@@ -95,10 +114,11 @@ type Found = { -readonly [K in keyof ConnectionSelector]: ConnectionSelector[K] 
   rules: ResolvedRule[];
   moved: Set<string>;
   departed: Set<string>;
+  causes: Set<ObjectId>;
 };
 
 function nothing(): Found {
-  return { all: false, rules: [], moved: new Set(), departed: new Set(), isUrgent: false };
+  return { all: false, rules: [], moved: new Set(), departed: new Set(), isUrgent: false, causes: new Set() };
 }
 
 /** An allowing rule that was, a denying rule that is: only what they match can be denied by the change. */
@@ -127,17 +147,19 @@ function groupText(view: NodeView, groupKey: string): string {
 
 /**
  * An endpoint that is new has no connections yet. One that is not in the view any more has left: a node knows all endpoints of the
- * networks that it has endpoints in.
+ * networks that it has endpoints in. True: its connections may be denied now.
  */
-function lookAtEndpoint(found: Found, [before, after]: readonly [Snapshot, Snapshot], key: string): void {
+function lookAtEndpoint(found: Found, [before, after]: readonly [Snapshot, Snapshot], key: string): boolean {
   const [was, is] = [recordOf(before.view, "endpoint", key), recordOf(after.view, "endpoint", key)];
-  if (was === undefined) return;
+  if (was === undefined) return false;
   if (is === undefined || !isSamePlace(was, is)) {
     for (const place of placesOf(before.view, was)) found.departed.add(place);
     found.isUrgent ||= was.nodeName === before.machine.nodeName;
-  } else if (was.groupId !== is.groupId || was.groupName !== is.groupName) {
-    for (const place of placesOf(after.view, is)) found.moved.add(place);
+    return false;
   }
+  if (was.groupId === is.groupId && was.groupName === is.groupName) return false;
+  for (const place of placesOf(after.view, is)) found.moved.add(place);
+  return true;
 }
 
 function isSamePlace(was: EndpointRecord, is: EndpointRecord): boolean {

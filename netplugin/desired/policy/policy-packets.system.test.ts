@@ -153,7 +153,8 @@ describe.each(["vxlan", "vlan"])("%s", (encap) => {
     expect(await asked("c", "s", "udp 53")).toEqual(["echo", "echo"]);
     const dns = (all: readonly TrackedConnection[]) => all.filter(({ orig }) => orig.dstPort === 53);
     const before = await listConnections(control, { zone: 11 });
-    const selector = { all: true, rules: [], moved: new Set(""), departed: new Set(""), isUrgent: true };
+    const none = { moved: new Set<string>(), departed: new Set<string>(), causes: new Set<string>() };
+    const selector = { all: true, rules: [], ...none, isUrgent: true };
     const judge = connectionJudge({ view, machine: machineOf("n1", {}) }, selector);
     const denied = atOnce(judge.judge(before)).map(({ filter }) => filter);
     expect(denied.map(({ orig }) => orig)).toEqual(dns(before).map(({ orig }) => orig));

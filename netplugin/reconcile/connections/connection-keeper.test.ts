@@ -5,6 +5,7 @@ import type { CtFilter } from "../../../drivers/ovs/openflow/ct-flush.ts";
 import { machineFor } from "../../../test/fakes/policy-nodes.ts";
 import { policyView } from "../../../test/fakes/policy-view.ts";
 import type { FakeRule, PolicyObjects } from "../../../test/fakes/policy-world.ts";
+import type { Snapshot } from "../../desired/connections/selector.ts";
 import type { Changes } from "../../view/node-view.ts";
 import { startConnectionKeeper } from "./connection-keeper.ts";
 
@@ -49,6 +50,8 @@ async function keeper() {
     forgotten: [] as CtFilter[],
     counts: { denied: 0, departed: 0 },
     reports: [] as string[],
+    /** Of the last look. */
+    revision: 0n,
   };
   const ending = new AbortController();
   endings.push(ending);
@@ -71,10 +74,14 @@ async function keeper() {
     signal: ending.signal,
     gatherMs: 20,
   });
-  connections.look(momentOf([CLOSED, ALLOW]), new Map());
+  const look = (snapshot: Snapshot, changes: Changes) => {
+    state.revision += 1n;
+    connections.look(snapshot, changes, { revision: state.revision, epoch: "1-a" });
+  };
+  look(momentOf([CLOSED, ALLOW]), new Map());
   await connections.settled(ending.signal);
   expect(state.lists).toBe(1);
-  return { state, connections, signal: ending.signal };
+  return { state, connections, look, signal: ending.signal };
 }
 
 async function until(holds: () => boolean): Promise<void> {
@@ -87,9 +94,9 @@ async function until(holds: () => boolean): Promise<void> {
 
 describe("connection keeper", () => {
   it("forgets what a rule allowed that has gone, and nothing else", async () => {
-    const { state, connections, signal } = await keeper();
+    const { state, connections, look, signal } = await keeper();
     state.tracked = [connection(0), connection(1, 54), connection(2)];
-    connections.look(momentOf([CLOSED]), RULE);
+    look(momentOf([CLOSED]), RULE);
     await connections.settled(signal);
     expect(state.zones.at(-1)).toBe(11);
     expect(state.forgotten.map(({ orig }) => orig?.srcPort)).toEqual([1_024, 1_026]);
@@ -97,28 +104,28 @@ describe("connection keeper", () => {
   });
 
   it("lists nothing for what takes no permission away", async () => {
-    const { state, connections, signal } = await keeper();
-    connections.look(momentOf([CLOSED]), RULE);
+    const { state, connections, look, signal } = await keeper();
+    look(momentOf([CLOSED]), RULE);
     await connections.settled(signal);
     const { lists } = state;
-    connections.look(momentOf([CLOSED, ALLOW]), RULE);
-    connections.look(momentOf([ALLOW]), new Map([["rule/t1:p:closed", { kind: "rule", key: "t1:p:closed" }]]));
+    look(momentOf([CLOSED, ALLOW]), RULE);
+    look(momentOf([ALLOW]), new Map([["rule/t1:p:closed", { kind: "rule", key: "t1:p:closed" }]]));
     await connections.settled(signal);
     await sleep(50);
     expect(state.lists).toBe(lists);
   });
 
   it("serves a burst with one listing at a time", async () => {
-    const { state, connections, signal } = await keeper();
+    const { state, connections, look, signal } = await keeper();
     let open = () => {};
     state.gate = new Promise((resolve) => {
       open = resolve;
     });
-    connections.look(momentOf([CLOSED]), RULE);
+    look(momentOf([CLOSED]), RULE);
     await until(() => state.lists === 2);
     for (let round = 0; round < 20; round += 1) {
-      connections.look(momentOf([CLOSED, ALLOW]), RULE);
-      connections.look(momentOf([CLOSED]), RULE);
+      look(momentOf([CLOSED, ALLOW]), RULE);
+      look(momentOf([CLOSED]), RULE);
     }
     state.tracked = [connection(0)];
     expect(state.lists).toBe(2);
@@ -129,11 +136,11 @@ describe("connection keeper", () => {
   });
 
   it("tries again what failed, and says so meanwhile", async () => {
-    const { state, connections, signal } = await keeper();
+    const { state, connections, look, signal } = await keeper();
     state.tracked = [connection(0)];
     state.gate = Promise.reject(new Error("the switch is away"));
     state.gate.catch(() => {});
-    connections.look(momentOf([CLOSED]), RULE);
+    look(momentOf([CLOSED]), RULE);
     await connections.settled(signal);
     expect(connections.failure()).toMatch(/the switch is away/);
     expect(state.reports.length).toBeGreaterThan(0);
@@ -143,31 +150,89 @@ describe("connection keeper", () => {
   });
 
   it("waits for those who have left here, not for those elsewhere", async () => {
-    const { state, connections, signal } = await keeper();
+    const { state, connections, look, signal } = await keeper();
     state.tracked = [connection(0)];
     const [here] = OBJECTS.endpoints;
-    connections.look(momentOf([CLOSED, ALLOW], here === undefined ? [] : [here]), LEAVES("far"));
+    look(momentOf([CLOSED, ALLOW], here === undefined ? [] : [here]), LEAVES("far"));
     await connections.settled(signal);
     expect(state.lists).toBe(1);
-    connections.look(momentOf([CLOSED, ALLOW], []), LEAVES("a"));
+    look(momentOf([CLOSED, ALLOW], []), LEAVES("a"));
     await connections.settled(signal);
     expect(state.lists).toBe(2);
     expect(state.counts).toEqual({ denied: 0, departed: 1 });
   });
 
   it("looks for those who have left elsewhere a while later, together", async () => {
-    const { state, connections } = await keeper();
+    const { state, look } = await keeper();
     const [here] = OBJECTS.endpoints;
-    connections.look(momentOf([CLOSED, ALLOW], here === undefined ? [] : [here]), LEAVES("far"));
+    look(momentOf([CLOSED, ALLOW], here === undefined ? [] : [here]), LEAVES("far"));
     state.tracked = [{ ...connection(0), orig: { src: "10.1.2.1", dst: "10.1.1.1", srcPort: 1, dstPort: 53 } }];
     await until(() => state.counts.departed === 1);
     expect(state.lists).toBe(2);
   });
 
+  it("says nothing is in force while it leaves connections to be ended", async () => {
+    const { state, connections, look, signal } = await keeper();
+    const seen: bigint[] = [];
+    connections.onInForce(() => seen.push(connections.inForce.revision));
+    expect(connections.inForce).toEqual({ revision: 1n, epoch: "1-a" });
+    let open = () => {};
+    state.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    state.tracked = [connection(0)];
+    look(momentOf([CLOSED]), RULE); // 2: takes permission
+    await until(() => state.lists === 2);
+    look(momentOf([CLOSED]), new Map()); // 3: does not
+    look(momentOf([CLOSED, ALLOW]), RULE); // 4: gives permission
+    look(momentOf([CLOSED]), RULE); // 5: takes it again, and wants another listing
+    look(momentOf([CLOSED]), new Map()); // 6
+    await sleep(50);
+    expect(connections.inForce.revision).toBe(1n);
+    expect(seen).toEqual([]);
+    open();
+    await connections.settled(signal);
+    expect(state.counts.denied).toBe(2);
+    expect(seen).toEqual([2n, 6n]);
+    look(momentOf([CLOSED, ALLOW]), RULE);
+    expect(connections.inForce.revision).toBe(7n);
+  });
+
+  it("keeps nobody waiting for those who have left elsewhere", async () => {
+    const { connections, look } = await keeper();
+    const [here] = OBJECTS.endpoints;
+    look(momentOf([CLOSED, ALLOW], here === undefined ? [] : [here]), LEAVES("far"));
+    expect(connections.inForce.revision).toBe(2n);
+  });
+
+  it("keeps nobody waiting when it fails: it names what is not in force, until it works", async () => {
+    const { state, connections, look, signal } = await keeper();
+    state.tracked = [connection(0)];
+    state.gate = Promise.reject(new Error("the switch is away"));
+    state.gate.catch(() => {});
+    look(momentOf([CLOSED]), RULE);
+    expect([connections.inForce.revision, connections.failures().size]).toEqual([1n, 0]);
+    await connections.settled(signal);
+    expect(connections.inForce.revision).toBe(2n);
+    expect([...connections.failures().keys()]).toEqual(["rule/t1:p:r"]);
+    expect(connections.failures().get("rule/t1:p:r")).toMatch(/may go on.*the switch is away/);
+    look(momentOf([CLOSED], []), new Map([...RULE, ...LEAVES("a")]));
+    look(momentOf([CLOSED, ALLOW]), RULE);
+    expect(connections.inForce.revision).toBe(4n);
+    let marked = 0;
+    connections.onInForce(() => {
+      marked += 1;
+    });
+    state.gate = Promise.resolve();
+    await until(() => connections.failures().size === 0);
+    expect(connections.inForce.revision).toBe(4n);
+    expect(marked).toBeGreaterThan(0);
+  });
+
   it("does not let a waiting caller hang", async () => {
-    const { state, connections } = await keeper();
+    const { state, connections, look } = await keeper();
     state.gate = new Promise(() => {});
-    connections.look(momentOf([CLOSED]), RULE);
+    look(momentOf([CLOSED]), RULE);
     const caller = new AbortController();
     setTimeout(() => caller.abort(), 50);
     await connections.settled(caller.signal);
@@ -175,13 +240,13 @@ describe("connection keeper", () => {
   });
 
   it("leaves the event loop to others while it judges", async () => {
-    const { state, connections, signal } = await keeper();
+    const { state, connections, look, signal } = await keeper();
     state.tracked = Array.from({ length: 20_000 }, (_, index) => connection(index % 40_000));
     let turns = 0;
     const timer = setInterval(() => {
       turns += 1;
     }, 1);
-    connections.look(momentOf([CLOSED]), RULE);
+    look(momentOf([CLOSED]), RULE);
     await until(() => state.counts.denied === 20_000);
     clearInterval(timer);
     expect(turns).toBeGreaterThan(20);

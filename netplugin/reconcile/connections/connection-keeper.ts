@@ -1,7 +1,7 @@
 import type { TrackedConnection } from "../../../drivers/ovs/conntrack.ts";
 import type { CtFilter } from "../../../drivers/ovs/openflow/ct-flush.ts";
 import { asNetError, type NetError } from "../../../state/errors.ts";
-import { createAlarm } from "../../../state/waiting/alarm.ts";
+import { type Alarm, createAlarm } from "../../../state/waiting/alarm.ts";
 import { deadline } from "../../../state/waiting/deadline.ts";
 import { pause } from "../../../state/waiting/pause.ts";
 import { connectionJudge, type StaleConnection, zonesToLookAt } from "../../desired/connections/judge.ts";
@@ -11,8 +11,9 @@ import {
   type Snapshot,
   selectorOf,
 } from "../../desired/connections/selector.ts";
+import type { ObjectId } from "../../view/messages.ts";
 import type { Changes } from "../../view/node-view.ts";
-import { startTicketLoop } from "../loop/ticket-loop.ts";
+import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 
 export interface ConnectionKeeperOptions {
   /** The datapath's connections, of one zone or all, some at a time. */
@@ -25,15 +26,27 @@ export interface ConnectionKeeperOptions {
   readonly gatherMs?: number;
 }
 
+/** A revision of the view, with the store's epoch that it belongs to. */
+export interface ViewRevision {
+  readonly revision: bigint;
+  readonly epoch: string | undefined;
+}
+
 /**
  * Ends connections that are no longer allowed, and forgets those of endpoints that have left, before their addresses are others'. One
  * listing at a time serves everything that has happened until it begins; what fails is tried again.
  */
 export interface ConnectionKeeper {
-  /** The switch enforces this snapshot now; `changes` tell how its view differs from the one before. */
-  look(snapshot: Snapshot, changes: Changes): void;
+  /** The switch enforces this snapshot, as of `at`; `changes` tell how its view differs from the one before. */
+  look(snapshot: Snapshot, changes: Changes, at: ViewRevision): void;
   /** Waits until what has been looked at is forgotten, but not for long: failures are tried again behind the caller's back. */
   settled(signal: AbortSignal): Promise<void>;
+  /** Up to where no connection goes on that is not allowed any more, but for those that `failures` tell of. */
+  readonly inForce: ViewRevision;
+  /** Calls when that has moved on or `failures` have changed. */
+  onInForce(listener: () => void): void;
+  /** Objects whose change has not ended the connections that it should, because looking for them failed: object → reason. */
+  failures(): ReadonlyMap<ObjectId, string>;
   /** Why connections could not be looked at the last time. */
   failure(): string | undefined;
   readonly ended: Promise<void>;
@@ -46,73 +59,135 @@ const SETTLE_TIMEOUT_MS = 2_000;
 const PAUSE_MAX_MS = 300;
 const FORGOTTEN_AT_ONCE = 500;
 
-interface Task {
-  readonly snapshot: Snapshot;
-  readonly selector: ConnectionSelector;
+export function startConnectionKeeper(options: ConnectionKeeperOptions): ConnectionKeeper {
+  return new Keeper(options);
 }
 
-export function startConnectionKeeper(options: ConnectionKeeperOptions): ConnectionKeeper {
-  const { signal } = options;
-  let last: Snapshot | undefined;
-  let pending: Task | undefined;
-  let isBusy = false;
-  let failure: string | undefined;
-  let restEndsMs = 0;
+class Keeper implements ConnectionKeeper {
+  readonly #options: ConnectionKeeperOptions;
+  readonly #loop: TicketLoop;
+  readonly #gathering: Alarm;
+  /** What the switch enforces, as told last. */
+  #last: { readonly snapshot: Snapshot; readonly at: ViewRevision } | undefined;
+  #inForce: ViewRevision = { revision: 0n, epoch: undefined };
+  #pending: ConnectionSelector | undefined;
+  #busyWith: ConnectionSelector | undefined;
+  #failure: string | undefined;
+  readonly #failures = new Map<ObjectId, string>();
+  #restEndsMs = 0;
+  readonly #listeners: (() => void)[] = [];
 
-  function take(): Task | undefined {
-    const task = pending;
-    pending = undefined;
-    return task;
+  constructor(options: ConnectionKeeperOptions) {
+    const { signal, report } = options;
+    this.#options = options;
+    this.#loop = startTicketLoop({ work: () => this.#work(), signal, report });
+    this.#gathering = createAlarm(() => this.#loop.kick(), signal);
   }
 
-  function add({ snapshot, selector }: Task): void {
-    pending = { snapshot, selector: mergeSelectors(pending?.selector, selector) ?? selector };
+  get inForce(): ViewRevision {
+    return this.#inForce;
   }
 
-  async function work(): Promise<void> {
-    await pause(restEndsMs - performance.now(), signal);
-    const task = signal.aborted ? undefined : take();
-    if (task === undefined) return;
-    isBusy = true;
+  get ended(): Promise<void> {
+    return this.#loop.ended;
+  }
+
+  onInForce(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  failures(): ReadonlyMap<ObjectId, string> {
+    return this.#failures;
+  }
+
+  failure(): string | undefined {
+    return this.#failure;
+  }
+
+  look(snapshot: Snapshot, changes: Changes, at: ViewRevision): void {
+    const selector = selectorOf(this.#last?.snapshot, snapshot, changes);
+    this.#last = { snapshot, at };
+    if (selector !== undefined) {
+      this.#pending = mergeSelectors(this.#pending, selector);
+      if (this.#failure !== undefined) this.#noteFailures(selector, this.#failure);
+      if (selector.isUrgent) this.#loop.kick();
+      else this.#gathering.soon(this.#options.gatherMs ?? GATHER_MS);
+    }
+    this.#moveOn(at);
+  }
+
+  async settled(caller: AbortSignal): Promise<void> {
+    if (this.#busyWith === undefined && this.#pending?.isUrgent !== true) return;
+    using limit = deadline(SETTLE_TIMEOUT_MS, caller);
+    await this.#loop.done(limit.signal).catch(() => {}); // the loop reports it and tries again
+  }
+
+  async #work(): Promise<void> {
+    const { signal } = this.#options;
+    const restMs = this.#restEndsMs - performance.now();
+    if (restMs > 0) await pause(restMs, signal);
+    const [selector, last] = [this.#pending, this.#last];
+    if (signal.aborted || selector === undefined || last === undefined) return;
+    this.#pending = undefined;
+    this.#busyWith = selector;
     const startMs = performance.now();
     try {
-      await lookThrough(task, options);
-      failure = undefined;
+      await lookThrough(last.snapshot, selector, this.#options);
+      this.#busyWith = undefined;
+      this.#succeed(selector, last.at);
     } catch (thrown) {
-      add({ ...task, snapshot: last ?? task.snapshot });
+      this.#busyWith = undefined;
       const error = asNetError(thrown, "look for connections that are not allowed any more");
-      failure = error.message;
+      this.#fail(selector, error.message);
       throw error;
     } finally {
-      isBusy = false;
       const endMs = performance.now();
-      restEndsMs = endMs + Math.min(endMs - startMs, PAUSE_MAX_MS);
+      this.#restEndsMs = endMs + Math.min(endMs - startMs, PAUSE_MAX_MS);
     }
   }
 
-  const loop = startTicketLoop({ work, signal, report: options.report });
-  const gathering = createAlarm(() => loop.kick(), signal);
+  /** Everything up to the at has been looked through. After a failure the keeper's own is further already. */
+  #succeed(selector: ConnectionSelector, at: ViewRevision): void {
+    const isFurther = this.#failure !== undefined || this.#pending?.isUrgent !== true;
+    this.#failure = undefined;
+    for (const id of selector.causes) if (this.#pending?.causes.has(id) !== true) this.#failures.delete(id);
+    this.#setInForce(isFurther ? (this.#last?.at ?? at) : at);
+  }
 
-  return {
-    look: (snapshot, changes) => {
-      const selector = selectorOf(last, snapshot, changes);
-      last = snapshot;
-      if (selector === undefined) return;
-      add({ snapshot, selector });
-      if (selector.isUrgent) loop.kick();
-      else gathering.soon(options.gatherMs ?? GATHER_MS);
-    },
-    settled: async (caller) => {
-      if (!isBusy && pending?.selector.isUrgent !== true) return;
-      using limit = deadline(SETTLE_TIMEOUT_MS, caller);
-      await loop.done(limit.signal).catch(() => {}); // the loop reports it and tries again
-    },
-    failure: () => failure,
-    ended: loop.ended,
-  };
+  /** Nobody is kept waiting for what may fail for long: it is told instead. */
+  #fail(selector: ConnectionSelector, failure: string): void {
+    this.#failure = failure;
+    this.#pending = mergeSelectors(selector, this.#pending) ?? selector;
+    this.#noteFailures(this.#pending, failure);
+    if (this.#last !== undefined) this.#moveOn(this.#last.at);
+  }
+
+  #noteFailures({ causes }: ConnectionSelector, failure: string): void {
+    for (const id of causes) {
+      this.#failures.set(
+        id,
+        `Connections that are not allowed any more may go on while their sender is silent: ${failure}`,
+      );
+    }
+  }
+
+  /** To there, unless connections are to be ended before. */
+  #moveOn(at: ViewRevision): void {
+    const isOpen = this.#busyWith?.isUrgent === true || this.#pending?.isUrgent === true;
+    if (!isOpen || this.#failure !== undefined) this.#setInForce(at);
+  }
+
+  #setInForce(at: ViewRevision): void {
+    this.#inForce = at;
+    for (const listener of this.#listeners) listener();
+  }
 }
 
-async function lookThrough({ snapshot, selector }: Task, options: ConnectionKeeperOptions): Promise<void> {
+async function lookThrough(
+  snapshot: Snapshot,
+  selector: ConnectionSelector,
+  options: ConnectionKeeperOptions,
+): Promise<void> {
   const { signal } = options;
   const zones = zonesToLookAt(snapshot, selector);
   const [only] = zones;

@@ -49,7 +49,7 @@ export interface FlowKeeperOptions {
 export interface FlowKeeper {
   readonly reconciler: FlowReconciler;
   readonly loop: TicketLoop;
-  readonly connections: Pick<ConnectionKeeper, "settled" | "failure">;
+  readonly connections: Omit<ConnectionKeeper, "look" | "ended">;
   /** Waits until the endpoint's flows are in the switch, behind a barrier; one that cannot be enforced is an error. */
   enforced(endpointKey: string, signal: AbortSignal): Promise<void>;
   /** An error when the endpoint's flows are not in the switch. A round that is under way is waited for: until its end nobody knows. */
@@ -73,7 +73,8 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
     work: async (full, signal) => {
       const end = options.metrics.flowRounds.startTimer({ kind: full ? "full" : "change" });
       const step = await reconciler.reconcile(full, signal);
-      if (step !== undefined) connections.look(step, step.changes);
+      const at = { revision: reconciler.enforcedRevision, epoch: reconciler.enforcedEpoch };
+      if (step !== undefined) connections.look(step, step.changes, at);
       refusals.look(reconciler.refusedCount > 0, step?.madeRoom);
       announcer.look();
       warmer.look();

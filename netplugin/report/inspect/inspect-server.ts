@@ -83,7 +83,7 @@ function sendInspection({ node, starting, response }: Inspection, inspect: (node
 
 function inspectDriver(node: ToldNode) {
   const { ovs } = node;
-  const { reconciler } = node.flows;
+  const { reconciler, connections } = node.flows;
   return {
     connected: ovs.connected,
     ovsVersion: ovs.ovsVersion,
@@ -97,8 +97,8 @@ function inspectDriver(node: ToldNode) {
       [...node.drivers].map(([name, each]) => [name, { ...each.capabilities(), fault: each.fault() }]),
     ),
     flowCount: reconciler.flowCount,
-    enforcedRevision: String(reconciler.enforcedRevision),
-    failures: Object.fromEntries(reconciler.failures()),
+    enforcedRevision: String(connections.inForce.revision),
+    failures: Object.fromEntries([...connections.failures(), ...reconciler.failures()]),
   };
 }
 
