@@ -80,6 +80,19 @@ describe("a call with two wishes", () => {
     await expectNothing();
   });
 
+  it("says of each part why it failed, with the code of the first", async () => {
+    const [slow, full] = [new NetError("TIMEOUT", "the switch is slow"), new NetError("EXHAUSTED", "no class is left")];
+    site.refusal = (step) => (step === "flows" ? slow : step === "limits" ? full : undefined);
+    const failure = await attach(wishesFor(netns, "eth0")).catch((error: unknown) => error);
+    expect(failure).toMatchObject({
+      ...{ code: "TIMEOUT", message: "the switch is slow; also: no class is left" },
+      cause: { errors: [slow, full] },
+    });
+    await expectNothing();
+    site.refusal = (step) => (step === "flows" || step === "limits" ? slow : undefined);
+    expect(await attach(wishesFor(netns, "eth0")).catch((error: unknown) => error)).toBe(slow);
+  });
+
   it("makes neither for who has given up", async () => {
     const giving = new AbortController();
     site.refusal = (step) => {

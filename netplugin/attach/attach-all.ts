@@ -53,12 +53,27 @@ export async function attachAll(node: AttachingNode, call: Call, signal: AbortSi
   }
 }
 
-/** Waits for all of them, then fails with the first failure. */
+/** Waits for all of them, then fails with the first failure, which tells of the others. */
 async function all<T>(works: readonly Promise<T>[]): Promise<readonly T[]> {
   const outcomes = await Promise.allSettled(works);
-  return outcomes.map((outcome) => {
-    if (outcome.status === "rejected") throw outcome.reason;
-    return outcome.value;
+  const failures = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+  if (failures.length > 0) throw together(failures);
+  return outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+}
+
+/** The first failure as it is, when the others say the same: all of them end with one signal. */
+function together(failures: readonly unknown[]): unknown {
+  const [first] = failures;
+  const [error, ...others] = failures.map((each) => asNetError(each, "attach the pod"));
+  const more = new Set(others.map(({ message }) => message));
+  more.delete(error?.message ?? "");
+  if (error === undefined || more.size === 0) return first;
+  const { code, field, reason, blockers } = error;
+  return new NetError(code, [error.message, ...more].join("; also: "), {
+    cause: new AggregateError(failures, "Several parts of one call failed"),
+    ...(field === undefined ? {} : { field }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(blockers === undefined ? {} : { blockers }),
   });
 }
 
