@@ -1,6 +1,9 @@
 import { randomBytes } from "node:crypto";
 import type { Failures } from "../../../state/delta.ts";
 import { asNetError, NetError } from "../../../state/errors.ts";
+import { createAlarm } from "../../../state/waiting/alarm.ts";
+import { pause } from "../../../state/waiting/pause.ts";
+import { onAbort } from "../../../state/waiting/signals.ts";
 import { LINK_ALIAS, ROLE_MARK } from "../../driver.ts";
 import { openEthtool } from "../../netlink/ethtool.ts";
 import { createVeth, dumpLinks, getLink, setLink } from "../../netlink/link.ts";
@@ -87,18 +90,18 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
   const ready: ReadyPort[] = await adopt(options);
   const waiters: Waiter[] = [];
   let filling: Promise<void> | undefined;
-  let trimming: NodeJS.Timeout | undefined;
-  let closed = false;
+  const ended = new AbortController();
+  const trimming = createAlarm(trim, ended.signal);
 
   async function fill(): Promise<void> {
-    while (!closed && missing() > 0) {
+    while (!ended.signal.aborted && missing() > 0) {
       try {
         for (const port of await makePorts(options, Math.min(missing(), BATCH_MAX))) offer(port);
       } catch (error) {
         const failure = asNetError(error, "make ready ports");
         options.report(failure);
         for (const waiter of waiters.splice(0)) waiter.reject(failure);
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
+        await pause(RETRY_MS, ended.signal);
       }
     }
   }
@@ -111,18 +114,19 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
     const waiter = waiters.shift();
     if (waiter === undefined) ready.push(port);
     else waiter.resolve(port);
-    if (ready.length > options.target) trimLater();
+    trimLater();
   }
 
   function trimLater(): void {
-    clearTimeout(trimming);
-    trimming = setTimeout(() => {
-      const surplus = ready.splice(options.target);
-      removePorts(
-        options,
-        surplus.map(({ name, ifIndex }) => ({ name, ifindex: ifIndex })),
-      ).catch((error: unknown) => options.report(asNetError(error, `remove ${surplus.length} spare ports`)));
-    }, options.surplusIdleMs ?? SURPLUS_IDLE_MS).unref();
+    if (ready.length > options.target) trimming.anew(options.surplusIdleMs ?? SURPLUS_IDLE_MS);
+  }
+
+  function trim(): void {
+    const surplus = ready.splice(options.target);
+    removePorts(
+      options,
+      surplus.map(({ name, ifIndex }) => ({ name, ifindex: ifIndex })),
+    ).catch((error: unknown) => options.report(asNetError(error, `remove ${surplus.length} spare ports`)));
   }
 
   /** Somebody may have unplugged a port that waited, and a switch that has started anew gives other numbers. */
@@ -137,7 +141,8 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
 
   /** The switch is slow while ports are added, so they are added many at a time: when half of them are used up. */
   function refill(): void {
-    if (filling !== undefined || closed || (waiters.length === 0 && ready.length > options.target / 2)) return;
+    if (filling !== undefined || ended.signal.aborted || (waiters.length === 0 && ready.length > options.target / 2))
+      return;
     filling = fill().finally(() => {
       filling = undefined;
       refill();
@@ -147,17 +152,16 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
   function wait(signal: AbortSignal): Promise<ReadyPort> {
     return new Promise((resolve, reject) => {
       const waiter = { resolve: done(resolve), reject: done(reject) };
-      const onAbort = () => {
+      const unlink = onAbort(signal, (reason) => {
         waiters.splice(waiters.indexOf(waiter), 1);
-        reject(signal.reason);
-      };
+        reject(reason);
+      });
       function done<T>(settle: (value: T) => void): (value: T) => void {
         return (value) => {
-          signal.removeEventListener("abort", onAbort);
+          unlink();
           settle(value);
         };
       }
-      signal.addEventListener("abort", onAbort, { once: true });
       waiters.push(waiter);
     });
   }
@@ -187,7 +191,7 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
   }
 
   refill();
-  if (ready.length > options.target) trimLater();
+  trimLater();
   return {
     repair,
     take: async ({ signal }) => {
@@ -204,13 +208,12 @@ export async function openPortPool(options: PortPoolOptions): Promise<PortPool> 
       refill();
     },
     clean: (portName) => markReady(options, portName),
-    hasRoom: (comingBack) => !closed && ready.length + comingBack < options.target * SURPLUS_FACTOR,
+    hasRoom: (comingBack) => !ended.signal.aborted && ready.length + comingBack < options.target * SURPLUS_FACTOR,
     get size() {
       return ready.length;
     },
     [Symbol.asyncDispose]: async () => {
-      closed = true;
-      clearTimeout(trimming);
+      ended.abort();
       await filling;
     },
   };

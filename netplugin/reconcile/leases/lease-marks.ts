@@ -1,6 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { asNetError } from "../../../state/errors.ts";
+import { pause } from "../../../state/waiting/pause.ts";
+import { linkSignals } from "../../../state/waiting/signals.ts";
 import { type Attachment, attachmentOf, isOneLease, type MarkedPort, POD_ROLE } from "../../machine/attachment.ts";
 import { markedLease, markOf } from "../../machine/lease-mark.ts";
 import type { MarkedPorts } from "../../machine/port-marks.ts";
@@ -40,7 +41,11 @@ export class LeaseMarks {
     this.#underWay ??= this.#write(signal).finally(() => {
       this.#underWay = undefined;
     });
-    await Promise.race([this.#underWay, sleep(PATIENCE_MS, undefined, { signal, ref: false })]);
+    const written = new AbortController();
+    void this.#underWay.then(() => written.abort());
+    using either = linkSignals(signal, written.signal);
+    await pause(PATIENCE_MS, either.signal);
+    signal.throwIfAborted();
   }
 
   async #write(signal: AbortSignal): Promise<void> {
