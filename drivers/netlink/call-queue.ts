@@ -1,4 +1,5 @@
 import { NetError } from "../../state/errors.ts";
+import { onAbort } from "../../state/waiting/signals.ts";
 
 /** Runs at most so many calls at a time; the others wait in order of arrival, up to a bound. */
 export interface CallQueue {
@@ -37,13 +38,12 @@ export function createCallQueue({ runningMax, waitingMax }: CallQueueLimits): Ca
     }
     return new Promise((resolve, reject) => {
       const onTurn = () => {
-        signal?.removeEventListener("abort", onAbort);
+        unlink();
         resolve();
       };
-      const onAbort = () => {
+      const unlink = onAbort(signal, () => {
         if (waiting.delete(onTurn) && signal !== undefined) reject(aborted(signal));
-      };
-      signal?.addEventListener("abort", onAbort, { once: true });
+      });
       waiting.add(onTurn);
     });
   }

@@ -1,3 +1,5 @@
+import { onAbort } from "../../state/waiting/signals.ts";
+
 /** Lets works with one key run one after the other, in the order of their arrival; others run side by side. */
 export interface Turns {
   /** Waits for its turn and works. When `signal` aborts while it waits, `work` is not begun. */
@@ -99,14 +101,13 @@ export function createSlots(slotCount: number): Slots {
 /** Resolves with the promise, or rejects with the signal's reason, whichever is first. */
 export async function settledOrAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
-  let onAbort: () => void = () => {};
+  let unlink = () => {};
   const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
+    unlink = onAbort(signal, reject);
   });
   try {
     return await Promise.race([promise, aborted]);
   } finally {
-    signal.removeEventListener("abort", onAbort);
+    unlink();
   }
 }

@@ -1,4 +1,5 @@
 import type { EndpointReply } from "../../state/node-api.ts";
+import { onAbort } from "../../state/waiting/signals.ts";
 import { applyBatch, beginStream, rebaseView } from "./apply.ts";
 import { applyEndpointReply, releaseEarly, streamEpochOf } from "./early.ts";
 import type { ViewMessage } from "./messages.ts";
@@ -37,14 +38,13 @@ export function createViewHolder(): ViewHolder {
     return new Promise((resolve, reject) => {
       const end = (act: () => void) => {
         waiters.delete(look);
-        signal.removeEventListener("abort", onAbort);
+        unlink();
         act();
       };
       const look = () => {
         if (isReached()) end(resolve);
       };
-      const onAbort = () => end(() => reject(signal.reason));
-      signal.addEventListener("abort", onAbort, { once: true });
+      const unlink = onAbort(signal, (reason) => end(() => reject(reason)));
       waiters.add(look);
     });
   }

@@ -34,7 +34,12 @@ describe("ticket loop", () => {
       running--;
     });
     await sleep(5);
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => void warnings.push(warning);
+    process.on("warning", onWarning);
     await Promise.all(Array.from({ length: 50 }, () => loop.done(never)));
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
     end();
     await loop.ended;
     expect(rounds).toBe(2);

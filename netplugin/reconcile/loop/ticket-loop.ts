@@ -1,6 +1,7 @@
 import { asNetError, type NetError } from "../../../state/errors.ts";
 import { BackOff } from "../../../state/waiting/back-off.ts";
 import { pause } from "../../../state/waiting/pause.ts";
+import { onAbort } from "../../../state/waiting/signals.ts";
 
 export interface TicketLoopOptions {
   /** Brings the machine to what is wanted now; `full` = believe nothing that was known before. */
@@ -69,7 +70,7 @@ export function startTicketLoop(options: TicketLoopOptions): TicketLoop {
   }
 
   async function run(): Promise<void> {
-    signal.addEventListener("abort", () => wake?.(), { once: true });
+    onAbort(signal, () => wake?.());
     const backOff = new BackOff(RETRY);
     while (!signal.aborted) {
       await idle();
@@ -83,14 +84,13 @@ export function startTicketLoop(options: TicketLoopOptions): TicketLoop {
   function done(caller: AbortSignal): Promise<void> {
     caller.throwIfAborted();
     return new Promise((resolve, reject) => {
-      const onAbort = () => reject(caller.reason);
+      const unlink = onAbort(caller, reject);
       const settle = <T>(act: (value: T) => void) => {
         return (value: T) => {
-          caller.removeEventListener("abort", onAbort);
+          unlink();
           act(value);
         };
       };
-      caller.addEventListener("abort", onAbort, { once: true });
       waiters.push({ resolve: settle<void>(resolve), reject: settle(reject) });
       kick();
     });
