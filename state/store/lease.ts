@@ -1,5 +1,7 @@
 import { asNetError, NetError } from "../errors.ts";
+import { BackOff } from "../waiting/back-off.ts";
 import type { Clock } from "../waiting/clock.ts";
+import { pause } from "../waiting/pause.ts";
 import { throwIfAborted } from "../waiting/signals.ts";
 import { beatLease, type KeptLease, type LeaseEnd } from "./lease-beats.ts";
 import type { LeaseDriver } from "./lease-driver.ts";
@@ -23,6 +25,10 @@ export interface HoldOptions {
 const MAX_MARGIN_MS = 2_000;
 /** How often the owner looks at its lease and shows life, as a part of the TTL. */
 const LOOK_PART = 8;
+
+const GIVE_BACK_BACKOFF = { firstMs: 100, maxMs: 1_000 };
+/** A store that is away for longer has its own election behind it, and lets the lease expire. */
+const GIVE_BACK_FOR_MS = 600_000;
 
 /** Grants a lease and keeps it until it is revoked, lost, or its own clock says that it may be gone. */
 export async function holdLease(driver: LeaseDriver, options: HoldOptions): Promise<Lease> {
@@ -121,6 +127,22 @@ class HeldLease implements Lease {
     } catch (error) {
       const cause = asNetError(error, `revoke lease ${this.id}`);
       this.#report({ kind: "lease-lost", id: this.id, cause });
+      void this.#giveBackLater(cause);
+    }
+  }
+
+  /**
+   * Behind everybody's back, as soon as the store answers again: each election among its members would keep the lease alive for another TTL, and with
+   * it a key that nobody holds any more.
+   */
+  async #giveBackLater(first: NetError): Promise<void> {
+    const untilMs = this.#clock.nowMs() + GIVE_BACK_FOR_MS;
+    const backOff = new BackOff(GIVE_BACK_BACKOFF);
+    for (let failure = first; mayComeBack(failure) && this.#clock.nowMs() < untilMs; ) {
+      await pause(backOff.nextMs(), undefined, this.#clock);
+      const outcome = await this.#driver.revoke(this.id).catch((error: unknown) => asNetError(error, "revoke a lease"));
+      if (outcome === undefined) return;
+      failure = outcome;
     }
   }
 
@@ -132,4 +154,9 @@ class HeldLease implements Lease {
   [Symbol.asyncDispose](): Promise<void> {
     return this.revoke();
   }
+}
+
+/** Not when the store refuses, or was closed here. */
+function mayComeBack({ code }: NetError): boolean {
+  return code !== "CLOSED" && code !== "FORBIDDEN" && code !== "INVALID";
 }

@@ -153,3 +153,40 @@ test("kill -9 of the leader three times under writers: acknowledged writes stay,
   const versions = seen.events.filter((event) => event.kind === "put" && event.value.version !== 1);
   expect(versions).toEqual([]);
 }, 90_000);
+
+test("a leader that lost its lease while the quorum was away leads soon after, however often the members elect", async () => {
+  await using opened = await openReportedStore({ endpoints: server.endpoints });
+  const key = "/lease/elections";
+  const first = await opened.store.campaign({ key, value: "one" });
+  const others = server.members.slice(1);
+  for (const member of others) member.stop();
+  await eventually(() => first.lost.aborted, 10_000);
+  await sleep(4_000); // more than it takes to try at once to give the lease back
+  for (const member of others) member.cont();
+  await eventually(async () => (await etcdctl(server, "get", key).catch(() => "")) !== "", 20_000);
+  const startedMs = performance.now();
+  const ending = new AbortController();
+  const elections = electAgainAndAgain(ending.signal);
+  const next = await opened.store.campaign({ key, value: "one again" });
+  const tookMs = performance.now() - startedMs;
+  process.stdout.write(`quorum back → leads again: ${Math.round(tookMs)} ms\n`);
+  ending.abort();
+  await elections;
+  expect(tookMs).toBeLessThan(6_000);
+  await next.resign();
+}, 120_000);
+
+/** Each election gives every lease its full time again. Ends after a while at the latest. */
+async function electAgainAndAgain(signal: AbortSignal): Promise<void> {
+  for (let round = 0; round < 15 && !signal.aborted; round += 1) {
+    await sleep(1_500);
+    const leader = await leaderMember();
+    const next = server.members[(server.members.indexOf(leader) + 1) % server.members.length];
+    const list = await etcdctl(server, "member", "list").catch(() => "");
+    const id = list
+      .split("\n")
+      .find((line) => line.includes(` ${next?.name},`))
+      ?.split(",")[0];
+    if (id !== undefined) await etcdctl(server, "move-leader", id).catch(() => "");
+  }
+}
