@@ -26,7 +26,7 @@ export interface LeaderDirectory extends AsyncDisposable {
 }
 
 /** Follows the leader key. */
-export function followLeader(store: Store): LeaderDirectory {
+export function followLeader(store: Pick<Store, "watch">): LeaderDirectory {
   let leader: { readonly info: LeaderInfo; readonly epoch: bigint } | undefined;
   let term = new AbortController();
   function take(next: typeof leader): void {
@@ -43,8 +43,8 @@ export function followLeader(store: Store): LeaderDirectory {
         if (event.kind === "put" && event.value.key === LEADER_KEY) {
           const info = readInfo(event.value.value);
           take(info === undefined ? undefined : { info, epoch: event.value.createRevision });
-        } else if (event.kind === "delete" && event.key === LEADER_KEY) {
-          take(undefined);
+        } else if (event.kind === "reset" || (event.kind === "delete" && event.key === LEADER_KEY)) {
+          take(undefined); // a store that was replaced tells of no delete
         }
       }
     },
