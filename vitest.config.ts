@@ -1,5 +1,6 @@
 import { defineConfig } from "vitest/config";
-import { ALONE, type Group, PAIRED, SHARED_WORKERS } from "./test/groups.ts";
+import { ALONE, BESIDE, type Group, PAIRED, RATES, SHARED_WORKERS } from "./test/groups.ts";
+import { LongestFirst } from "./test/longest-first.ts";
 
 const NEVER = ["**/node_modules/**", "dist/**"];
 const SYSTEM = "**/*.system.test.ts";
@@ -9,10 +10,18 @@ function systemFiles() {
   switch (process.env.CONTIV_TEST_GROUP as Group | undefined) {
     case "alone":
       return { include: [...ALONE], exclude: NEVER, fileParallelism: false };
+    case "rates":
+      return { include: [...RATES], exclude: NEVER, fileParallelism: false };
+    case "beside":
+      return { include: [...BESIDE], exclude: NEVER, fileParallelism: false };
     case "paired":
       return { include: [...PAIRED], exclude: NEVER, maxWorkers: 2 };
     case "shared":
-      return { include: [SYSTEM], exclude: [...NEVER, ...PAIRED, ...ALONE], maxWorkers: SHARED_WORKERS };
+      return {
+        include: [SYSTEM],
+        exclude: [...NEVER, ...PAIRED, ...RATES, ...BESIDE, ...ALONE],
+        maxWorkers: SHARED_WORKERS,
+      };
     default:
       return { include: [SYSTEM], exclude: NEVER, fileParallelism: false };
   }
@@ -21,6 +30,7 @@ function systemFiles() {
 /** `unit` needs no privilege beyond loopback; `system` needs root, network namespaces, etcd and Open vSwitch. */
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {

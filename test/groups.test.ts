@@ -2,16 +2,17 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { ALONE, GROUPS, PAIRED } from "./groups.ts";
+import { ALONE, BESIDE, GROUPS, LONGEST, PAIRED, RATES } from "./groups.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 describe("groups of system tests", () => {
-  const listed = [...PAIRED, ...ALONE];
+  const listed = [...PAIRED, ...RATES, ...BESIDE, ...ALONE];
 
   it("name files that exist, each once", () => {
     expect(listed.filter((file) => !existsSync(join(ROOT, file)))).toEqual([]);
     expect(new Set(listed).size).toBe(listed.length);
+    expect(LONGEST.filter((file) => !existsSync(join(ROOT, file)))).toEqual([]);
   });
 
   it("are all run by test/run, each once", () => {

@@ -1,25 +1,40 @@
 /** In which company `test/run` runs a file of system tests. What is in neither list here is `shared`. */
-export const GROUPS = ["shared", "paired", "alone"] as const;
+export const GROUPS = ["shared", "paired", "rates", "beside", "alone"] as const;
 
 export type Group = (typeof GROUPS)[number];
 
 /** They ask whether something happens, not how fast, and wait long enough for it on a busy machine. */
-export const SHARED_WORKERS = 2;
+export const SHARED_WORKERS = 3;
 
 /** Two at a time: they measure times, but mostly wait, and what they allow is several times what they find beside a neighbour. */
 export const PAIRED: readonly string[] = [
   ...["announce", "chaos", "connection-log", "connections", "explain", "masters", "mixed-releases"].map(cluster),
   ...["policy", "rest-abuse", "restarts", "store-full"].map(cluster),
-  ...["access-faults", "cluster-faults", "contract", "lease-faults", "lease-thread", "soak", "watch-faults"].map(etcd),
   ...["drivers/netlink/socket", "drivers/ovs/openflow/lifetime", "netplugin/desired/policy/policy"].map(system),
   system("test/guests/hostile"),
 ];
 
-/** Nothing else runs beside them: they measure rates near what is allowed, or what the machine can do. */
-export const ALONE: readonly string[] = [
-  ...["bandwidth", "ceilings", "netmasters"].map(cluster),
-  etcd("commit-faults"),
-  system("test/guests/limits"),
+/** One at a time: they measure rates of some Mbit/s, which ask little of the machine, but often. Only `beside` runs meanwhile. */
+export const RATES: readonly string[] = ["bandwidth", "ceilings"].map(cluster);
+
+/** One at a time, while `rates` runs: nearly all of their time they wait for what etcd does about a fault. */
+export const BESIDE: readonly string[] = [
+  ...["access-faults", "cluster-faults", "contract", "lease-faults", "lease-thread", "soak", "watch-faults"].map(etcd),
+];
+
+/** Nothing else runs beside them: they measure what the machine can do. */
+export const ALONE: readonly string[] = [cluster("netmasters"), etcd("commit-faults"), system("test/guests/limits")];
+
+/** They begin first, the longest before all, so that none of them is left when the others have ended. */
+export const LONGEST: readonly string[] = [
+  ...["deletion", "hostile/hostile", "chaos", "policy-truth", "masters"].map(cluster),
+  system("netplugin/desired/forwarding/forwarding"),
+  ...["mixed-releases", "policy", "endpoints"].map(cluster),
+  system("netplugin/desired/policy/policy-packets"),
+  system("test/guests/hostile"),
+  ...["restarts", "traffic"].map(cluster),
+  system("netplugin/desired/forwarding/hostile-packets"),
+  ...["infra", "member-restored", "explain"].map(cluster),
 ];
 
 function cluster(name: string): string {
