@@ -1,5 +1,14 @@
 import { defineConfig } from "vitest/config";
-import { ALONE, BESIDE, type Group, PAIRED, RATES, SHARED_WORKERS } from "./test/groups.ts";
+import {
+  ALONE,
+  BESIDE,
+  BESIDE_WORKERS,
+  type Group,
+  PAIRED,
+  PAIRED_WORKERS,
+  RATES,
+  SHARED_WORKERS,
+} from "./test/groups.ts";
 import { LongestFirst } from "./test/longest-first.ts";
 
 const NEVER = ["**/node_modules/**", "dist/**"];
@@ -13,9 +22,9 @@ function systemFiles() {
     case "rates":
       return { include: [...RATES], exclude: NEVER, fileParallelism: false };
     case "beside":
-      return { include: [...BESIDE], exclude: NEVER, fileParallelism: false };
+      return { include: [...BESIDE], exclude: NEVER, maxWorkers: BESIDE_WORKERS };
     case "paired":
-      return { include: [...PAIRED], exclude: NEVER, maxWorkers: 2 };
+      return { include: [...PAIRED], exclude: NEVER, maxWorkers: PAIRED_WORKERS };
     case "shared":
       return {
         include: [SYSTEM],

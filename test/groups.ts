@@ -6,7 +6,10 @@ export type Group = (typeof GROUPS)[number];
 /** They ask whether something happens, not how fast, and wait long enough for it on a busy machine. */
 export const SHARED_WORKERS = 3;
 
-/** Two at a time: they measure times, but mostly wait, and what they allow is several times what they find beside a neighbour. */
+/** They measure times, but mostly wait, and what they allow is several times what they find beside two neighbours. */
+export const PAIRED_WORKERS = 3;
+
+/** So many at a time; nothing that keeps the processors busy all the time is among them. */
 export const PAIRED: readonly string[] = [
   ...["announce", "chaos", "connection-log", "connections", "explain", "masters", "mixed-releases"].map(cluster),
   ...["policy", "rest-abuse", "restarts", "store-full"].map(cluster),
@@ -17,10 +20,13 @@ export const PAIRED: readonly string[] = [
 /** One at a time: they measure rates of some Mbit/s, which ask little of the machine, but often. Only `beside` runs meanwhile. */
 export const RATES: readonly string[] = ["bandwidth", "ceilings"].map(cluster);
 
-/** One at a time, while `rates` runs: nearly all of their time they wait for what etcd does about a fault. */
+/** Two at a time, while `rates` runs: they wait for what etcd does about a fault, or until netplugin finds what was deleted. */
 export const BESIDE: readonly string[] = [
+  cluster("deletion"),
   ...["access-faults", "cluster-faults", "contract", "lease-faults", "lease-thread", "soak", "watch-faults"].map(etcd),
 ];
+
+export const BESIDE_WORKERS = 2;
 
 /** Nothing else runs beside them: they measure what the machine can do. */
 export const ALONE: readonly string[] = [cluster("netmasters"), etcd("commit-faults"), system("test/guests/limits")];
