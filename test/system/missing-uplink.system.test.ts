@@ -141,6 +141,26 @@ describe("an uplink's NIC that is not there", () => {
     expect(await world.ping("a", address, 3)).toBe(3);
   });
 
+  // With an uplink in a userspace switch the node would reach nobody while ovs-vswitchd is away.
+  it("tells netmaster after 5 s when ovs-vswitchd is away, too, beside a database that answers", async () => {
+    const { layout } = world.cluster;
+    await stopDaemon(layout.home, netpluginName(1));
+    await stopDaemon(layout.home, vswitchdName(1));
+    const isAway = ({ type, status }: Condition) => type === "switch" && status === "failed";
+    expect((await conditions()).some(isAway)).toBe(false);
+    const startedMs = performance.now();
+    await startNetplugin(layout, 1);
+    const told = await eventually("told", conditions, (all) => all.some(isAway), TOLD_MS);
+    expect(performance.now() - startedMs).toBeGreaterThan(4_500);
+    const message = expect.stringMatching(/does not answer for bridge contiv-int: .*see that ovs-vswitchd runs/);
+    expect(told).toEqual([{ type: "switch", status: "failed", message }]);
+    expect(told[0]?.message).toContain(`${(await nodeObject())?.drivers?.ovs?.fault}: `);
+    await startOvs(layout, 1);
+    await netpluginReady(layout, 1);
+    const isWell = (all: readonly Condition[]) => all.some(({ type, status }) => type === "switch" && status === "ok");
+    await eventually("the switch is well", conditions, isWell, TOLD_MS);
+  });
+
   it("and once the NIC is there, other nodes too", async () => {
     await world.addPod("c", 2, { tenant: "t1", network: "net" });
     await renameNic("eth9", NODE_NIC);
