@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { ROLE_MARK } from "../driver.ts";
 import { type BridgeSpec, bridgeFaults, detectDatapathType, ensureBridge } from "./bridge.ts";
-import { type BridgeRow, findBridge, portNamed, type SwitchDatabase } from "./database.ts";
+import { type BridgeRow, findBridge, type SwitchDatabase } from "./database.ts";
 import type { FlowConnection } from "./flows.ts";
 import { INTEGRATION_BRIDGE, TUNNEL_PORT, uplinkBridgeName } from "./names.ts";
 import { allPortFaults, repairPorts } from "./port-settings.ts";
@@ -75,8 +75,8 @@ export async function ensureIntegration(
 }
 
 /** The tunnel port as the database shows it: marked as ours, of the right kind, plugged in. */
-function hasTunnelPort({ database, vxlanUdpPort }: IntegrationParts): boolean {
-  const port = portNamed(database, findBridge(database, INTEGRATION_BRIDGE), TUNNEL_PORT);
+function hasTunnelPort({ ports, vxlanUdpPort }: IntegrationParts): boolean {
+  const port = ports.named(TUNNEL_PORT);
   if (port?.ofport === undefined || port.type !== "vxlan") return false;
   const { remote_ip: remote, key, dst_port: udpPort, ...others } = port.options;
   const isMarked = port.externalIds[OWNER_MARK.key] === OWNER_MARK.value && port.externalIds[ROLE_MARK] === "tunnel";

@@ -127,6 +127,11 @@ export function portNamed(database: SwitchDatabase, bridge: BridgeRow | undefine
   return portId === undefined ? undefined : portRow(rowsOfPorts(database), portId);
 }
 
+/** The port of a row in Port. */
+export function portOfRow(database: SwitchDatabase, portId: Uuid): PortRow | undefined {
+  return portRow(rowsOfPorts(database), portId);
+}
+
 function rowsOfPorts(database: SwitchDatabase) {
   return { ports: database.rows("Port"), interfaces: database.rows("Interface") };
 }

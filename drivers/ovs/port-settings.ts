@@ -52,7 +52,10 @@ function wantedType({ name, type, externalIds }: Settings): string {
 /** All of them in few words, however many ports there are. */
 export function allPortFaults(ports: Iterable<PortRow>): readonly string[] {
   const found: string[] = [];
-  for (const port of ports) found.push(...portFaults(port));
+  for (const port of ports) {
+    const faults = portFaults(port);
+    if (faults.length > 0) found.push(...faults); // hardly ever
+  }
   if (found.length <= NAMED_MAX) return found;
   return [...found.slice(0, NAMED_MAX), `${found.length - NAMED_MAX} more settings of ports`];
 }

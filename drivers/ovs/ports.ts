@@ -6,6 +6,7 @@ import {
   configure,
   findBridge,
   type PortRow,
+  portOfRow,
   portsOf,
   rootRow,
   type SwitchDatabase,
@@ -22,13 +23,16 @@ const OWN_ROLES = new Set(["patch", "local"]);
 /** The driver with what the database says of each port. */
 export interface DatabasePorts extends PortDriver {
   read(): ReadonlyMap<string, PortRow>;
+  /** With or without our mark. */
+  named(name: string): PortRow | undefined;
 }
 
 /** Ports of the integration bridge, kept in the switch's database. */
 export function createPortDriver(database: SwitchDatabase): DatabasePorts {
-  const bridge = watchPorts(database);
+  const bridge = new IntegrationRows(database);
   return {
-    read: bridge.marked,
+    read: () => bridge.marked(),
+    named: (name) => bridge.all().get(name),
     apply: (delta, options = {}) => applyPorts(bridge, delta, options),
     mark: (marks) => markPorts(bridge, marks),
     police: (wanted, options = {}) => policePorts(bridge, wanted, options),
@@ -46,35 +50,68 @@ interface IntegrationPorts {
   marked(): ReadonlyMap<string, PortRow>;
 }
 
-const TABLES = ["Bridge", "Port", "Interface"];
+/** They are looked at many times for each change: only the rows that have changed are read anew. */
+class IntegrationRows implements IntegrationPorts {
+  readonly database: SwitchDatabase;
+  #all: ReadonlyMap<string, PortRow> | undefined;
+  #marked: ReadonlyMap<string, PortRow> = new Map();
+  /** The ports of rows in Port and Interface. */
+  #nameOf: ReadonlyMap<Uuid, string> = new Map();
+  readonly #changed = new Set<Uuid>();
 
-/** They are looked at many times for each change, and most changes are of the switch's progress alone. */
-function watchPorts(database: SwitchDatabase): IntegrationPorts {
-  let all: ReadonlyMap<string, PortRow> | undefined;
-  let marked: ReadonlyMap<string, PortRow> | undefined;
-  database.onChange(({ rows }) => {
-    if (!TABLES.some((table) => rows.has(table))) return;
-    all = undefined;
-    marked = undefined;
-  });
-  const readAll = () => {
-    all ??= portsOf(database, findBridge(database, INTEGRATION_BRIDGE));
+  constructor(database: SwitchDatabase) {
+    this.database = database;
+    database.onChange(({ rows, resynchronised }) => {
+      if (resynchronised || rows.has("Bridge")) this.#all = undefined; // other ports, perhaps
+      for (const table of ["Port", "Interface"]) for (const id of rows.get(table) ?? []) this.#changed.add(id);
+    });
+  }
+
+  all(): ReadonlyMap<string, PortRow> {
+    if (this.#all === undefined) return this.#readAll();
+    if (this.#changed.size > 0) this.#all = this.#readChanged(this.#all);
+    return this.#all;
+  }
+
+  marked(): ReadonlyMap<string, PortRow> {
+    this.all();
+    return this.#marked;
+  }
+
+  #readAll(): ReadonlyMap<string, PortRow> {
+    const all = portsOf(this.database, findBridge(this.database, INTEGRATION_BRIDGE));
+    this.#all = all;
+    this.#marked = new Map([...all].filter(([, port]) => isOurs(port)));
+    this.#nameOf = new Map(
+      [...all].flatMap(([name, { uuid, interfaceUuid }]) => [
+        [uuid, name],
+        [interfaceUuid, name],
+      ]),
+    );
+    this.#changed.clear();
     return all;
-  };
-  return {
-    database,
-    all: readAll,
-    marked: () => {
-      marked ??= ourPorts(readAll());
-      return marked;
-    },
-  };
-}
+  }
 
-function ourPorts(all: ReadonlyMap<string, PortRow>): ReadonlyMap<string, PortRow> {
-  const ours = new Map<string, PortRow>();
-  for (const [name, port] of all) if (isOurs(port)) ours.set(name, port);
-  return ours;
+  #readChanged(before: ReadonlyMap<string, PortRow>): ReadonlyMap<string, PortRow> {
+    let all: Map<string, PortRow> | undefined;
+    let marked: Map<string, PortRow> | undefined;
+    for (const id of this.#changed) {
+      const name = this.#nameOf.get(id);
+      const port = name === undefined ? undefined : before.get(name);
+      if (name === undefined || port === undefined) continue; // of another bridge
+      const now = portOfRow(this.database, port.uuid);
+      if (now === undefined || now.interfaceUuid !== port.interfaceUuid) return this.#readAll();
+      if (now === port) continue;
+      all ??= new Map(before);
+      all.set(name, now);
+      marked ??= new Map(this.#marked);
+      if (isOurs(now)) marked.set(name, now);
+      else marked.delete(name);
+    }
+    this.#changed.clear();
+    this.#marked = marked ?? this.#marked;
+    return all ?? before;
+  }
 }
 
 function isOurs({ externalIds }: PortRow): boolean {
@@ -169,12 +206,12 @@ function interfaceRow(name: string, spec: PortSpec) {
 
 /** Waits until every new port has its number or the switch has said why not. */
 async function pluggedIn(
-  { database, all }: IntegrationPorts,
+  integration: IntegrationPorts,
   delta: Delta<PortSpec>,
   { hasActed, ...options }: { readonly signal?: AbortSignal; readonly hasActed: () => boolean },
 ): Promise<Failures> {
   const settled = () => {
-    const ports = all();
+    const ports = integration.all();
     return [...delta.put.keys()].every((name) => {
       const port = ports.get(name);
       if (port?.ofport !== undefined) return true;
@@ -182,11 +219,11 @@ async function pluggedIn(
     });
   };
   const deed = `plug in ${delta.put.size} ports`;
-  const late = await database.waitFor(settled, { timeoutMs: PORT_TIMEOUT_MS, deed, ...options }).then(
+  const late = await integration.database.waitFor(settled, { timeoutMs: PORT_TIMEOUT_MS, deed, ...options }).then(
     () => undefined,
     (error: unknown) => asNetError(error, deed),
   );
-  const ports = all();
+  const ports = integration.all();
   const failures = new Map<string, NetError>();
   for (const name of delta.put.keys()) {
     const port = ports.get(name);
@@ -198,10 +235,10 @@ async function pluggedIn(
 }
 
 async function markPorts(
-  { database, all }: IntegrationPorts,
+  integration: IntegrationPorts,
   marks: ReadonlyMap<string, Readonly<Record<string, string>>>,
 ): Promise<Failures> {
-  const ports = all();
+  const ports = integration.all();
   const operations: Operation[] = [];
   const failures = new Map<string, NetError>();
   for (const [name, externalIds] of marks) {
@@ -210,16 +247,16 @@ async function markPorts(
       failures.set(name, new NetError("NOT_FOUND", `Cannot mark port "${name}": it does not exist`));
     else operations.push(update("Port", byUuid(port.uuid), { external_ids: markedIds(externalIds) }));
   }
-  if (operations.length > 0) await database.transact(operations);
+  if (operations.length > 0) await integration.database.transact(operations);
   return failures;
 }
 
 async function policePorts(
-  { database, all }: IntegrationPorts,
+  integration: IntegrationPorts,
   wanted: ReadonlyMap<string, Policing | undefined>,
   options: { readonly signal?: AbortSignal },
 ): Promise<Failures> {
-  const ports = all();
+  const ports = integration.all();
   const operations: Operation[] = [];
   const failures = new Map<string, NetError>();
   for (const [name, policing] of wanted) {
@@ -233,7 +270,7 @@ async function policePorts(
     operations.push(update("Interface", byUuid(port.interfaceUuid), row));
   }
   if (operations.length === 0) return failures;
-  await configure(database, operations, {
+  await configure(integration.database, operations, {
     timeoutMs: PORT_TIMEOUT_MS,
     deed: `police ${operations.length} ports`,
     ...options,

@@ -74,10 +74,12 @@ export function attachmentsFor(node: AttachingNode, wanted: ContainerInterface):
 
 /** What a CNI call has made here, which may be more than the interface that it names. */
 export function attachmentsOf(node: AttachingNode, call: ContainerInterface): readonly Attachment[] {
-  return [...node.attachments().values()].filter((each) => {
-    const { containerId, ifName } = callOf(each);
-    return each.role === POD_ROLE && containerId === call.containerId && ifName === call.ifName;
-  });
+  const found: Attachment[] = [];
+  for (const each of node.attachments().values()) {
+    const isOfPod = each.containerId === call.containerId && each.role === POD_ROLE;
+    if (isOfPod && callOf(each).ifName === call.ifName) found.push(each);
+  }
+  return found;
 }
 
 export async function endUnattached(

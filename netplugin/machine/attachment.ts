@@ -1,5 +1,5 @@
 import { type Marks, ROLE_MARK } from "../../drivers/driver.ts";
-import type { DriverName } from "../../state/driver-name.ts";
+import { type DriverName, namedDriver } from "../../state/driver-name.ts";
 import type { ContainerInterface } from "../../state/endpoint-key.ts";
 import { Epoch } from "../../state/ids.ts";
 
@@ -94,13 +94,24 @@ export interface MarkedPort {
   readonly externalIds: Marks;
 }
 
-/** What the driver gives does not change; of a node's ports few are new each time. */
-const known = new WeakMap<MarkedPort, Attachment | undefined>();
+interface KnownMarks {
+  readonly name: string;
+  readonly ofport: number | undefined;
+  readonly attachment: Attachment | undefined;
+}
 
-/** Reads a port's marks; undefined for ports that nobody uses. */
-export function attachmentOf(port: MarkedPort): Attachment | undefined {
-  if (!known.has(port)) known.set(port, attachmentFromMarks(port));
-  return known.get(port);
+/** Marks that a driver gives do not change; of a node's places few are new each time. */
+const known = new WeakMap<Marks, KnownMarks>();
+
+/** Reads the marks of a place, the same attachment for the same marks; undefined for places that nobody uses. */
+export function attachmentOf(port: MarkedPort, driver: DriverName = "ovs"): Attachment | undefined {
+  const { name, ofport, externalIds } = port;
+  const before = known.get(externalIds);
+  if (before?.name === name && before.ofport === ofport) return before.attachment;
+  const found = attachmentFromMarks(port);
+  const attachment = found === undefined ? undefined : { ...found, ...namedDriver(driver) };
+  known.set(externalIds, { name, ofport, attachment });
+  return attachment;
 }
 
 /** Reads the marks of a port, wherever they stand. */

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import type { Attached, NetworkDriver } from "../../drivers/driver.ts";
-import type { DriverName } from "../../state/driver-name.ts";
+import type { NetworkDriver } from "../../drivers/driver.ts";
 import { Mac } from "../../state/ids.ts";
 import type { NodeName } from "../../state/names.ts";
-import { type Attachment, attachmentFromMarks, isSameFacts, POD_ROLE } from "./attachment.ts";
+import { type Attachment, attachmentOf } from "./attachment.ts";
+import { AttachmentIndex, type ShownPlaces } from "./attachment-index.ts";
 import type { LimitMeans } from "./limit-means.ts";
 import type { Machine } from "./machine.ts";
 
@@ -54,33 +54,28 @@ export function routerMacOf(nodeName: string): Mac {
 export function createMachineView(options: MachineOptions): MachineView {
   const { ovs, drivers, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond } = options;
   const routerMac = routerMacOf(nodeName);
-  let attachments: ReadonlyMap<string, Attachment> | undefined;
-  /** What was attached when it was looked at last, less what has been released. */
-  let remembered: ReadonlyMap<string, Attachment> = new Map();
-  /** What `attachments` and `ports` were made from: the switch's ports, then what each driver shows. */
-  let seen: readonly ReadonlyMap<string, unknown>[] = [];
+  const index = new AttachmentIndex();
+  const shown = shownPlaces(drivers, ovs);
+  /** What the index has followed: the switch's ports, then what each driver shows. */
+  let followed: readonly ReadonlyMap<string, unknown>[] = [];
   let uplinks: ReadonlyMap<string, number> = new Map();
-  let ports: ReadonlyMap<string, number> = new Map();
 
   /** Drivers give the same map until something has changed. */
-  function currentAttachments(): ReadonlyMap<string, Attachment> {
-    const shown = [ovs.ports.read(), ...drivers.map((driver) => driver.read())];
-    if (attachments !== undefined && shown.every((map, index) => seen[index] === map)) return attachments;
-    seen = shown;
-    attachments = withRemembered({ shown: places(drivers, ovs), remembered, ovs });
-    remembered = attachments;
-    ports = keepIfEqual(ports, pluggedIn(attachments));
-    return attachments;
+  function current(): AttachmentIndex {
+    const maps = [ovs.ports.read(), ...drivers.map((driver) => driver.read())];
+    if (maps.length === followed.length && maps.every((map, at) => followed[at] === map)) return index;
+    followed = maps;
+    index.follow(shown);
+    return index;
   }
 
   return {
-    attachments: currentAttachments,
+    attachments: () => current().attachments,
     machine: () => {
       uplinks = keepIfEqual(
         uplinks,
         [...ovs.uplinks()].map(([alias, uplink]) => [alias, uplink.patchOfport]),
       );
-      currentAttachments();
       const limitMeans = options.limitMeans();
       return {
         nodeName,
@@ -88,78 +83,38 @@ export function createMachineView(options: MachineOptions): MachineView {
         vtepIp: options.vtepIp(),
         tunnelOfport: ovs.tunnelOfport(),
         uplinks,
-        ports,
+        ports: current().ofports,
         datapathType: ovs.datapathType,
         limitMeans,
         ...(limitMeans?.meters === true && newConnectionsPerSecond > 0 ? { newConnectionsPerSecond } : {}),
         ...(limitMeans?.meters === true && neighbourMessagesPerSecond > 0 ? { neighbourMessagesPerSecond } : {}),
       };
     },
-    remember: (attachment) => {
-      const others = [...currentAttachments()].filter(([, { portName }]) => portName !== attachment.portName);
-      remembered = new Map([...others, [attachment.endpointKey, attachment]]);
-      attachments = undefined;
-    },
+    remember: (attachment) => current().remember(attachment),
     forget: (portName) => {
-      remembered = new Map([...currentAttachments()].filter(([, attachment]) => attachment.portName !== portName));
-      attachments = undefined;
+      current().forget(portName);
+      followed = []; // the place may be shown as another attachment's already
     },
   };
 }
 
-/** Every place that a driver shows, by its name. */
-function places(drivers: readonly AttachedPlaces[], { ports }: SwitchFacts): ReadonlyMap<string, Attachment> {
-  const found = new Map<string, Attachment>();
-  for (const driver of drivers) {
-    for (const [key, attached] of driver.read()) {
-      const attachment = attachmentAt(driver.name, attached, ports.read().get(key)?.ofport);
-      if (attachment !== undefined) found.set(key, attachment);
-    }
-  }
-  return found;
-}
-
-/** What drivers give does not change; of a node's places few are new each time. */
-const known = new WeakMap<Attached, Attachment | undefined>();
-
-function attachmentAt(name: DriverName, attached: Attached, ofport: number | undefined): Attachment | undefined {
-  const before = known.get(attached);
-  if (before !== undefined && before.ofport === ofport) return before;
-  const found = attachmentFromMarks({ name: attached.key, ofport, externalIds: attached.marks });
-  const attachment = found === undefined || name === "ovs" ? found : { ...found, driver: name };
-  known.set(attached, attachment);
-  return attachment;
-}
-
-interface Known {
-  /** By place. */
-  readonly shown: ReadonlyMap<string, Attachment>;
-  /** By endpoint. */
-  readonly remembered: ReadonlyMap<string, Attachment>;
-  readonly ovs: SwitchFacts;
-}
-
-/** The node's own ports in infra networks are made anew by their own keeper: of those the switch alone tells. */
-function withRemembered({ shown, remembered, ovs }: Known): ReadonlyMap<string, Attachment> {
-  const kept = [...remembered.values()].filter(({ role }) => role === POD_ROLE);
-  const ofPods = new Set(kept.map(({ portName }) => portName));
-  const found = new Map<string, Attachment>();
-  for (const [name, attachment] of shown) if (!ofPods.has(name)) found.set(attachment.endpointKey, attachment);
-  for (const each of kept) {
-    const ofport = ovs.ports.read().get(each.portName)?.ofport;
-    found.set(each.endpointKey, asShown(each, shown.get(each.portName), ofport));
-  }
-  return found;
-}
-
-/** The number is the switch's to say; whose the port is, no row can change. */
-function asShown(attachment: Attachment, shown: Attachment | undefined, ofport: number | undefined): Attachment {
-  if (shown !== undefined && isSameFacts(shown, attachment)) return shown;
-  return attachment.ofport === ofport ? attachment : { ...attachment, ofport };
-}
-
-function pluggedIn(attachments: ReadonlyMap<string, Attachment>): [string, number][] {
-  return [...attachments].flatMap(([key, { ofport }]) => (ofport === undefined ? [] : [[key, ofport]]));
+function shownPlaces(drivers: readonly AttachedPlaces[], { ports }: SwitchFacts): ShownPlaces {
+  const ofportAt = (place: string) => ports.read().get(place)?.ofport;
+  return {
+    all: function* () {
+      for (const driver of drivers) yield* driver.read().keys();
+    },
+    at: (place) => {
+      for (const driver of drivers) {
+        const marks = driver.read().get(place)?.marks;
+        if (marks !== undefined) {
+          return attachmentOf({ name: place, ofport: ofportAt(place), externalIds: marks }, driver.name);
+        }
+      }
+      return undefined;
+    },
+    ofportAt,
+  };
 }
 
 /** The flow set takes an unchanged object as "nothing has changed". */

@@ -117,8 +117,8 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
     if (this.#shown?.ports === ports) return this.#shown.attached;
     const attached = new Map<string, Attached>();
     for (const [portName, port] of ports) {
-      if (OWN_ROLES.includes(port.externalIds[ROLE_MARK]) || this.#releasing.has(portName)) continue;
-      attached.set(portName, attachedOf(port));
+      const shown = attachedOf(port);
+      if (shown !== undefined && !this.#releasing.has(portName)) attached.set(portName, shown);
     }
     this.#shown = { ports, attached };
     return attached;
@@ -287,15 +287,17 @@ function released(key: string): NetError {
 }
 
 /** What the switch shows does not change: the same object for the same row. */
-const known = new WeakMap<SwitchPort, Attached>();
+const known = new WeakMap<SwitchPort, Attached | "nobody's">();
 
-function attachedOf(port: SwitchPort): Attached {
+/** Undefined for a port that is no pod's. */
+function attachedOf(port: SwitchPort): Attached | undefined {
   const before = known.get(port);
-  if (before !== undefined) return before;
+  if (before !== undefined) return before === "nobody's" ? undefined : before;
   const { name, externalIds, error, ofport } = port;
   const fault = error ?? (ofport === undefined ? "it is not plugged in" : undefined);
-  const attached = { key: name, marks: externalIds, hostDevice: name, fault };
-  known.set(port, attached);
+  const isOwn = OWN_ROLES.includes(externalIds[ROLE_MARK]);
+  const attached = isOwn ? undefined : { key: name, marks: externalIds, hostDevice: name, fault };
+  known.set(port, attached ?? "nobody's");
   return attached;
 }
 

@@ -38,19 +38,18 @@ const SEND_TIMEOUT_MS = 2_000;
 /** What is attached already was announced by whoever attached it: a restart of this process is nobody's news. */
 export function createAnnouncer(options: AnnouncerOptions): Announcer {
   const schedule = createAnnounceSchedule({ burstsPerSecond: BURSTS_PER_SECOND, burstsMax: BURSTS_MAX });
-  let announced = epochsOf(options.attachments());
+  const announced = epochsOf(options.attachments());
   const alarm = createAlarm(() => void sendDue(), options.signal);
   let sending = false;
 
   function look(): void {
-    const known = announced;
-    const present = epochsOf(options.attachments());
-    announced = new Map([...present].filter(([key, epoch]) => known.get(key) === epoch));
-    for (const [endpointKey, epoch] of present) {
-      if (announced.has(endpointKey) || !options.isInstalled(objectId("endpoint", endpointKey))) continue;
+    const attachments = options.attachments();
+    for (const [endpointKey, { epoch }] of attachments) {
+      if (announced.get(endpointKey) === epoch || !options.isInstalled(objectId("endpoint", endpointKey))) continue;
       announced.set(endpointKey, epoch);
       if (!schedule.add({ endpointKey, epoch }, performance.now())) options.onOutcome("dropped");
     }
+    for (const endpointKey of announced.keys()) if (!attachments.has(endpointKey)) announced.delete(endpointKey);
     arm();
   }
 

@@ -113,7 +113,11 @@ class Keeper implements AttachmentKeeper {
       const shown = port === undefined ? undefined : attachmentOf(port);
       return attachment.role === POD_ROLE && (shown === undefined || !isSameFacts(shown, attachment));
     };
-    if ([...machine.attachments().values()].some(isLost)) this.loop.kick();
+    for (const attachment of machine.attachments().values()) {
+      if (!isLost(attachment)) continue;
+      this.loop.kick();
+      return;
+    }
   }
 
   onView(): void {
