@@ -32,10 +32,6 @@ class Rows {
     this.#rows.delete(place);
   }
 
-  all(): Iterable<string> {
-    return this.#rows.keys();
-  }
-
   at(place: string): Attachment | undefined {
     const row = this.#rows.get(place);
     if (row === undefined) return undefined;
@@ -83,13 +79,15 @@ describe("whose each place is", () => {
           if (each.deed === "write") rows.write(each.place, each.row);
           if (each.deed === "delete") rows.delete(each.place);
           if (each.deed === "forget") index.forget(each.place);
+          const looked: string[] = [each.place];
           if (each.deed === "forget" || each.deed === "remember") touched.place = each.place;
           if (each.deed === "remember") {
             touched.endpointKey = each.row.endpointKey;
-            index.remember(attachmentAt(each.place, each.row) as Attachment);
+            const elsewhere = index.remember(attachmentAt(each.place, each.row) as Attachment);
+            if (elsewhere !== undefined) looked.push(elsewhere);
             expect(index.attachments.get(each.row.endpointKey)).toMatchObject({ portName: each.place });
           }
-          index.follow(rows);
+          index.follow(rows, looked);
           check(index, rows);
           for (const [key, attachment] of before) {
             const isTouched = attachment.portName === touched.place || key === touched.endpointKey;
@@ -116,7 +114,7 @@ describe("whose each place is", () => {
       const isFree = shown !== undefined && !places.includes(shownAt);
       if (isFree) expect(attachments.has(shown.endpointKey)).toBe(true);
     }
-    index.follow(rows);
+    index.follow(rows, PLACES);
     expect([index.attachments, index.ofports].map((map, at) => map === [attachments, ofports][at])).toEqual([
       true,
       true,

@@ -1,10 +1,8 @@
 import { type Attachment, isSameFacts, POD_ROLE } from "./attachment.ts";
 
-/** What is to be seen of places now. */
+/** What is to be seen of a place now. */
 export interface ShownPlaces {
-  /** Those that a driver shows. */
-  all(): Iterable<string>;
-  /** What the marks of a place say; undefined where no driver shows it, or it has none. */
+  /** What its marks say; undefined where no driver shows it, or it has none. */
   at(place: string): Attachment | undefined;
   /** The number that the switch gives it, whatever its marks say. */
   ofportAt(place: string): number | undefined;
@@ -35,29 +33,30 @@ export class AttachmentIndex {
     return this.#ofports;
   }
 
-  /** Takes over what is shown now. */
-  follow(shown: ShownPlaces): void {
+  /** Looks at places of which something else may be shown than before. */
+  follow(shown: ShownPlaces, places: Iterable<string>): void {
     const changes: Change[] = [];
-    for (const [place, before] of this.#places) {
-      const now = this.#isKept(before) ? keptAs(before, place, shown) : shown.at(place);
+    for (const place of places) {
+      const before = this.#places.get(place);
+      const isKept = before !== undefined && this.#isKept(before);
+      const now = isKept ? keptAs(before, shown) : shown.at(place);
       if (now !== before) changes.push({ place, before, now });
-    }
-    for (const place of shown.all()) {
-      const now = this.#places.has(place) ? undefined : shown.at(place);
-      if (now !== undefined) changes.push({ place, before: undefined, now });
     }
     if (changes.length > 0) this.#apply(changes);
   }
 
-  /** The place is this attachment's, and this is the endpoint's place. */
-  remember(attachment: Attachment): void {
-    const { portName: place } = attachment;
-    const elsewhere = this.#byEndpoint.get(attachment.endpointKey);
+  /** The place is this attachment's, and this is the endpoint's place. The one that it had before, if any, wants a look then. */
+  remember(attachment: Attachment): string | undefined {
+    const { portName: place, endpointKey } = attachment;
+    const elsewhere = this.#byEndpoint.get(endpointKey)?.portName;
     this.#apply([{ place, before: this.#places.get(place), now: attachment }]);
-    if (elsewhere !== undefined && elsewhere.portName !== place) this.#give(attachment);
+    if (elsewhere === undefined || elsewhere === place) return undefined;
+    this.#byEndpoint = new Map(this.#byEndpoint).set(endpointKey, attachment);
+    this.#ofports = withOfports(this.#ofports, [endpointKey], this.#byEndpoint);
+    return elsewhere;
   }
 
-  /** The place is nobody's. */
+  /** The place is nobody's, whatever it shows; it wants a look then. */
   forget(place: string): void {
     const before = this.#places.get(place);
     if (before !== undefined) this.#apply([{ place, before, now: undefined }]);
@@ -95,11 +94,6 @@ export class AttachmentIndex {
     this.#ofports = withOfports(this.#ofports, [...freed, ...given], byEndpoint);
   }
 
-  #give(attachment: Attachment): void {
-    this.#byEndpoint = new Map(this.#byEndpoint).set(attachment.endpointKey, attachment);
-    this.#ofports = withOfports(this.#ofports, [attachment.endpointKey], this.#byEndpoint);
-  }
-
   #otherPlaceOf(endpointKey: string): Attachment | undefined {
     for (const attachment of this.#places.values()) if (attachment.endpointKey === endpointKey) return attachment;
     return undefined;
@@ -107,10 +101,10 @@ export class AttachmentIndex {
 }
 
 /** The number is the switch's to say; whose the port is, no row can change. */
-function keptAs(attachment: Attachment, place: string, shown: ShownPlaces): Attachment {
-  const found = shown.at(place);
+function keptAs(attachment: Attachment, shown: ShownPlaces): Attachment {
+  const found = shown.at(attachment.portName);
   if (found !== undefined && isSameFacts(found, attachment)) return found;
-  const ofport = shown.ofportAt(place);
+  const ofport = shown.ofportAt(attachment.portName);
   return attachment.ofport === ofport ? attachment : { ...attachment, ofport };
 }
 

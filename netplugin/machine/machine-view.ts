@@ -51,6 +51,8 @@ export function routerMacOf(nodeName: string): Mac {
   return Mac.parse(`02:03:${(digest.slice(0, 8).match(/../g) ?? []).join(":")}`);
 }
 
+const NONE: readonly string[] = [];
+
 export function createMachineView(options: MachineOptions): MachineView {
   const { ovs, drivers, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond } = options;
   const routerMac = routerMacOf(nodeName);
@@ -63,9 +65,9 @@ export function createMachineView(options: MachineOptions): MachineView {
   /** Drivers give the same map until something has changed. */
   function current(): AttachmentIndex {
     const maps = [ovs.ports.read(), ...drivers.map((driver) => driver.read())];
-    if (maps.length === followed.length && maps.every((map, at) => followed[at] === map)) return index;
+    const places = new Set(maps.flatMap((map, at) => changedKeys(followed[at] ?? new Map(), map)));
     followed = maps;
-    index.follow(shown);
+    if (places.size > 0) index.follow(shown, places);
     return index;
   }
 
@@ -90,20 +92,29 @@ export function createMachineView(options: MachineOptions): MachineView {
         ...(limitMeans?.meters === true && neighbourMessagesPerSecond > 0 ? { neighbourMessagesPerSecond } : {}),
       };
     },
-    remember: (attachment) => current().remember(attachment),
+    remember: (attachment) => {
+      const elsewhere = current().remember(attachment);
+      if (elsewhere !== undefined) index.follow(shown, [elsewhere]);
+    },
     forget: (portName) => {
       current().forget(portName);
-      followed = []; // the place may be shown as another attachment's already
+      index.follow(shown, [portName]); // it may be shown as another attachment's already
     },
   };
+}
+
+/** Of what is new, other or gone; the values are replaced when they change. */
+function changedKeys(before: ReadonlyMap<string, unknown>, now: ReadonlyMap<string, unknown>): readonly string[] {
+  if (before === now) return NONE;
+  const changed: string[] = [];
+  for (const [key, value] of now) if (before.get(key) !== value) changed.push(key);
+  for (const key of before.keys()) if (!now.has(key)) changed.push(key);
+  return changed;
 }
 
 function shownPlaces(drivers: readonly AttachedPlaces[], { ports }: SwitchFacts): ShownPlaces {
   const ofportAt = (place: string) => ports.read().get(place)?.ofport;
   return {
-    all: function* () {
-      for (const driver of drivers) yield* driver.read().keys();
-    },
     at: (place) => {
       for (const driver of drivers) {
         const marks = driver.read().get(place)?.marks;

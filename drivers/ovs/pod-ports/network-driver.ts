@@ -191,7 +191,7 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
     if (isNew) {
       this.pool.withdraw(key); // there when it was released and is clean already, or its marks came late
       this.#releasing.add(key);
-      this.#shown = undefined;
+      this.#showAnew(key);
       this.#options.onRelease(key);
       // Without macvlan the pod's interface is the far end itself, and goes with the port.
       if (podEnd !== undefined && this.#options.panel.podEnd === "macvlan") {
@@ -241,7 +241,20 @@ export class OvsNetworkDriver implements NetworkDriver<PortState> {
 
   #settled(portName: string): void {
     this.#releasing.delete(portName);
-    this.#shown = undefined;
+    this.#showAnew(portName);
+  }
+
+  /** The port has been released, or is clean again. */
+  #showAnew(portName: string): void {
+    if (this.#shown === undefined) return;
+    const { ports, attached: before } = this.#shown;
+    const port = ports.get(portName);
+    const shown = port === undefined || this.#releasing.has(portName) ? undefined : attachedOf(port);
+    if (before.get(portName) === shown) return;
+    const attached = new Map(before);
+    if (shown === undefined) attached.delete(portName);
+    else attached.set(portName, shown);
+    this.#shown = { ports, attached };
   }
 
   /** The link that the pod's interface hangs on: the far end in the panel, or without macvlan the near end. */
