@@ -8,7 +8,7 @@ const MISNAMED = [
 ] as const;
 
 /** Figures of this process: CPU, memory, event loop, garbage collection. */
-export function addProcessMetrics(registry: Registry, prefix = ""): void {
+export function addProcessMetrics(registry: Registry, prefix: string): void {
   collectDefaultMetrics({ register: registry, prefix });
   for (const name of MISNAMED) registry.removeSingleMetric(`${prefix}${name}`);
 }

@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { addProcessMetrics } from "../../state/process-metrics.ts";
 import type { Kind } from "../../state/records.ts";
 import { KINDS } from "../../state/records.ts";
-import type { Reporter } from "../../state/store/store.ts";
+import type { Reporter, StoreReport } from "../../state/store/store.ts";
 import type { GroupReport } from "../commit/committer.ts";
 import type { ClusterView } from "../view/types.ts";
 
@@ -27,32 +27,49 @@ export interface NetmasterMetrics {
   readonly storeReport: Reporter;
 }
 
+/** They begin at 0, so that an alert sees the first one. */
+const STORE_TROUBLES: readonly StoreReport["kind"][] = [
+  ...(["watch-down", "watch-drift", "store-replaced", "consumer-failed", "call-failed"] as const),
+  ...(["lease-lost", "lease-thread-failed", "member-diverged", "members-undecided", "members-not-compared"] as const),
+  ...(["watch-live", "watch-listed", "member-agrees"] as const),
+];
+
 const SECONDS_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5];
 
 export function createMetrics(sources: MetricSources): NetmasterMetrics {
   const registry = new Registry();
-  addProcessMetrics(registry);
+  addProcessMetrics(registry, "contiv_netmaster_");
   addGauges(registry, sources);
-  const commits = histogram(registry, "contiv_commit_duration_seconds", "Time to commit one group and see it", [
-    "outcome",
-  ]);
+  const commits = histogram(
+    registry,
+    "contiv_netmaster_commit_duration_seconds",
+    "Time to commit one group and see it",
+    ["outcome"],
+  );
   const sizes = new Histogram({
-    name: "contiv_commit_requests",
+    name: "contiv_netmaster_commit_requests",
     help: "Requests per group",
     buckets: [1, 2, 5, 10, 20, 33, 50, 100],
     registers: [registry],
   });
-  const calls = histogram(registry, "contiv_node_api_duration_seconds", "Time to answer a node's call", [
+  const calls = histogram(registry, "contiv_netmaster_node_api_duration_seconds", "Time to answer a node's call", [
     "call",
     "status",
   ]);
   const anomalies = counter(
     registry,
-    "contiv_commit_anomalies_total",
+    "contiv_netmaster_commit_anomalies_total",
     "Commits that met what the view did not show",
     [],
   );
-  const troubles = counter(registry, "contiv_store_reports_total", "What the store reported of its troubles", ["kind"]);
+  const troubles = counter(
+    registry,
+    "contiv_netmaster_store_reports_total",
+    "What the store reported of its troubles",
+    ["kind"],
+  );
+  for (const kind of STORE_TROUBLES) troubles.inc({ kind }, 0);
+  for (const outcome of ["committed", "conflict", "failed"]) commits.zero({ outcome });
   return {
     registry,
     group({ requestCount, durationMs, outcome }) {
@@ -66,26 +83,33 @@ export function createMetrics(sources: MetricSources): NetmasterMetrics {
 }
 
 function addGauges(registry: Registry, sources: MetricSources): void {
-  gauge(registry, "contiv_leader", "1 while this netmaster leads", () => Number(sources.isLeading()));
-  gauge(registry, "contiv_view_synced", "1 once the view of the cluster is complete", () => Number(sources.isSynced()));
-  gauge(registry, "contiv_view_revision", "Store revision of the view; replicas differ by their lag", () =>
+  gauge(registry, "contiv_netmaster_leader", "1 while this netmaster leads", () => Number(sources.isLeading()));
+  gauge(registry, "contiv_netmaster_view_synced", "1 once the view of the cluster is complete", () =>
+    Number(sources.isSynced()),
+  );
+  gauge(registry, "contiv_netmaster_view_revision", "Store revision of the view; replicas differ by their lag", () =>
     Number(sources.view().revision),
   );
-  gauge(registry, "contiv_view_unreadable_objects", "Objects whose stored value cannot be read", () =>
+  gauge(registry, "contiv_netmaster_view_unreadable_objects", "Objects whose stored value cannot be read", () =>
     sources.quarantinedCount(),
   );
-  gauge(registry, "contiv_commit_waiting_requests", "Requests that wait for their group", () =>
+  gauge(registry, "contiv_netmaster_commit_waiting_requests", "Requests that wait for their group", () =>
     sources.waitingRequests(),
   );
-  gauge(registry, "contiv_store_full", "1 while the store has no room for writes", () => Number(sources.isStoreFull()));
-  gauge(registry, "contiv_store_diverged_members", "Members of the store that are not used: their data differ", () =>
-    sources.divergedMembers(),
+  gauge(registry, "contiv_netmaster_store_full", "1 while the store has no room for writes", () =>
+    Number(sources.isStoreFull()),
   );
-  gauge(registry, "contiv_node_streams", "Watch streams of nodes", () => sources.nodeStreams());
-  labelled(registry, "contiv_objects", "Objects by kind", "kind", () =>
+  gauge(
+    registry,
+    "contiv_netmaster_store_diverged_members",
+    "Members of the store that are not used: their data differ",
+    () => sources.divergedMembers(),
+  );
+  gauge(registry, "contiv_netmaster_node_streams", "Watch streams of nodes", () => sources.nodeStreams());
+  labelled(registry, "contiv_netmaster_objects", "Objects by kind", "kind", () =>
     KINDS.map((kind: Kind) => [kind, sources.view().records(kind).size]),
   );
-  labelled(registry, "contiv_nodes", "Nodes by state", "state", () => countNodes(sources.view()));
+  labelled(registry, "contiv_netmaster_nodes", "Nodes by state", "state", () => countNodes(sources.view()));
 }
 
 function countNodes(view: ClusterView): readonly (readonly [string, number])[] {

@@ -28,11 +28,11 @@ describe("metrics of what the nodes have told", () => {
   it("sum failures and show the lowest revision", async () => {
     const receipts = { n1: receipt("7", { rule: 2, endpoint: 1 }), n2: receipt("5", { rule: 1 }) };
     const text = await metricsOf(receipts, 0);
-    expect(text).toContain('contiv_enforcement_failures{kind="rule"} 3');
-    expect(text).toContain('contiv_enforcement_failures{kind="endpoint"} 1');
-    expect(text).toContain('contiv_enforcement_failures{kind="network"} 0');
-    expect(text).toContain("contiv_enforcement_failing_nodes 2");
-    expect(text).toContain("contiv_enforced_revision_min 5");
+    expect(text).toContain('contiv_netmaster_enforcement_failures{kind="rule"} 3');
+    expect(text).toContain('contiv_netmaster_enforcement_failures{kind="endpoint"} 1');
+    expect(text).toContain('contiv_netmaster_enforcement_failures{kind="network"} 0');
+    expect(text).toContain("contiv_netmaster_enforcement_failing_nodes 2");
+    expect(text).toContain("contiv_netmaster_enforced_revision_min 5");
   });
 
   it("leave out nodes that are silent", async () => {
@@ -40,16 +40,18 @@ describe("metrics of what the nodes have told", () => {
     if (node === undefined) throw new Error("no node");
     const view = put(VIEW, { kind: "node", record: { ...node, state: "unreachable" } });
     const text = await metricsOf({ n1: receipt("7", {}), n2: receipt("5", { rule: 1 }) }, 0, view);
-    expect(text).toContain("contiv_enforced_revision_min 7");
-    expect(text).toContain("contiv_enforcement_failing_nodes 0");
+    expect(text).toContain("contiv_netmaster_enforced_revision_min 7");
+    expect(text).toContain("contiv_netmaster_enforcement_failing_nodes 0");
   });
 
   it("show rules one by one while they are few, and their sum always", async () => {
     const few = await metricsOf({}, 2);
-    expect(few).toContain('contiv_rules_packets_total{action="allow",direction="in"} 4');
-    expect(few).toContain('contiv_rule_bytes_total{rule="t:p:1"} 200');
+    expect(few).toContain('contiv_netmaster_rules_packets_total{action="allow",direction="in"} 4');
+    expect(few).toContain('contiv_netmaster_rule_bytes_total{rule="t:p:1"} 200');
     const many = await metricsOf({}, RULE_SERIES_MAX + 1);
-    expect(many).toContain(`contiv_rules_packets_total{action="allow",direction="in"} ${(RULE_SERIES_MAX + 1) * 2}`);
-    expect(many).not.toContain("contiv_rule_packets_total{");
+    expect(many).toContain(
+      `contiv_netmaster_rules_packets_total{action="allow",direction="in"} ${(RULE_SERIES_MAX + 1) * 2}`,
+    );
+    expect(many).not.toContain("contiv_netmaster_rule_packets_total{");
   });
 });

@@ -21,7 +21,7 @@ export function addReportMetrics(registry: Registry, sources: ReportMetricSource
 function addReceiptGauges(registry: Registry, sources: ReportMetricSources): void {
   const registers = [registry];
   new Gauge({
-    name: "contiv_enforcement_failures",
+    name: "contiv_netmaster_enforcement_failures",
     help: "Objects that nodes cannot enforce, by kind, summed over the nodes",
     labelNames: ["kind"],
     registers,
@@ -34,7 +34,7 @@ function addReceiptGauges(registry: Registry, sources: ReportMetricSources): voi
     },
   });
   new Gauge({
-    name: "contiv_enforcement_failing_nodes",
+    name: "contiv_netmaster_enforcement_failing_nodes",
     help: "Nodes that cannot enforce something",
     registers,
     collect() {
@@ -42,8 +42,8 @@ function addReceiptGauges(registry: Registry, sources: ReportMetricSources): voi
     },
   });
   new Gauge({
-    name: "contiv_enforced_revision_min",
-    help: "The lowest store revision that a ready node enforces; contiv_view_revision less this is the greatest lag",
+    name: "contiv_netmaster_enforced_revision_min",
+    help: "The lowest store revision that a ready node enforces; contiv_netmaster_view_revision less this is the greatest lag",
     registers,
     collect() {
       this.reset();
@@ -64,12 +64,15 @@ function* receipts({ view, receipt }: ReportMetricSources): Generator<Receipt> {
 function addRuleCounters(registry: Registry, unit: "packets" | "bytes", { view, hits }: ReportMetricSources): void {
   const registers = [registry];
   new Counter({
-    name: `contiv_rules_${unit}_total`,
+    name: `contiv_netmaster_rules_${unit}_total`,
     help: `${unit} that rules have decided over, by action and direction, since this netmaster leads`,
     labelNames: ["action", "direction"],
     registers,
     collect() {
       this.reset();
+      for (const action of ["allow", "deny", "log"]) {
+        for (const direction of ["in", "out"]) this.inc({ action, direction }, 0);
+      }
       const rules = view().records("rule");
       for (const [key, found] of hits.rules()) {
         const { action, direction } = rules.get(key)?.config ?? {};
@@ -78,7 +81,7 @@ function addRuleCounters(registry: Registry, unit: "packets" | "bytes", { view, 
     },
   });
   new Counter({
-    name: `contiv_rule_${unit}_total`,
+    name: `contiv_netmaster_rule_${unit}_total`,
     help: `The same by rule, while no more than ${RULE_SERIES_MAX} rules have met packets`,
     labelNames: ["rule"],
     registers,

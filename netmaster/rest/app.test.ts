@@ -387,14 +387,14 @@ describe("other endpoints (§8)", () => {
   it("counts requests", async () => {
     await app.inject({ url: "/api/v1/tenants/t1/" });
     expect((await app.inject({ url: "/metrics" })).body).toContain(
-      'contiv_rest_request_duration_seconds_count{method="GET",route="/api/v1/tenants/:key",status="200"} 1',
+      'contiv_netmaster_rest_request_duration_seconds_count{method="GET",route="/api/v1/tenants/:key",status="200"} 1',
     );
   });
 
   it("counts requests of methods that nothing offers together", async () => {
     for (const method of ["TRACE", "PROPFIND"]) await app.inject({ method: method as "GET", url: "/api/v1/tenants/" });
     expect((await app.inject({ url: "/metrics" })).body).toContain(
-      'contiv_rest_request_duration_seconds_count{method="other",route="/api/v1/tenants",status="404"} 2',
+      'contiv_netmaster_rest_request_duration_seconds_count{method="other",route="/api/v1/tenants",status="404"} 2',
     );
   });
 

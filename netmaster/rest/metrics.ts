@@ -16,14 +16,14 @@ const BUCKETS_SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5]
 
 export function restMetrics(registry: Registry): RestMetrics {
   const durations = new Histogram({
-    name: "contiv_rest_request_duration_seconds",
+    name: "contiv_netmaster_rest_request_duration_seconds",
     help: "Time from a request's arrival to the end of its reply, watches excluded.",
     labelNames: ["method", "route", "status"],
     buckets: BUCKETS_SECONDS,
     registers: [registry],
   });
   const watches = new Gauge({
-    name: "contiv_rest_watches",
+    name: "contiv_netmaster_rest_watches",
     help: "Watch streams that are open.",
     registers: [registry],
   });

@@ -169,11 +169,13 @@ describe("watch", () => {
     const stop = new AbortController();
     const lines = linesOf(`${base}/policys/?watch=true`, stop.signal);
     await take(lines, 1);
-    expect(await cluster.metrics.getSingleMetricAsString("contiv_rest_watches")).toContain("contiv_rest_watches 1");
+    expect(await cluster.metrics.getSingleMetricAsString("contiv_netmaster_rest_watches")).toContain(
+      "contiv_netmaster_rest_watches 1",
+    );
     stop.abort();
     await expect
-      .poll(() => cluster.metrics.getSingleMetricAsString("contiv_rest_watches"))
-      .toContain("contiv_rest_watches 0");
+      .poll(() => cluster.metrics.getSingleMetricAsString("contiv_netmaster_rest_watches"))
+      .toContain("contiv_netmaster_rest_watches 0");
     const other = linesOf(`${base}/policys/?watch=true`, AbortSignal.timeout(10_000));
     await take(other, 1);
     await app.close();

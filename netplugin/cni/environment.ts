@@ -25,6 +25,8 @@ const REQUIRED: Readonly<Record<CniCommand, readonly Variable[]>> = {
   VERSION: [],
 };
 
+export const CNI_COMMANDS = Object.keys(REQUIRED) as readonly CniCommand[];
+
 /** Container ids and configuration names (CNI spec 1.1.0, "Parameters"). */
 const CNI_ID = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 export const CNI_ID_MAX_LENGTH = 256;
@@ -69,10 +71,15 @@ export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironme
   return environment;
 }
 
+/** The command of a call, whatever else is wrong with it; undefined for one that there is not. */
+export function commandIn(env: ReadonlyMap<string, string>): CniCommand | undefined {
+  return CNI_COMMANDS.find((known) => known === env.get("CNI_COMMAND"));
+}
+
 function parseCommand(text: string): CniCommand {
-  const command = (Object.keys(REQUIRED) as CniCommand[]).find((known) => known === text);
+  const command = CNI_COMMANDS.find((known) => known === text);
   if (command !== undefined) return command;
-  const names = Object.keys(REQUIRED).join(", ");
+  const names = CNI_COMMANDS.join(", ");
   if (text === "")
     throw invalid("CNI_COMMAND", `required env variables [CNI_COMMAND] missing; set it to one of ${names}`);
   throw invalid("CNI_COMMAND", `CNI_COMMAND="${text}" is unknown; use one of ${names}`);

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { isGone, readCall, sendAnswer, watchClient } from "./connection.ts";
 import { type Dispatch, dispatch } from "./dispatch.ts";
+import { type CniCommand, commandIn } from "./environment.ts";
 import { cniErrorOf, cniFault } from "./errors.ts";
 import { type CniFrame, FRAME_LIMITS, type FrameLimits, parseFrame } from "./protocol.ts";
 import { type CniRequest, parseRequest, versionText } from "./request.ts";
@@ -38,9 +39,9 @@ export interface CniLog {
   warn(fields: object, message: string): void;
 }
 
-/** One answered call, for metrics. `command` is "" when the call could not be read. */
+/** One answered call, for metrics. `command` is "unknown" when it could not be read. */
 export interface AnsweredCall {
-  readonly command: CniRequest["command"] | "";
+  readonly command: CniCommand | "unknown";
   /** 0, or the code of the CNI error. */
   readonly cniCode: number;
   readonly durationMs: number;
@@ -71,7 +72,7 @@ export async function serve(context: ServeContext, socket: Socket): Promise<void
     report(context, call, { cniCode: 0, durationMs: performance.now() - startMs });
     await sendAnswer(socket, { exitStatus: 0, body }, context.limits.writeTimeoutMs);
   } catch (thrown) {
-    const error = cniErrorOf(thrown, { cniVersion: versionOf(call), command: call.request?.command ?? "" });
+    const error = cniErrorOf(thrown, { cniVersion: versionOf(call), command: commandOf(call) });
     report(context, call, { cniCode: error.code, durationMs: performance.now() - startMs, error: error.msg });
     await sendAnswer(socket, { exitStatus: 1, body: `${JSON.stringify(error)}\n` }, context.limits.writeTimeoutMs);
   }
@@ -139,6 +140,11 @@ function cut(socket: Socket): void {
   socket.destroy();
 }
 
+/** A call whose configuration is refused has a command all the same. */
+function commandOf({ frame }: Call): AnsweredCall["command"] {
+  return (frame && commandIn(frame.env)) ?? "unknown";
+}
+
 function versionOf(call: Call): string {
   return call.frame === undefined ? DEFAULT_CNI_VERSION : versionText(call.frame.stdin);
 }
@@ -146,12 +152,14 @@ function versionOf(call: Call): string {
 /** Quiet for STATUS and VERSION, which runtimes ask every few seconds. */
 function report(
   context: ServeContext,
-  { request }: Call,
+  call: Call,
   outcome: { cniCode: number; durationMs: number; error?: string },
 ): void {
   const { cniCode, durationMs } = outcome;
-  context.observe({ command: request?.command ?? "", cniCode, durationMs });
-  const fields = { ...(request === undefined ? {} : fieldsOf(request)), ...outcome };
+  const { request } = call;
+  const command = commandOf(call);
+  context.observe({ command, cniCode, durationMs });
+  const fields = { ...(request === undefined ? { command } : fieldsOf(request)), ...outcome };
   if (cniCode !== 0) context.log.warn(fields, "CNI call failed");
   else if (request?.command !== "STATUS" && request?.command !== "VERSION") context.log.info(fields, "CNI call done");
 }

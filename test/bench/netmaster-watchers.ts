@@ -76,7 +76,7 @@ async function measure(): Promise<void> {
 async function streamsOf(restUrl: string, wanted: number): Promise<void> {
   for (let tries = 0; tries < 300; tries += 1) {
     const text = await (await fetch(`${restUrl}/metrics`)).text();
-    if (Number(/^contiv_node_streams (\d+)$/m.exec(text)?.[1]) >= wanted) return;
+    if (Number(/^contiv_netmaster_node_streams (\d+)$/m.exec(text)?.[1]) >= wanted) return;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   throw new Error(`there are no ${wanted} streams after a minute`);

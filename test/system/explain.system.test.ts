@@ -159,7 +159,7 @@ describe("receipts", () => {
       expect((await inspect(path)).enforcement?.nodes[0], path).toMatchObject({ state: "failed" });
     }
     const metrics = await fetch(`${world.cluster.restUrl}/metrics`).then((reply) => reply.text());
-    expect(metrics).toMatch(/contiv_enforcement_failures\{kind="rule"\} 1/);
+    expect(metrics).toMatch(/contiv_netmaster_enforcement_failures\{kind="rule"\} 1/);
     await world.rest.delete(rulePath("lost"));
     await untilEnforced(`policys/${POLICY}`);
   });
@@ -187,6 +187,6 @@ describe("hits", () => {
     );
     expect(sender.hits).toMatchObject({ received: { packets: expect.any(Number) }, lastHit: expect.any(String) });
     const metrics = await fetch(`${world.cluster.restUrl}/metrics`).then((reply) => reply.text());
-    expect(metrics).toMatch(new RegExp(`contiv_rule_packets_total\\{rule="${POLICY}:count"\\} 10`));
+    expect(metrics).toMatch(new RegExp(`contiv_netmaster_rule_packets_total\\{rule="${POLICY}:count"\\} 10`));
   });
 });

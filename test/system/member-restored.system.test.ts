@@ -229,7 +229,7 @@ describe("one member of three, restored from an old snapshot under the flags of 
     expect(performance.now() - startedMs).toBeLessThan(10_000);
     await pods;
     expect(await getText(0, "/readyz")).toContain(`store-member-diverged: etcd ${member(2).endpoint} `);
-    expect(await getText(1, "/metrics")).toContain("contiv_store_diverged_members 1");
+    expect(await getText(1, "/metrics")).toContain("contiv_netmaster_store_diverged_members 1");
     await masters[0]?.kill();
     masters[0] = await startMaster("m1");
     await makeEndpoints("distrusted", 4);

@@ -93,7 +93,7 @@ describe("a store without room", () => {
     const ready = await ask("/readyz");
     expect(ready).toMatchObject({ status: 200, text: expect.stringContaining("store-full: ") });
     expect((await ask("/info")).text).toContain('"store-full"');
-    expect((await ask("/metrics")).text).toContain("contiv_store_full 1");
+    expect((await ask("/metrics")).text).toContain("contiv_netmaster_store_full 1");
 
     await makeRoom();
     await eventually(

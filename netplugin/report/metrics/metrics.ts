@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { addProcessMetrics } from "../../../state/process-metrics.ts";
+import { CNI_COMMANDS } from "../../cni/environment.ts";
 
 const CALL_BUCKETS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30];
 
@@ -64,7 +65,7 @@ function registerGauges(registry: Registry, sources: MetricSources): void {
 
 function durations(registry: Registry): Pick<Metrics, "cniCalls" | "flowRounds"> {
   const common = { buckets: CALL_BUCKETS_S, registers: [registry] };
-  return {
+  const histograms = {
     cniCalls: new Histogram({
       name: `${PREFIX}cni_call_seconds`,
       help: "Duration of CNI calls by command and CNI error code (0 = success)",
@@ -78,16 +79,27 @@ function durations(registry: Registry): Pick<Metrics, "cniCalls" | "flowRounds">
       ...common,
     }),
   };
+  for (const command of CNI_COMMANDS) histograms.cniCalls.zero({ command, code: "0" });
+  for (const kind of ["full", "change"]) histograms.flowRounds.zero({ kind });
+  return histograms;
 }
 
-/** A counter without labels; one with a label. */
+/** A counter without labels; one with a label, whose values are known and begin at 0: an alert sees the first event. */
 function countersOf(registry: Registry) {
   const registers = [registry];
   return {
     plain: (name: string, help: string) => new Counter({ name: `${PREFIX}${name}_total`, help, registers }),
-    by: <L extends string>(label: L, name: string, help: string) =>
-      new Counter<L>({ name: `${PREFIX}${name}_total`, help, labelNames: [label], registers }),
+    by: <L extends string>(label: L, name: string, { help, values }: Labelled) => {
+      const counter = new Counter<L>({ name: `${PREFIX}${name}_total`, help, labelNames: [label], registers });
+      for (const value of values) counter.inc({ [label]: value } as Record<L, string>, 0);
+      return counter;
+    },
   };
+}
+
+interface Labelled {
+  readonly help: string;
+  readonly values: readonly string[];
 }
 
 type Repairs =
@@ -103,25 +115,25 @@ type Repairs =
 function repairs(registry: Registry): Pick<Metrics, Repairs> {
   const { plain, by } = countersOf(registry);
   return {
-    flowDrift: by("difference", "flow_drift", "Flows that were not as they should be and were repaired, by difference"),
+    flowDrift: by("difference", "flow_drift", {
+      help: "Flows that were not as they should be and were repaired, by difference",
+      values: ["missing", "changed", "foreign"],
+    }),
     flowRefusals: plain("flow_refusals", "Bundles that the switch refused because of single flows or meters"),
     reconcileFailures: plain("reconcile_failures", "Rounds that could not bring the switch up to date"),
-    leaseRepairs: by(
-      "kind",
-      "lease_repairs",
-      "Leases without port that were released, and ports without lease that were closed",
-    ),
-    attachmentRepairs: by(
-      "kind",
-      "attachment_repairs",
-      "Pods' ports that were lost or damaged and were repaired: plugged in again (port), their links put right (link), given a new interface (interface), pods gone without DEL (gone)",
-    ),
+    leaseRepairs: by("kind", "lease_repairs", {
+      help: "Leases without port that were released, and ports without lease that were closed",
+      values: ["released-lease", "closed-port"],
+    }),
+    attachmentRepairs: by("kind", "attachment_repairs", {
+      help: "Pods' ports that were lost or damaged and were repaired: plugged in again (port), their links put right (link), given a new interface (interface), pods gone without DEL (gone)",
+      values: ["port", "link", "interface", "gone"],
+    }),
     limitRepairs: plain("limit_repairs", "Ports whose bandwidth limits were not as set and were repaired"),
-    stackRepairs: by(
-      "what",
-      "stack_guard_repairs",
-      "Tables of nftables and links that were open to this node's kernel and were closed again",
-    ),
+    stackRepairs: by("what", "stack_guard_repairs", {
+      help: "Tables of nftables and links that were open to this node's kernel and were closed again",
+      values: ["table", "link"],
+    }),
     heartbeatFailures: plain("heartbeat_failures", "Heartbeats that reached no netmaster"),
   };
 }
@@ -131,21 +143,18 @@ type Connections = "announcements" | "connectionsFlushed" | "connectionFailures"
 function connections(registry: Registry): Pick<Metrics, Connections> {
   const { plain, by } = countersOf(registry);
   return {
-    announcements: by(
-      "outcome",
-      "announcements",
-      "Packets that announced endpoints of this node (sent, failed), and bursts left out as too many (dropped)",
-    ),
-    connectionsFlushed: by(
-      "reason",
-      "connections_flushed",
-      "Tracked connections forgotten because rules deny them by now (denied) or their endpoint has left (departed)",
-    ),
+    announcements: by("outcome", "announcements", {
+      help: "Packets that announced endpoints of this node (sent, failed), and bursts left out as too many (dropped)",
+      values: ["sent", "failed", "dropped"],
+    }),
+    connectionsFlushed: by("reason", "connections_flushed", {
+      help: "Tracked connections forgotten because rules deny them by now (denied) or their endpoint has left (departed)",
+      values: ["denied", "departed"],
+    }),
     connectionFailures: plain("connection_failures", "Looks at tracked connections that failed and were tried again"),
-    connectionSamples: by(
-      "outcome",
-      "connection_samples",
-      "Packets that log rules match, as sampled by the switch, by what became of them: logged, folded (the same connection again), suppressed (too many lines), dropped (too many waited), unreadable",
-    ),
+    connectionSamples: by("outcome", "connection_samples", {
+      help: "Packets that log rules match, as sampled by the switch, by what became of them: logged, folded (the same connection again), suppressed (too many lines), dropped (too many waited), unreadable",
+      values: ["logged", "folded", "suppressed", "dropped", "unreadable"],
+    }),
   };
 }
