@@ -23,11 +23,11 @@ export const QUESTION_PARAMETERS = {
   from: "who sends: an endpoint (key, id, container, pod or namespace/pod), a group (tenant:group) or an address",
   to: "who receives; as from",
   protocol: "tcp, udp, icmp or a number from 0 to 255",
-  port: "destination port, with tcp and udp",
-  icmpType: "message type, with icmp; echo request when absent",
-  family: "4 or 6; that of the addresses, else 4",
-  tenant: "tenant of an address, or of a network that is named without it",
-  network: "network of an address: tenant:network, or its name with tenant",
+  port: "destination port, required with tcp and udp; absent with other protocols",
+  icmpType: "message type, with icmp; absent: echo request",
+  family: "4 or 6; absent: that of the addresses, else 4",
+  tenant: "tenant of an address, or of a network that is named without it; absent: found by the other end",
+  network: "network of an address: tenant:network, or its name with tenant; absent: found by the other end",
 } as const;
 
 export type ParameterName = keyof typeof QUESTION_PARAMETERS;

@@ -18,9 +18,21 @@ export interface Upsert {
   readonly isPatch: boolean;
 }
 
+/** How a member of an object that exists can be changed. A member without such a word is fixed when the object is created. */
+export type Change =
+  /** POST, PUT and PATCH replace it. */
+  | "replaced"
+  /** The same, but a POST or PUT without it leaves it as it is. */
+  | "kept"
+  /** The same, while there are no networks. */
+  | "kept-without-networks"
+  /** PATCH alone changes it. */
+  | "patched";
+
 /** How a client changes objects of a collection. */
 export interface Writes {
   readonly schema: z.ZodObject;
+  readonly changes: Readonly<Record<string, Change>>;
   /** The key that the members of a body make; throws INVALID when they are wrong. Undefined: a body does not name its object. */
   readonly keyOf?: (body: unknown) => string;
   readonly upsert: Intent<Upsert, Changed>;
@@ -64,6 +76,8 @@ export interface ConfigSpec<K extends ConfigKind, S extends z.ZodObject> {
   readonly schema: S;
   /** Its members that v1 did not have. */
   readonly ours: readonly (keyof S["shape"] & string)[];
+  /** Those of its members that can be changed. */
+  readonly changes: Readonly<Partial<Record<keyof S["shape"] & string, Change>>>;
   keyOf(config: z.infer<S>): string;
   upsert(view: ClusterView, config: z.infer<S>, context: IntentContext): Plan<Changed>;
   /** Takes the merged object of a PATCH, where that may change more or less than an upsert. */
@@ -97,6 +111,7 @@ export function configCollection<K extends ConfigKind, S extends z.ZodObject>(sp
     },
     writes: {
       schema: spec.schema,
+      changes: spec.changes as Readonly<Record<string, Change>>,
       keyOf: (body) => spec.keyOf(parseRequest(spec.schema, body)),
       upsert: upsertOf(spec),
       remove: spec.remove,

@@ -36,9 +36,14 @@ import { deletePolicy, upsertPolicy } from "../intents/policy.ts";
 import { scopedKey } from "../intents/references.ts";
 import { deleteRule, upsertRule } from "../intents/rule.ts";
 import { deleteTenant, patchTenant, upsertTenant } from "../intents/tenant.ts";
-import { type Collection, configCollection } from "./collection.ts";
+import { type Change, type Collection, configCollection } from "./collection.ts";
 
 const CEILINGS = Object.keys(CEILING_MEMBERS) as (keyof typeof CEILING_MEMBERS)[];
+
+/** All of them can be changed in the same way. */
+function each<N extends string>(names: readonly N[], change: Change): Record<N, Change> {
+  return Object.fromEntries(names.map((name) => [name, change])) as Record<N, Change>;
+}
 
 const TENANTS = configCollection({
   name: "tenants",
@@ -46,6 +51,7 @@ const TENANTS = configCollection({
   kind: "tenant",
   schema: Tenant,
   ours: CEILINGS,
+  changes: each(CEILINGS, "patched"),
   keyOf: (config) => config.tenantName,
   upsert: upsertTenant,
   patch: patchTenant,
@@ -60,6 +66,7 @@ const NETWORKS = configCollection({
   kind: "network",
   schema: Network,
   ours: ["physicalNetwork", "mtuBytes", "driver"],
+  changes: {},
   keyOf: (config) => scopedKey(config.tenantName, config.networkName),
   upsert: upsertNetwork,
   remove: deleteNetwork,
@@ -73,6 +80,7 @@ const ENDPOINT_GROUPS = configCollection({
   kind: "endpointGroup",
   schema: EndpointGroup,
   ours: CEILINGS,
+  changes: { ...each(["policies", "netProfile", "extContractsGrps"], "replaced"), ...each(CEILINGS, "kept") },
   keyOf: (config) => scopedKey(config.tenantName, config.groupName),
   upsert: upsertEndpointGroup,
   patch: patchEndpointGroup,
@@ -87,6 +95,7 @@ const POLICIES = configCollection({
   kind: "policy",
   schema: Policy,
   ours: [],
+  changes: {},
   keyOf: (config) => scopedKey(config.tenantName, config.policyName),
   upsert: upsertPolicy,
   remove: deletePolicy,
@@ -100,6 +109,7 @@ const RULES = configCollection({
   kind: "rule",
   schema: Rule,
   ours: ["portEnd", "ports"],
+  changes: {},
   keyOf: (config) => `${config.tenantName}:${config.policyName}:${config.ruleId}`,
   upsert: upsertRule,
   remove: deleteRule,
@@ -107,12 +117,16 @@ const RULES = configCollection({
   oper: inspectedRule,
 });
 
+const DIRECTED_LIMITS = ["ingressBandwidth", "ingressBurst", "egressBandwidth", "egressBurst"] as const;
+const NETPROFILES_OWN = [...DIRECTED_LIMITS, "egressMode", "strict"] as const;
+
 const NETPROFILES = configCollection({
   name: "netprofiles",
   noun: "netprofile",
   kind: "netprofile",
   schema: Netprofile,
-  ours: ["ingressBandwidth", "ingressBurst", "egressBandwidth", "egressBurst", "egressMode", "strict"],
+  ours: NETPROFILES_OWN,
+  changes: each(["bandwidth", "burst", "DSCP", ...NETPROFILES_OWN], "replaced"),
   keyOf: (config) => scopedKey(config.tenantName, config.profileName),
   upsert: upsertNetprofile,
   remove: deleteNetprofile,
@@ -125,6 +139,7 @@ const APP_PROFILES = configCollection({
   kind: "appProfile",
   schema: AppProfile,
   ours: [],
+  changes: { endpointGroups: "replaced" },
   keyOf: (config) => scopedKey(config.tenantName, config.appProfileName),
   upsert: upsertAppProfile,
   remove: deleteAppProfile,
@@ -137,6 +152,10 @@ const GLOBALS = configCollection({
   kind: "global",
   schema: GlobalChange,
   ours: [],
+  changes: {
+    ...each(["networkInfraType", "vlans", "vxlans", "arpMode"], "kept"),
+    ...each(["fwdMode", "pvtSubnet"], "kept-without-networks"),
+  },
   keyOf: (config) => config.name,
   upsert: upsertGlobal,
   remove: deleteGlobal,

@@ -1,4 +1,3 @@
-import { EndpointBandwidth } from "../../state/bandwidth/endpoint-config.ts";
 import { NetError } from "../../state/errors.ts";
 import { endpointBandwidth } from "../inspect/bandwidth.ts";
 import { findEndpoint } from "../inspect/endpoint.ts";
@@ -10,6 +9,7 @@ import type { Collection } from "./collection.ts";
 import { COLLECTIONS } from "./collections.ts";
 import { collectionOperations } from "./openapi/collection-operations.ts";
 import { BANDWIDTH_OPERATION } from "./openapi/endpoint-operations.ts";
+import { ENDPOINT_WRITES } from "./openapi/objects.ts";
 import { revisionHeaders } from "./read.ts";
 import { runInSlices } from "./slices.ts";
 import { patchHandler, WRITE } from "./write.ts";
@@ -24,7 +24,7 @@ function endpoints(): Collection {
 function limitedEndpoints(): Collection {
   return {
     ...endpoints(),
-    writes: { schema: EndpointBandwidth, keyOf: refuse, upsert: limitEndpoint, remove: refuse },
+    writes: { ...ENDPOINT_WRITES, keyOf: refuse, upsert: limitEndpoint, remove: refuse },
   };
 }
 

@@ -1,9 +1,13 @@
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { describe, expect, it } from "vitest";
+import { AllocAddress, ReleaseAddress } from "../intents/bare-address.ts";
+import { PluginCreate, PluginDelete, PluginUpdate } from "../intents/plugin-endpoint.ts";
 import { createRestApp } from "./app.ts";
 import type { Method } from "./call.ts";
-import type { Schema } from "./openapi/schema.ts";
+import { COLLECTIONS } from "./collections.ts";
+import { CHANGES } from "./openapi/objects.ts";
+import { requestSchema, type Schema } from "./openapi/schema.ts";
 import { fakeCluster } from "./testing/fake-cluster.ts";
 import { DOCUMENT, type Document, operationsOf } from "./testing/openapi-document.ts";
 
@@ -55,6 +59,33 @@ function* schemasIn(value: unknown, path: string): Generator<readonly [string, S
 
 const SCHEMAS = [...schemasIn(DOCUMENT.paths, "paths"), ...schemasIn(DOCUMENT.components, "components")];
 
+const SHARED = DOCUMENT.components.schemas;
+const WRITTEN = COLLECTIONS.flatMap(({ kind, writes }) => (writes === undefined ? [] : [kind]));
+
+function propertiesOf({ properties }: Schema): Readonly<Record<string, Schema>> {
+  return (properties ?? {}) as Readonly<Record<string, Schema>>;
+}
+
+function bareMembers(schemas: readonly (readonly [string, Schema])[]): readonly string[] {
+  return schemas.flatMap(([path, schema]) =>
+    Object.entries(propertiesOf(schema))
+      .filter(([, { description, $ref }]) => {
+        const referred = SHARED[String($ref).split("/").at(-1) ?? ""];
+        return description === undefined && referred?.description === undefined;
+      })
+      .map(([name]) => `${path}.${name}`),
+  );
+}
+
+/** Members that may be absent and say neither in the schema nor in words what that means. */
+function withoutDefault(schema: Schema): readonly string[] {
+  const required = (schema.required ?? []) as readonly string[];
+  return Object.entries(propertiesOf(schema)).flatMap(([name, member]) => {
+    if (required.includes(name) || member.readOnly === true || "default" in member) return [];
+    return /\b(absent|empty|at first|without it)\b/i.test(String(member.description)) ? [] : [name];
+  });
+}
+
 describe("schemas", () => {
   it("say what lists hold", () => {
     const lists = SCHEMAS.filter(([, { type }]) => type === "array");
@@ -62,13 +93,32 @@ describe("schemas", () => {
     expect(lists.filter(([, schema]) => !("items" in schema)).map(([path]) => path)).toEqual([]);
   });
 
-  it("describe every member", () => {
-    const bare = SCHEMAS.flatMap(([path, { properties }]) =>
-      Object.entries((properties ?? {}) as Record<string, Schema>)
-        .filter(([, member]) => member.description === undefined && member.$ref === undefined)
-        .map(([name]) => `${path}.${name}`),
-    );
-    expect(bare).toEqual([]);
+  it("describe every member, or are told of where they refer to", () => {
+    expect(bareMembers(SCHEMAS)).toEqual([]);
+    expect(Object.keys(SHARED).filter((name) => SHARED[name]?.description === undefined)).toEqual([]);
+  });
+
+  it.each([
+    ["a member", { type: "object", properties: { mtu: { type: "integer" } } }],
+    ["a member of an unknown schema", { type: "object", properties: { mtu: { $ref: "#/components/schemas/None" } } }],
+  ])("%s without description is found", (_, schema) => {
+    expect(bareMembers([["x", schema]])).toEqual(["x.mtu"]);
+  });
+
+  it.each(WRITTEN)("%s: a member that need not be sent says what holds without it", (kind) => {
+    expect(withoutDefault(SHARED[kind] ?? {})).toEqual([]);
+  });
+
+  it.each(WRITTEN)("%s: every member says whether it can be changed", (kind) => {
+    const sent = Object.entries(propertiesOf(SHARED[kind] ?? {})).filter(([, member]) => member.readOnly !== true);
+    const words = Object.values(CHANGES);
+    expect(sent.filter(([, { description }]) => !words.some((word) => String(description).endsWith(word)))).toEqual([]);
+  });
+
+  it("of version 1's calls: a member that need not be sent says what holds without it", () => {
+    for (const schema of [AllocAddress, ReleaseAddress, PluginCreate, PluginDelete, PluginUpdate]) {
+      expect(withoutDefault(requestSchema(schema))).toEqual([]);
+    }
   });
 
   it.each([
@@ -93,6 +143,12 @@ describe("schemas", () => {
   });
 });
 
+interface Parameter {
+  readonly name: string;
+  readonly description?: string;
+  readonly required?: boolean;
+}
+
 describe("operations", () => {
   const operations = operationsOf(DOCUMENT);
 
@@ -105,6 +161,7 @@ describe("operations", () => {
       expect(tags).toEqual(expect.arrayContaining([...operation.tags]));
       expect(operation.tags).toHaveLength(1);
       expect(operation.summary).toMatch(/^[A-Z]/);
+      expect(operation.description, operation.operationId).toMatch(/^[A-Z].*\.$/);
     }
   });
 
@@ -122,6 +179,15 @@ describe("operations", () => {
     expect(idsOf("netmaster").join(" ")).toBe(
       "getVersion getInfo listServices getService getHealth getReadiness getMetrics getOpenApi",
     );
+  });
+
+  it("describe every parameter; one that may be absent says what holds then", () => {
+    const inPaths = Object.values(DOCUMENT.paths).flatMap((path) => (path.parameters ?? []) as unknown as Parameter[]);
+    const all = [...inPaths, ...(Object.values(DOCUMENT.components.parameters) as unknown as Parameter[])];
+    expect(all.length).toBeGreaterThan(50);
+    expect(all.filter(({ name, description = "" }) => description === "" || description === name)).toEqual([]);
+    const optional = all.filter(({ required }) => required !== true);
+    expect(optional.filter(({ description = "" }) => !/\babsent\b/i.test(description))).toEqual([]);
   });
 
   it("have parameters of the right type", () => {

@@ -80,8 +80,7 @@ function operationOf(route: Route): object {
   ]);
   const done = answer === undefined ? {} : { 200: success(answer, headers) };
   return {
-    ...{ operationId: id, tags: [tag], summary },
-    ...(description === undefined ? {} : { description }),
+    ...{ operationId: id, tags: [tag], summary, description },
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined
       ? {}

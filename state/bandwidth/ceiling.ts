@@ -10,13 +10,13 @@ export const CEILING_MEMBERS = {
     'Most that all its pods on one node receive together, like "200mbps"; empty: no ceiling.',
   ),
   ingressCeilingBurst: BurstKilobytes.optional().describe(
-    "Burst of ingressCeiling in kilobytes of 1000 bytes, 2-500000; 0: one second of the rate.",
+    "Burst of ingressCeiling in kilobytes of 1000 bytes, 2-500000; absent or 0: one second of the rate.",
   ),
   egressCeiling: BandwidthText.optional().describe(
     'Most that all its pods on one node send together, like "100mbps"; empty: no ceiling.',
   ),
   egressCeilingBurst: BurstKilobytes.optional().describe(
-    "Burst of egressCeiling in kilobytes of 1000 bytes, 2-500000; 0: one second of the rate.",
+    "Burst of egressCeiling in kilobytes of 1000 bytes, 2-500000; absent or 0: one second of the rate.",
   ),
 } as const;
 

@@ -5,7 +5,11 @@ import { Name } from "../names.ts";
 export const AppProfile = z.object({
   appProfileName: Name.describe("Name of the application profile, unique in its tenant."),
   tenantName: Name.describe("Tenant that it belongs to."),
-  endpointGroups: z.array(Name).max(1_000).default([]).describe("Names of its endpoint groups, of the same tenant."),
+  endpointGroups: z
+    .array(Name)
+    .max(1_000)
+    .default([])
+    .describe("Names of its endpoint groups, of the same tenant; a name that stands twice is kept once."),
 });
 export type AppProfile = z.infer<typeof AppProfile>;
 

@@ -17,7 +17,9 @@ export const EndpointGroup = z.object({
     .array(Name)
     .max(1_000)
     .default([])
-    .describe("Names of its policies, of the same tenant. Without any, all traffic of its endpoints is allowed."),
+    .describe(
+      "Names of its policies, of the same tenant; a name that stands twice is kept once. Without any, all traffic of its endpoints is allowed.",
+    ),
   netProfile: z
     .string()
     .max(64)

@@ -28,7 +28,7 @@ export const Global = z.object({
   name: z.literal("global").describe("Name of the only object of its kind."),
   networkInfraType: z
     .enum(["default", "aci", "aci-opflex"])
-    .describe("Fabric between the nodes. This release works with default only."),
+    .describe("Fabric between the nodes. This release works with default only, which it is at first."),
   vlans: checkedText(1_024, parseVlanRanges).describe(
     'VLAN ids that networks may get, like "1-100,200-300"; 1-4094 at first. All ids in use must be within.',
   ),
@@ -38,16 +38,16 @@ export const Global = z.object({
   fwdMode: z
     .enum(["bridge", "routing"])
     .describe(
-      "bridge: networks are separate. routing: nodes route between the networks of a tenant. Fixed while there are networks; " +
-        "at first what netmaster was started with.",
+      "bridge: networks are separate. routing: nodes route between the networks of a tenant. At first what netmaster was started " +
+        "with (--fwd-mode, bridge).",
     ),
   arpMode: z
     .enum(["proxy", "flood"])
     .describe(
-      "proxy: the switch answers ARP requests for known endpoints, as at first. flood: the network's members answer.",
+      "proxy: the switch answers ARP requests for known endpoints; at first. flood: the network's members answer.",
     ),
   pvtSubnet: checkedText(18, checkPrivateSubnet).describe(
-    "IPv4 subnet of length 16 that version 1 used; kept and checked, without effect. Fixed while there are networks.",
+    "IPv4 subnet of length 16 that version 1 used; kept and checked, without effect; 172.19.0.0/16 at first.",
   ),
 });
 export type Global = z.infer<typeof Global>;

@@ -27,13 +27,17 @@ export const Netprofile = z.object({
   burst: BurstKilobytes.max(10_486)
     .default(0)
     .describe("Burst of each direction in kilobytes of 1000 bytes, 2-10486; 0: chosen by the node."),
-  ingressBandwidth: BandwidthText.default("").describe("Limit of what each pod receives, in place of bandwidth."),
-  ingressBurst: BurstKilobytes.default(0).describe(
-    "Burst of what each pod receives, in place of burst: kilobytes of 1000 bytes, 2-500000.",
+  ingressBandwidth: BandwidthText.default("").describe(
+    "Limit of what each pod receives, in place of bandwidth; empty: bandwidth.",
   ),
-  egressBandwidth: BandwidthText.default("").describe("Limit of what each pod sends, in place of bandwidth."),
+  ingressBurst: BurstKilobytes.default(0).describe(
+    "Burst of what each pod receives, in place of burst: kilobytes of 1000 bytes, 2-500000; 0: burst.",
+  ),
+  egressBandwidth: BandwidthText.default("").describe(
+    "Limit of what each pod sends, in place of bandwidth; empty: bandwidth.",
+  ),
   egressBurst: BurstKilobytes.default(0).describe(
-    "Burst of what each pod sends, in place of burst: kilobytes of 1000 bytes, 2-500000.",
+    "Burst of what each pod sends, in place of burst: kilobytes of 1000 bytes, 2-500000; 0: burst.",
   ),
   egressMode: z
     .enum(["", "police", "shape"])

@@ -21,17 +21,22 @@ export const Rule = z.object({
   ruleId: Name.describe("Name of the rule, unique in its policy."),
   direction: z
     .enum(["in", "out"])
-    .describe("in: what endpoints of the policy's groups receive. out: what they send. Replies always pass."),
+    .describe(
+      "in: what endpoints of the policy's groups receive. out: what they send. Replies to what is allowed always pass.",
+    ),
   action: z
     .enum(["allow", "deny", "log"])
-    .describe("log decides nothing: the connections that it matches are told in the node's log."),
+    .describe(
+      "allow, deny, or log: the connections that it matches are written to the node's log, and other rules decide.",
+    ),
   priority: z
     .int()
     .min(0)
     .max(100)
     .default(1)
     .describe(
-      "The matching rule with the highest decides; of equal ones deny. Where none matches, traffic is allowed.",
+      "0-100; 0 is 1. Of the rules that match, the one with the highest priority decides; of equal ones deny. Where none matches, " +
+        "traffic is allowed.",
     ),
   protocol: z
     .string()
@@ -44,9 +49,14 @@ export const Rule = z.object({
     .min(0)
     .max(65_535)
     .default(0)
-    .describe("Destination port, with tcp and udp; the first of a range when portEnd is given; 0: any."),
-  portEnd: Port.optional().describe("Last port of the range that begins with port."),
-  ports: z.array(Port).min(1).max(RULE_PORTS_MAX).optional().describe("Destination ports, instead of port."),
+    .describe("Destination port, 1-65535, with tcp and udp; the first of a range when portEnd is given; 0: any."),
+  portEnd: Port.optional().describe("Last port of the range that begins with port; absent: port alone."),
+  ports: z
+    .array(Port)
+    .min(1)
+    .max(RULE_PORTS_MAX)
+    .optional()
+    .describe("Destination ports, in place of port, 1 to 64 of them; absent: port says."),
   fromEndpointGroup: OptionalName.describe("With in: group of the sender, of the same tenant; empty: any."),
   toEndpointGroup: OptionalName.describe("With out: group of the receiver, of the same tenant; empty: any."),
   fromNetwork: OptionalName.describe("With in: network of the sender, of the same tenant; empty: any."),

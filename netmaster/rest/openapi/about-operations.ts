@@ -42,29 +42,50 @@ const VERSION: Schema = members(
 const NETMASTER = "netmaster" as const;
 
 export const ABOUT_OPERATIONS = {
-  version: { id: "getVersion", tag: NETMASTER, summary: "Show the release", answer: jsonAnswer(VERSION) },
+  version: {
+    ...{ id: "getVersion", tag: NETMASTER, summary: "Show the release" },
+    description: "Of the netmaster that answers.",
+    answer: jsonAnswer(VERSION),
+  },
   info: {
     ...{ id: "getInfo", tag: NETMASTER, summary: "Show who leads, and which nodes there are" },
+    description: "As the netmaster that answers knows it, with what is wrong although it serves.",
     answer: jsonAnswer(INFO),
   },
   services: {
     ...{ id: "listServices", tag: NETMASTER, summary: "List version 1's services: always empty" },
+    description: "This release has no services; the route is there for clients of version 1.",
     answer: jsonAnswer({ ...list({}, "Always empty."), maxItems: 0 }),
   },
   service: {
     ...{ id: "getService", tag: NETMASTER, summary: "Show one of version 1's services: always null" },
+    description: "This release has no services; the route is there for clients of version 1.",
     answer: jsonAnswer({ type: "null" }),
   },
-  ofnet: { id: "getOfnet", tag: "debug", summary: "Show nodes and counts of objects", answer: jsonAnswer(OFNET) },
-  healthz: { id: "getHealth", tag: NETMASTER, summary: "Answer ok while the process lives", answer: PLAIN },
+  ofnet: {
+    ...{ id: "getOfnet", tag: "debug", summary: "Show nodes and counts of objects" },
+    description: "In the form of version 1.",
+    answer: jsonAnswer(OFNET),
+  },
+  healthz: {
+    ...{ id: "getHealth", tag: NETMASTER, summary: "Answer ok while the process lives" },
+    description: "Says nothing of the store or the leader; readyz does.",
+    answer: PLAIN,
+  },
   readyz: {
     ...{ id: "getReadiness", tag: NETMASTER, summary: "Answer ok when reads are complete and a leader is known" },
+    description: "After ok stand the conditions of this netmaster, one a line, when there are any.",
     answer: PLAIN,
     others: { 503: { description: "Not ready; the text says what is missing.", mediaType: TEXT_TYPE } },
   },
-  metrics: { id: "getMetrics", tag: NETMASTER, summary: "Show metrics in Prometheus' format", answer: PLAIN },
+  metrics: {
+    ...{ id: "getMetrics", tag: NETMASTER, summary: "Show metrics in Prometheus' format" },
+    description: "Those of the netmaster that answers; docs/reference/metrics.md lists them.",
+    answer: PLAIN,
+  },
   openApi: {
     ...{ id: "getOpenApi", tag: NETMASTER, summary: "Show this document" },
+    description: "OpenAPI 3.1, made from the schemas that read the requests.",
     answer: { [JSON_TYPE]: { type: "object", additionalProperties: {} } },
   },
 } satisfies Readonly<Record<string, Operation>>;

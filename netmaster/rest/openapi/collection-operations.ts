@@ -1,6 +1,6 @@
-import { EndpointBandwidth } from "../../../state/bandwidth/endpoint-config.ts";
+import type { Kind } from "../../../state/records.ts";
 import type { Collection } from "../collection.ts";
-import { objectOf } from "./objects.ts";
+import { ENDPOINT_WRITES, objectOf, writableMembers } from "./objects.ts";
 import { inspectSchema } from "./oper.ts";
 import { JSON_TYPE, jsonAnswer, jsonBody, LINES_TYPE, type Operation, PATCH_TYPE, type Tag } from "./operation.ts";
 import { choice, list, members, named, patchSchema, type Schema, text } from "./schema.ts";
@@ -31,17 +31,20 @@ export function collectionOperations(collection: Collection): CollectionOperatio
   return {
     list: {
       ...{ id: `list${many}`, tag, summary: `List all ${pluralOf(noun)}, sorted by key` },
+      description: "The whole collection, a page of it (limit), or a stream of its changes (watch).",
       answer: { ...jsonAnswer(list(object, "The objects.")), [LINES_TYPE]: watchSchema(object) },
       headers: [...revision, "contiv-continue"],
     },
     get: {
       ...{ id: `get${one}`, tag, summary: `Show one ${noun}` },
+      description: "The object as it is stored, or a stream of its changes (watch).",
       answer: { ...shown, [LINES_TYPE]: watchSchema(object) },
       headers: OBJECT_HEADERS,
       ...(kind === "endpoint" ? { errors: [409] } : {}),
     },
     inspect: {
       ...{ id: `inspect${one}`, tag, summary: `Show one ${noun} with its state`, headers: revision },
+      description: "Config is the object as it is stored, Oper what the cluster and its nodes report about it.",
       answer: jsonAnswer(inspectSchema(kind, object)),
       ...(kind === "endpoint" ? { errors: [409] } : {}),
     },
@@ -50,16 +53,28 @@ export function collectionOperations(collection: Collection): CollectionOperatio
     patch: { ...written, ...patchOf(collection), id: `patch${one}`, summary: `Change single members of one ${noun}` },
     delete: {
       ...{ id: `delete${one}`, tag, summary: `Delete one ${noun}`, headers: revision },
+      description: DELETION[kind] ?? "Refused while other objects use it; blockers names them.",
       answer: jsonAnswer(text("Key of the object.")),
     },
   };
 }
 
-const EMPTY_IS_ABSENT = 'A member that is null, "" or 0 counts as absent.';
+const EMPTY_IS_ABSENT =
+  'A member that is null, "" or 0 counts as absent and gets its default. A change of a member that is fixed is refused (409).';
+
+/** What a deletion takes with it, or waits for, where that is not the usual. */
+const DELETION: Readonly<Partial<Record<Kind, string>>> = {
+  appProfile: "Always allowed; its endpoint groups stay.",
+  endpointGroup: "Refused while endpoints or app profiles use it. Rules that name it stay, and match nothing.",
+  global: "Always refused (501): the settings can only be changed.",
+  node: "Refused while the node is ready, because its pods may be alive. The leases of its endpoints end with it.",
+  policy: "Deletes its rules, too. Refused while endpoint groups have it.",
+  rule: "Always allowed. Connections that only this rule allowed end.",
+};
 
 /** Of endpoints only their own limits are an admin's to change. */
 function patchOf({ kind, writes }: Collection): Pick<Operation, "description" | "body"> {
-  const schema = writes === undefined ? patchSchema(EndpointBandwidth) : named(`${kind}Patch`);
+  const schema = writes === undefined ? patchSchema(writableMembers(ENDPOINT_WRITES)) : named(`${kind}Patch`);
   return {
     description: "A JSON merge patch (RFC 7396): members that are given replace, null resets, all others stay.",
     body: { mediaType: PATCH_TYPE, schema },
@@ -86,12 +101,13 @@ function watchSchema(object: Schema): Schema {
 export function laterOperations(name: string): CollectionOperations {
   const tag: Tag = "unsupported";
   const one = idPart(name.replace(/s$/, ""));
-  const refused = { tag, description: "Not supported by this release.", answer: undefined };
+  const refused = { tag, description: "Not supported by this release: always refused.", answer: undefined };
   const missing = { ...refused, errors: [404] };
   const unsupported = { ...refused, errors: [501] };
   return {
     list: {
       ...{ id: `list${idPart(name)}`, tag, summary: `List ${name}: always empty` },
+      description: "This release has no such objects; the route is there for clients of version 1.",
       answer: { [JSON_TYPE]: { ...list({}, "Always empty."), maxItems: 0 } },
       headers: ["contiv-revision"],
     },

@@ -27,6 +27,7 @@ export const BANDWIDTH_OPERATION: Operation = {
   id: "getEndpointBandwidth",
   tag: "endpoints",
   summary: "Show limits and measured rates of one endpoint",
+  description: "Limits with their sources, and what its node has measured over the last 10 seconds.",
   answer: jsonAnswer(BANDWIDTH),
   headers: ["contiv-revision"],
   errors: [409],

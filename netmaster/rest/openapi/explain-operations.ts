@@ -126,7 +126,13 @@ const EXPLAIN = {
 } as const;
 
 export const EXPLAIN_OPERATIONS = {
-  stored: { ...EXPLAIN, id: "explain", summary: "Would a packet pass, and why", errors: [404, 409] },
+  stored: {
+    ...EXPLAIN,
+    id: "explain",
+    summary: "Would a packet pass, and why",
+    description: "Judges the first packet of a connection by the rules as they are stored; replies pass with it.",
+    errors: [404, 409],
+  },
   proposed: {
     ...EXPLAIN,
     id: "explainProposal",

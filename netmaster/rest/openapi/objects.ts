@@ -1,5 +1,7 @@
+import { EndpointBandwidth } from "../../../state/bandwidth/endpoint-config.ts";
 import type { Kind } from "../../../state/records.ts";
-import type { Collection } from "../collection.ts";
+import type { Change, Collection, Writes } from "../collection.ts";
+import { TAGS, type Tag } from "./operation.ts";
 import { type Members, members, membersOf, named, patchSchema, requestSchema, type Schema, text } from "./schema.ts";
 
 interface LinkNames {
@@ -33,15 +35,40 @@ function linkMembers(kind: Kind): Members {
   };
 }
 
+/** When a member can be changed, in words. */
+export const CHANGES: Readonly<Record<Change | "fixed", string>> = {
+  fixed: "Fixed when the object is created.",
+  replaced: "Can be changed at any time.",
+  kept: "Can be changed at any time; a POST or PUT without it leaves it as it is.",
+  "kept-without-networks": "Can be changed while there are no networks; a POST or PUT without it leaves it as it is.",
+  patched: "Can be changed at any time, by PATCH only.",
+};
+
+/** The members that a client sends, each with its meaning and when it can be changed. */
+export function writableMembers({ schema, changes }: Pick<Writes, "schema" | "changes">): Members {
+  const described = Object.entries(membersOf(requestSchema(schema))).map(([name, member]) => {
+    const description = `${member.description} ${CHANGES[changes[name] ?? "fixed"]}`;
+    return [name, { ...member, description }] as const;
+  });
+  return Object.fromEntries(described);
+}
+
+/** What an admin may change of an endpoint, which belongs to its node. */
+export const ENDPOINT_WRITES: Pick<Writes, "schema" | "changes"> = {
+  schema: EndpointBandwidth,
+  changes: { ingressBandwidth: "patched", ingressBurst: "patched", egressBandwidth: "patched", egressBurst: "patched" },
+};
+
 /** Of a kind that clients write: the object as they send it, as replies show it, and its merge patch. */
-export function writableSchemas({ kind, writes }: Collection): Schema {
+export function writableSchemas({ kind, name, writes }: Collection): Schema {
   if (writes === undefined) return {};
-  const request = requestSchema(writes.schema);
-  const { properties: _, ...rest } = request;
+  const { properties: _, ...rest } = requestSchema(writes.schema);
+  const written = writableMembers(writes);
+  const description = TAGS[name as Tag];
   return {
-    [kind]: { ...rest, properties: { key: KEY, ...membersOf(request), ...linkMembers(kind) } },
-    [`${kind}Object`]: { allOf: [named(kind), members({ key: text("Key of the object.") }, {})] },
-    [`${kind}Patch`]: patchSchema(writes.schema),
+    [kind]: { ...rest, description, properties: { key: KEY, ...written, ...linkMembers(kind) } },
+    [`${kind}Object`]: { description, allOf: [named(kind), members({ key: text("Key of the object.") }, {})] },
+    [`${kind}Patch`]: patchSchema(written),
   };
 }
 

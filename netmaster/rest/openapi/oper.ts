@@ -92,11 +92,15 @@ export const OPER_SCHEMAS: Schema = {
     { ...ENDPOINT_SOMETIMES, ...ENDPOINT_STORED },
     "An attachment of a pod to a network. Empty members are left out.",
   ),
-  endpointOper: members(ENDPOINT_ALWAYS, {
-    ...{ ...ENDPOINT_SOMETIMES, ...REPORTS },
-    key: text("What it was found by."),
-    hits: named("Traffic"),
-  }),
+  endpointOper: members(
+    ENDPOINT_ALWAYS,
+    {
+      ...{ ...ENDPOINT_SOMETIMES, ...REPORTS },
+      key: text("What it was found by."),
+      hits: named("Traffic"),
+    },
+    "An endpoint with what its node reports.",
+  ),
   node: members(KEY, nodeMembers(), "A host that runs netplugin. Empty members are left out."),
   ...Object.fromEntries(
     Object.entries(OPER).map(([kind, shown]) => [`${kind}Oper`, members({}, shown, "Empty members are left out.")]),

@@ -27,7 +27,7 @@ export interface Operation {
   readonly id: string;
   readonly tag: Tag;
   readonly summary: string;
-  readonly description?: string;
+  readonly description: string;
   /** Query parameters told of, where they are not those of the route. */
   readonly query?: readonly string[];
   readonly body?: { readonly mediaType: string; readonly schema: Schema };

@@ -28,18 +28,21 @@ export const QUESTION_REQUIRED: readonly string[] = ["from", "to", "protocol"] s
 
 const QUERY_SCHEMAS: Readonly<Record<QueryParameter, Schema>> = {
   limit: { ...count("Most objects of one page; absent: all objects."), minimum: 1, maximum: 10_000 },
-  continue: text("The header contiv-continue of the page before."),
-  watch: flag("true: the reply is a stream of lines, one per change."),
+  continue: text("The header contiv-continue of the page before; absent: the first page."),
+  watch: flag("true: the reply is a stream of lines, one per change. Absent: false."),
   revision: text(
     "With watch: begin after this store revision, a contiv-revision like 42@1-3f9c2a7d; absent: begin with all objects.",
   ),
-  dryRun: flag("true: make all checks and answer as the write would, but write nothing."),
+  dryRun: flag("true: make all checks and answer as the write would, but write nothing. Absent: false."),
 };
 
 /** Preconditions (RFC 9110 §13.1). */
 const HEADERS: readonly Parameter[] = [
-  header("If-Match", text('ETag of the object as it must be, like "42@1-3f9c2a7d" with its quotes; *: it must exist.')),
-  header("If-None-Match", choice(["*"], "*: the object must not exist yet.")),
+  header(
+    "If-Match",
+    text('ETag of the object as it must be, like "42@1-3f9c2a7d" with its quotes; *: it must exist. Absent: any.'),
+  ),
+  header("If-None-Match", choice(["*"], "*: the object must not exist yet. Absent: it may.")),
 ];
 
 const PATH_DESCRIPTIONS: Readonly<Record<string, string>> = {

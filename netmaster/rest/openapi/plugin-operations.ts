@@ -39,21 +39,26 @@ const PLUGIN = { tag: "plugin" } as const;
 export const PLUGIN_OPERATIONS = {
   allocAddress: {
     ...{ ...PLUGIN, id: "allocAddress", summary: "Hand out an address without an endpoint" },
+    description:
+      "The address is taken until releaseAddress, until an endpoint with it is deleted, or until its network is deleted.",
     body: jsonBody(requestSchema(AllocAddress)),
     answer: jsonAnswer(ALLOCATED),
   },
   releaseAddress: {
     ...{ ...PLUGIN, id: "releaseAddress", summary: "Free such an address" },
+    description: "An address that is free already is a success.",
     body: jsonBody(requestSchema(ReleaseAddress)),
     answer: jsonAnswer({ type: "string", const: "success" }),
   },
   createEndpoint: {
     ...{ ...PLUGIN, id: "createEndpoint", summary: "Create an endpoint, or show the one that is there" },
+    description: "An address that allocAddress has handed out can be asked for.",
     body: jsonBody(requestSchema(PluginCreate)),
     answer: jsonAnswer(members({ EndpointConfig: ENDPOINT }, {})),
   },
   deleteEndpoint: {
     ...{ ...PLUGIN, id: "deleteEndpoint", summary: "Delete an endpoint; one that is gone is a success" },
+    description: "Its addresses are free again.",
     body: jsonBody(requestSchema(PluginDelete)),
     answer: jsonAnswer(
       members({ EndpointConfig: { anyOf: [ENDPOINT, { type: "null" }], description: "null: it was gone." } }, {}),
@@ -61,6 +66,7 @@ export const PLUGIN_OPERATIONS = {
   },
   updateEndpoint: {
     ...{ ...PLUGIN, id: "updateEndpoint", summary: "Note which container an endpoint belongs to" },
+    description: "Sets container id, name and labels of an endpoint that exists; limits and addresses stay.",
     body: jsonBody(requestSchema(PluginUpdate)),
     answer: jsonAnswer(members({ IPAddress: text("IPv4 address of the endpoint.") }, {})),
   },

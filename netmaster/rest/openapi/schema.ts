@@ -81,10 +81,11 @@ function shown(schema: z.ZodType, io: "input" | "output"): Schema {
 }
 
 /** A JSON merge patch (RFC 7396) of an object: every member may be absent, and null resets it. */
-export function patchSchema(schema: z.ZodObject): Schema {
-  const entries = Object.entries(membersOf(requestSchema(schema)));
+export function patchSchema(members: Members): Schema {
+  const entries = Object.entries(members);
   const properties = entries.map(([name, { description, default: _, ...member }]) => {
     return [name, { anyOf: [member, { type: "null" }], description }] as const;
   });
-  return { type: "object", description: "null resets a member.", properties: Object.fromEntries(properties) };
+  const description = "A JSON merge patch (RFC 7396): an absent member stays as it is, null resets it.";
+  return { type: "object", description, properties: Object.fromEntries(properties) };
 }

@@ -114,7 +114,10 @@ export const SHARED_SCHEMAS: Schema = {
   EndpointLimits: ENDPOINT_LIMITS,
   Ceilings: CEILINGS,
   CeilingTraffic: members({}, replyMembers(CeilingTraffic), "One direction of a ceiling."),
-  DirectionTraffic: replySchema(DirectionTraffic),
+  DirectionTraffic: {
+    ...replySchema(DirectionTraffic),
+    description: "One direction of an endpoint, as its node has measured it.",
+  },
   Enforcement: ENFORCEMENT,
-  Receipt: replySchema(Receipt),
+  Receipt: { ...replySchema(Receipt), description: "What a node has put into its switch, and what it could not." },
 };
