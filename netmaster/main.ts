@@ -50,7 +50,10 @@ async function start(): Promise<Netmaster> {
   try {
     return await startNetmaster({ config, build, log, openStore });
   } catch (error) {
-    die("cannot start", asNetError(error, "start"));
+    const { code, message, cause } = asNetError(error, "start");
+    if (code === "INTERNAL" || code === "PROTOCOL") die("netmaster cannot start", error);
+    log.fatal({ reason: message, cause: cause instanceof Error ? cause.message : undefined }, "netmaster cannot start");
+    process.exit(1);
   }
 }
 

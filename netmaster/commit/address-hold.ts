@@ -50,7 +50,7 @@ export class AddressHold {
       awaited.length === 0
         ? "nodes that it may not know"
         : `${awaited.length} nodes, first ${awaited.slice(0, NAMED_MAX).join(", ")}`;
-    return `The store may have been restored, so new addresses wait until the nodes have said which ones their pods hold (waiting for ${who}); try again shortly`;
+    return `The store may have been restored, so new addresses wait until the nodes have said which ones their pods hold (waiting for ${who}); nothing was changed, try again shortly`;
   }
 
   #awaited(view: ClusterView): readonly string[] {

@@ -268,7 +268,10 @@ function storeReplaced(): NetError {
 
 function changedBehindUs(failed: readonly Guard[]): NetError {
   const keys = failed.map((guard) => guard.key).join(", ");
-  return new NetError("UNAVAILABLE", `The store holds something else than this netmaster knows of: ${keys}; try again`);
+  return new NetError(
+    "UNAVAILABLE",
+    `The store holds something else than this netmaster knows of: ${keys}; nothing was changed, try again`,
+  );
 }
 
 function describeGuard(guard: Guard): string {

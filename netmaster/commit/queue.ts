@@ -48,7 +48,7 @@ export class RequestQueue {
     limits: RequestLimits,
   ): Promise<Committed<Reply>> {
     if (this.#waiting.length >= this.#limit) {
-      const message = `Too many requests are waiting (${this.#waiting.length}); try again shortly`;
+      const message = `Too many requests are waiting (${this.#waiting.length}); nothing was changed, try again shortly`;
       return Promise.reject(new NetError("UNAVAILABLE", message, { reason: "overloaded" }));
     }
     return new Promise((resolve, reject) => {
@@ -131,8 +131,11 @@ function lateError(isSent: boolean, timeoutMs: number): NetError {
   if (!isSent) {
     return new NetError(
       "UNAVAILABLE",
-      `The request waited ${timeoutMs} ms for its turn and was not started; try again`,
+      `The request waited ${timeoutMs} ms for its turn and was not started; nothing was changed, try again`,
     );
   }
-  return new NetError("TIMEOUT", `The store did not confirm the change in ${timeoutMs} ms; it may have been made`);
+  return new NetError(
+    "TIMEOUT",
+    `The store did not confirm the change in ${timeoutMs} ms; it may have been made: read the object before you try again`,
+  );
 }

@@ -28,9 +28,13 @@ function answerEarly(request: IncomingMessage, response: ServerResponse): void {
     response.writeHead(200, { "content-type": "text/plain; charset=utf-8" }).end("ok\n");
     return;
   }
-  const error = new NetError("UNAVAILABLE", "netmaster is starting: it has not reached etcd yet; try again shortly", {
-    reason: "starting",
-  });
+  const error = new NetError(
+    "UNAVAILABLE",
+    "netmaster is starting: it has not reached etcd yet; nothing was changed, try again shortly",
+    {
+      reason: "starting",
+    },
+  );
   const hasAccept = request.headers.accept !== undefined;
   const { status, headers, body } = errorReply(error, { hasAccept, path, requestId: randomUUID() });
   response.writeHead(status, { ...headers, connection: "close" }).end(body);

@@ -1,4 +1,4 @@
-import { contains, formatRange } from "../../state/address.ts";
+import { type AddressRange, addressOf, contains, formatAddress, formatRange, overlaps } from "../../state/address.ts";
 import { keepCeilings } from "../../state/bandwidth/ceiling.ts";
 import type { GroupId } from "../../state/ids.ts";
 import { numberClaimKey } from "../../state/keys.ts";
@@ -9,6 +9,7 @@ import { parsePool } from "../../state/network-subnet.ts";
 import type { ClusterView, Plan } from "../view/types.ts";
 import { conflict, immutable, invalid, notFound, refuseInUse, unknownReference } from "./errors.ts";
 import { nextId } from "./ids.ts";
+import { holderOf } from "./pick-address.ts";
 import { type Changed, changed, claimOf, type Removed, removed } from "./plan.ts";
 import { requireNetwork, requireTenant, scopedKey } from "./references.ts";
 
@@ -77,9 +78,24 @@ function checkPool(view: ClusterView, network: NetworkRecord, config: EndpointGr
     throw invalid("ipPool", `${config.ipPool} holds no address that an endpoint may have`);
   }
   if (view.addresses(network.networkId)?.ipv4.isRangeTouched(range)) {
-    const message = `ipPool: ${formatRange(4, range)} holds addresses that are allocated or in another group's pool`;
+    const message = `ipPool: ${formatRange(4, range)} ${takenBy(view, network, range)}`;
     throw conflict("pool-taken", message, "ipPool");
   }
+}
+
+/** Who stands in the way of a pool; completes "<range> …". */
+function takenBy(view: ClusterView, network: NetworkRecord, range: AddressRange): string {
+  const pools = view.addresses(network.networkId)?.ipv4;
+  for (const group of view.groupsOfNetwork(network.key)) {
+    const other = pools?.poolRange(group);
+    if (other !== undefined && overlaps(other, range))
+      return `overlaps the pool ${formatRange(4, other)} of endpoint group ${group}`;
+  }
+  const { gateway } = networkRanges(network.config).ipv4;
+  if (gateway !== undefined && contains(range, gateway))
+    return `holds ${formatAddress(4, gateway)}, the gateway of network ${network.key}`;
+  const isHeld = (ip: string) => !ip.includes(":") && contains(range, addressOf(4, ip));
+  return `holds an address that is taken in network ${network.key}${holderOf({ view, network }, isHeld)}`;
 }
 
 function checkReferences(view: ClusterView, config: EndpointGroup): void {

@@ -2,7 +2,7 @@ import { NetError } from "../../state/errors.ts";
 import type { Kind } from "../../state/records.ts";
 import type { ClusterView, KeySet } from "../view/types.ts";
 
-/** How many keys an in-use error names. */
+/** How many keys of each kind an in-use error names. */
 const BLOCKERS_SHOWN = 3;
 
 /** Objects of one kind that stand in the way. `noun` is singular. */
@@ -17,14 +17,22 @@ function counted(count: number, noun: string): string {
   return `${count} ${count === 1 ? noun : (PLURALS[noun] ?? `${noun}s`)}`;
 }
 
-/** Refuses when any of the uses is not empty; the first one that is not names itself (contract §13 row 29). */
+/** Refuses when any of the uses is not empty, and names all kinds of users at once (contract §13 row 29). */
 export function refuseInUse(what: string, uses: readonly Use[]): void {
-  const use = uses.find(({ keys }) => keys.size > 0);
-  if (use === undefined) return;
-  const blockers = firstOf(use.keys, BLOCKERS_SHOWN);
-  const more = use.keys.size > blockers.length ? `, … (${use.keys.size - blockers.length} more)` : "";
-  const message = `${what} is used by ${counted(use.keys.size, use.noun)}: ${blockers.join(", ")}${more}`;
-  throw new NetError("IN_USE", message, { reason: "in-use", blockers });
+  const found = uses.filter(({ keys }) => keys.size > 0);
+  if (found.length === 0) return;
+  const message = `${what} is used by ${found.map(usersOf).join("; ")}`;
+  throw new NetError("IN_USE", message, { reason: "in-use", blockers: found.flatMap(shownOf) });
+}
+
+function usersOf(use: Use): string {
+  const shown = shownOf(use);
+  const more = use.keys.size > shown.length ? `, … (${use.keys.size - shown.length} more)` : "";
+  return `${counted(use.keys.size, use.noun)}: ${shown.join(", ")}${more}`;
+}
+
+function shownOf({ keys }: Use): readonly string[] {
+  return firstOf(keys, BLOCKERS_SHOWN);
 }
 
 /** The keys of all objects of a kind. */

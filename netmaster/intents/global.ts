@@ -11,7 +11,7 @@ import type { ClusterView, Plan, PlannedPut } from "../view/types.ts";
 import { allKeys, conflict, invalid, refuseInUse } from "./errors.ts";
 import { nextId } from "./ids.ts";
 import { type Changed, changed, claimOf, plan, type Removed } from "./plan.ts";
-import { configuredRanges, TAG_KINDS } from "./tags.ts";
+import { configuredRanges, describeTag, TAG_KINDS } from "./tags.ts";
 
 const KEY = "global";
 
@@ -59,12 +59,13 @@ function checkPrivateSubnet({ pvtSubnet }: Global): void {
 }
 
 function checkTagsInUse(view: ClusterView, config: Global, encap: Network["encap"]): void {
-  const { noun, pool, setting } = TAG_KINDS[encap];
+  const { pool, setting } = TAG_KINDS[encap];
   const ranges = configuredRanges(config, encap);
   for (const { first, last } of view.ids(pool).takenRanges()) {
     for (let tag = first; tag <= last; tag += 1) {
       if (inRanges(ranges, tag)) continue;
-      throw conflict("tag-in-use", `${setting}: ${noun} ${tag} is in use and outside ${config[setting]}`, setting);
+      const message = `${setting}: ${describeTag(view, encap, tag)} is in use and outside ${config[setting]}`;
+      throw conflict("tag-in-use", message, setting);
     }
   }
 }

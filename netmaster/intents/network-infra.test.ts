@@ -80,7 +80,7 @@ describe("deleting an infra network", () => {
     expect(blockers("default:i1")).toEqual(["pod:i1"]);
     const group = { tenantName: "default", groupName: "g1", networkName: "i1" };
     cluster.run(upsertEndpointGroup, EndpointGroup.parse(group));
-    expect(blockers("default:i1")).toEqual(["default:g1"]);
+    expect(blockers("default:i1")).toEqual(["default:g1", "pod:i1"]);
     expect(cluster.view().records("endpoint").size).toBe(2);
   });
 

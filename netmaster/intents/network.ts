@@ -27,7 +27,9 @@ export function upsertNetwork(view: ClusterView, asked: Network): Plan<Changed> 
   checkSubnets(config);
   const settings = view.records("global").get("global")?.config;
   if (settings === undefined) {
-    throw new NetError("UNAVAILABLE", "The cluster's settings are not stored yet; try again", { reason: "starting" });
+    throw new NetError("UNAVAILABLE", "The cluster's settings are not stored yet; nothing was changed, try again", {
+      reason: "starting",
+    });
   }
   const { tenantId } = requireTenant(view, config.tenantName);
   refuseOverlap(view, config);

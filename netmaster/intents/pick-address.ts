@@ -65,23 +65,31 @@ function requestedAddress(wish: AddressWish, requested: string): bigint {
   if (ranges?.gateway === address)
     throw conflict("address-taken", `${field}: ${requested} is the gateway of network ${network.key}`, field);
   if (wish.mayBeTaken !== true && pool.isTaken(address)) {
-    const holder = holderOf(wish, formatAddress(family, address));
+    const holder = holderOf(wish, (ip) => ip === formatAddress(family, address));
     throw conflict("address-taken", `${field}: ${requested} is taken in network ${network.key}${holder}`, field);
   }
   return address;
 }
 
+export interface HeldIn {
+  readonly view: ClusterView;
+  readonly network: NetworkRecord;
+}
+
 /** More endpoints are not looked through for an answer that refuses: the leader has other work. */
 const LOOKED_AT_MAX = 5_000;
 
-/** Who has the address, so that it can be freed; a network is one tenant's, who may know. */
-function holderOf({ view, network }: AddressWish, ip: string): string {
+/** Who has such an address, so that it can be freed; completes "is taken". A network is one tenant's, who may know. */
+export function holderOf({ view, network }: HeldIn, isHeld: (ip: string) => boolean): string {
   for (const key of firstOf(view.endpointsOfNetwork(network.key), LOOKED_AT_MAX)) {
     const endpoint = view.records("endpoint").get(key);
-    if (endpoint?.ipv4 === ip || endpoint?.ipv6 === ip) return ` by endpoint ${describeHolder(endpoint)}`;
+    if (endpoint === undefined) continue;
+    if ([endpoint.ipv4, endpoint.ipv6].some((ip) => ip !== undefined && isHeld(ip)))
+      return ` by endpoint ${describeHolder(endpoint)}`;
   }
   for (const key of view.addressesOfNetwork(network.key)) {
-    if (view.records("address").get(key)?.ip === ip)
+    const address = view.records("address").get(key);
+    if (address !== undefined && isHeld(address.ip))
       return " by an address that POST /plugin/allocAddress handed out; POST /plugin/releaseAddress frees it";
   }
   return `; GET /api/v1/inspect/networks/${network.key}/ shows its endpoints`;

@@ -43,7 +43,10 @@ export function chooseTag(view: ClusterView, settings: Global, { encap, pktTag }
     if (!inRanges(ranges, pktTag))
       throw invalid("pktTag", `${pktTag} is outside the ${setting} of the settings, ${settings[setting]}`);
     if (view.ids(pool).isTaken(pktTag)) {
-      throw conflict("tag-taken", `${noun} ${pktTag} is taken by another network`, "pktTag");
+      const holder = networkWithTag(view, encap, pktTag);
+      const by = holder === undefined ? "" : ` by network ${holder}`;
+      const message = `pktTag: ${noun} ${pktTag} is taken${by}; leave pktTag out to get the lowest free one`;
+      throw conflict("tag-taken", message, "pktTag");
     }
     return pktTag;
   }
@@ -51,4 +54,18 @@ export function chooseTag(view: ClusterView, settings: Global, { encap, pktTag }
   if (lowest !== undefined) return lowest;
   const message = `No ${noun} is left of ${settings[setting]}; delete a network or widen ${setting} in the settings`;
   throw new NetError("EXHAUSTED", message, { reason: "tags-exhausted", field: "pktTag" });
+}
+
+/** Who has the tag, so that it can be freed. The other encapsulation has numbers of its own. */
+function networkWithTag(view: ClusterView, encap: Network["encap"], tag: number): string | undefined {
+  for (const [key, network] of view.records("network").entries()) {
+    if (network.tag === tag && network.config.encap === encap) return key;
+  }
+  return undefined;
+}
+
+/** A tag with the network that has it, for messages: `VLAN 150 of network t1:n1`. */
+export function describeTag(view: ClusterView, encap: Network["encap"], tag: number): string {
+  const holder = networkWithTag(view, encap, tag);
+  return `${TAG_KINDS[encap].noun} ${tag}${holder === undefined ? "" : ` of network ${holder}`}`;
 }

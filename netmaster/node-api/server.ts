@@ -90,7 +90,10 @@ async function admit(options: NodeApiOptions, request: FastifyRequest, reply: Fa
   if (request.is404) return;
   authorize(request.raw, nodeNameOf(request));
   if (!cache.isSynced()) {
-    throw new NetError("UNAVAILABLE", "This netmaster has not read the store yet; try again shortly");
+    throw new NetError(
+      "UNAVAILABLE",
+      "This netmaster has not read the store yet; nothing was changed, try again shortly",
+    );
   }
   if (request.method !== "POST" || isLeading()) return;
   const { status, headers, body } = await forward(request.raw);

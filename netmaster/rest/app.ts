@@ -141,7 +141,7 @@ async function answer(app: App, route: Route, request: FastifyRequest, reply: Fa
 /** Before the first view is complete nothing is known, which must not look like nothing being there. */
 function refuseBeforeFirstView(services: RestServices): void {
   if (services.view().revision > 0n) return;
-  const message = "This netmaster has not read the store yet; try again";
+  const message = "This netmaster has not read the store yet; nothing was changed, try again shortly";
   throw new NetError("UNAVAILABLE", message, { reason: "starting" });
 }
 
@@ -177,7 +177,7 @@ async function forward(app: App, request: FastifyRequest, reply: FastifyReply): 
   if (leaderUrl === undefined || request.headers[FORWARDED_HEADER] !== undefined) {
     if (services.conditions().some(({ name }) => name === STORE_FULL))
       throw storeFull("make the change without a leader");
-    throw new NetError("UNAVAILABLE", "There is no leader now that could make the change; try again", {
+    throw new NetError("UNAVAILABLE", "No netmaster leads now; nothing was changed, try again shortly", {
       reason: "no-leader",
     });
   }

@@ -70,6 +70,29 @@ describe("what errors say", () => {
     expect(detail).toContain(text);
   });
 
+  it("what is taken names its holder", async () => {
+    const detailOf = async ([path, body]: [string, Body]) => (await problem("POST", `/api/v1/${path}/`, body)).detail;
+    await must("POST", ...net("n1", { pktTag: 150, gateway: "10.1.1.254" }));
+    await must("POST", ...grp("g1", { ipPool: "10.1.1.10-10.1.1.20" }));
+    expect(await detailOf(net("n2", { pktTag: 150, subnet: "10.2.0.0/16" }))).toBe(
+      "pktTag: VLAN 150 is taken by network t1:n1; leave pktTag out to get the lowest free one",
+    );
+    expect(await detailOf(["globals/global", { vlans: "1-149" }])).toBe(
+      "vlans: VLAN 150 of network t1:n1 is in use and outside 1-149",
+    );
+    expect(await detailOf(grp("g2", { ipPool: "10.1.1.20-10.1.1.30" }))).toBe(
+      "ipPool: 10.1.1.20-10.1.1.30 overlaps the pool 10.1.1.10-10.1.1.20 of endpoint group t1:g1",
+    );
+    expect(await detailOf(grp("g2", { ipPool: "10.1.1.250-10.1.1.254" }))).toBe(
+      "ipPool: 10.1.1.250-10.1.1.254 holds 10.1.1.254, the gateway of network t1:n1",
+    );
+    const endpoint = { TenantName: "t1", NetworkName: "n1", EndpointID: "e1", ConfigEP: { Host: "h1" } };
+    await app.inject({ method: "POST", url: "/plugin/createEndpoint", payload: endpoint });
+    expect(await detailOf(grp("g2", { ipPool: "10.1.1.1-10.1.1.5" }))).toMatch(
+      /^ipPool: 10\.1\.1\.1-10\.1\.1\.5 holds an address that is taken in network t1:n1 by endpoint t1:n1:e1 on node h1$/,
+    );
+  });
+
   it("a key with control characters is shown, and does not end the text", async () => {
     const { detail } = await problem("GET", "/api/v1/tenants/a%0d%0ab%00/");
     expect(detail).toBe("tenant a\\u000d\\u000ab\\u0000 does not exist");

@@ -106,7 +106,10 @@ async function removeInSteps(
   let step = await call.services.submit(first, key, call);
   for (let count = 1; step.reply.remaining > 0; count += 1) {
     if (count === MAX_STEPS)
-      throw new NetError("TIMEOUT", `Deleting ${key} took more than ${MAX_STEPS} steps; repeat it`);
+      throw new NetError(
+        "TIMEOUT",
+        `Deleting ${key} took more than ${MAX_STEPS} steps; a part of it has been done, repeat it to delete the rest`,
+      );
     step = await call.services.submit(next, key, call);
   }
   return step;
