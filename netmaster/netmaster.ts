@@ -24,6 +24,7 @@ import { Heartbeats } from "./node-reports/heartbeats.ts";
 import { HitCounters } from "./node-reports/hit-counters.ts";
 import { PolicyRevisions } from "./node-reports/policy-revisions.ts";
 import { followLeader, type LeaderDirectory, type LeaderInfo } from "./peers/leader-info.ts";
+import { announceNetmaster, followNetmasters, type Netmasters } from "./peers/netmasters.ts";
 import { createRestApp } from "./rest/app.ts";
 import type { Readiness, RestServices } from "./rest/services.ts";
 import type { Condition } from "./store/condition.ts";
@@ -75,6 +76,7 @@ interface Core {
   readonly space: StoreSpace;
   readonly members: StoreMembers;
   readonly storeLog: StoreLog;
+  readonly netmasters: Netmasters;
 }
 
 /**
@@ -113,13 +115,14 @@ async function serve(
   const candidate = startCandidate(candidateOptions(core));
   const liveness = watchLiveness({ ...core, reclaimAfterMs: config.reclaimAfterMs }, ended.signal);
   const spaceWatch = core.space.watch(ended.signal);
+  const presence = announceNetmaster(core.store, core.self, ended.signal);
   doors.rest.open(restApp);
   doors.node.open(nodeApp);
   return async () => {
     ended.abort();
     const closings = listeners.map((listener) => listener.close(CLOSE_GRACE_MS));
     await Promise.all([restApp.close(), ...closings]);
-    await closeCore(core, { candidate, liveness, spaceWatch });
+    await closeCore(core, { candidate, liveness, spaceWatch, presence });
   };
 }
 
@@ -170,6 +173,7 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     ...{ metrics, space, members, storeLog },
     self: selfInfo(config, build),
     directory: followLeader(store),
+    netmasters: followNetmasters(store),
   };
 }
 
@@ -196,14 +200,19 @@ function selfInfo(config: NetmasterConfig, build: BuildInfo): LeaderInfo {
 }
 
 async function closeCore(
-  { cache, directory, hub, store, storeLog }: Core,
-  running: { readonly candidate: Candidate; readonly liveness: Promise<void>; readonly spaceWatch: Promise<void> },
+  { cache, directory, hub, netmasters, store, storeLog }: Core,
+  running: {
+    readonly candidate: Candidate;
+    readonly liveness: Promise<void>;
+    readonly spaceWatch: Promise<void>;
+    readonly presence: Promise<void>;
+  },
 ): Promise<void> {
   storeLog.close();
   await running.candidate.close();
   hub[Symbol.dispose]();
-  await Promise.all([running.liveness, running.spaceWatch]);
-  await Promise.all([cache[Symbol.asyncDispose](), directory[Symbol.asyncDispose]()]);
+  await Promise.all([running.liveness, running.spaceWatch, running.presence]);
+  await Promise.all([cache, directory, netmasters].map((follower) => follower[Symbol.asyncDispose]()));
   await store[Symbol.asyncDispose]();
 }
 
@@ -268,8 +277,12 @@ function restServices(core: Core): RestServices {
       const leader = directory.current();
       const isLeader = committer.isLeading();
       const leaderUrl = leader?.id === self.id && !isLeader ? undefined : leader?.restUrl;
-      const addresses = new Set([self.restUrl, ...(leader === undefined ? [] : [leader.restUrl])]);
-      const netmasters = [...addresses].map((url) => new URL(url).host);
+      const urls = new Set([
+        ...core.netmasters.urls(),
+        self.restUrl,
+        ...(leader === undefined ? [] : [leader.restUrl]),
+      ]);
+      const netmasters = [...urls].map((url) => new URL(url).host).sort();
       const proofKey = leader?.proofKey;
       return { isLeader, self: new URL(self.restUrl).host, leaderUrl, proofKey, term: directory.term(), netmasters };
     },

@@ -20,6 +20,9 @@ export const MARK_KEY = `${OBJECTS}barrier`;
 /** The key whose holder is the leader. */
 export const LEADER_KEY = `${ROOT}leader`;
 
+/** Prefix of the REST addresses of the netmasters that run, one key each, under a lease: `<NETMASTERS><id>`. */
+export const NETMASTERS = `${ROOT}netmasters/`;
+
 /** Ids that are handed out once per cluster. */
 export type ClaimPool = "tenant-id" | "network-id" | "group-id" | "vlan" | "vni";
 

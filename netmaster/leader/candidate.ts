@@ -6,6 +6,7 @@ import type { Guard, Leadership, Store } from "../../state/store/store.ts";
 import { BackOff } from "../../state/waiting/back-off.ts";
 import { within } from "../../state/waiting/limit.ts";
 import { pause } from "../../state/waiting/pause.ts";
+import { aborted } from "../../state/waiting/signals.ts";
 import type { AddressHold } from "../commit/address-hold.ts";
 import type { Committer } from "../commit/committer.ts";
 import { LeaderPen } from "../commit/pen.ts";
@@ -111,12 +112,4 @@ async function takePen({ store, cache }: CandidateOptions, leadership: Leadershi
   if (!result.committed) throw new NetError("UNAVAILABLE", `Leadership of epoch ${epoch} was lost at once`);
   await cache.waitForMark(mark.value, { timeoutMs: CATCH_UP_TIMEOUT_MS, signal: lost });
   return new LeaderPen(leadership, mark);
-}
-
-/** Resolves when the signal aborts. */
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -113,6 +113,17 @@ async function steady() {
   return startSteadyPing(world.cluster.layout.underlay, "a1", address);
 }
 
+it("every netmaster lists all of them", async () => {
+  const listed = (index: number) =>
+    world
+      .restOf(index)
+      .get<{ "netmaster-nodes": string[] }>("/info")
+      .then((info) => info["netmaster-nodes"]);
+  const lists = () => Promise.all(runningNetmasters(world.cluster.layout).map(listed));
+  const isSame = (all: string[][]) => all.every((one) => one.length === 3) && new Set(all.map(String)).size === 1;
+  await eventually("netmaster-nodes of all", lists, isSame);
+});
+
 describe("three netmasters", () => {
   it("take writes and show them, each of them", async () => {
     for (const index of [1, 2, 3]) {

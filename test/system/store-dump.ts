@@ -3,7 +3,16 @@ import { daemonPid } from "../../deploy/cluster/daemon.ts";
 import { inNetns, run } from "../../deploy/cluster/exec.ts";
 import { controlNetns } from "../../deploy/cluster/underlay.ts";
 import { formatAddress } from "../../state/address.ts";
-import { addressClaimKey, CLAIMS, numberClaimKey, OBJECTS, parseObjectKey, ROOT } from "../../state/keys.ts";
+import {
+  addressClaimKey,
+  CLAIMS,
+  LEADER_KEY,
+  MARK_KEY,
+  NETMASTERS,
+  numberClaimKey,
+  parseObjectKey,
+  ROOT,
+} from "../../state/keys.ts";
 import type { NetworkRecord } from "../../state/kinds/network.ts";
 import { networkRanges } from "../../state/network-ranges.ts";
 import { KINDS, type Kind, RECORDS, type RecordOf } from "../../state/records.ts";
@@ -17,8 +26,8 @@ export interface StoreDump {
   readonly oddities: readonly string[];
 }
 
-/** Keys that are neither objects nor claims: election, barrier, marks of commits in flight. */
-const BOOKKEEPING = [`${ROOT}leader`, `${OBJECTS}barrier`, `${ROOT}requests/`];
+/** Keys that are neither objects nor claims: election, who runs, barrier, marks of commits in flight. */
+const BOOKKEEPING = [LEADER_KEY, NETMASTERS, MARK_KEY, `${ROOT}requests/`];
 
 export async function dumpStore(layout: ClusterLayout): Promise<StoreDump> {
   const tables = new Map<Kind, RecordOf<Kind>[]>(KINDS.map((kind) => [kind, []]));
