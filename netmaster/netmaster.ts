@@ -2,7 +2,8 @@ import { randomBytes } from "node:crypto";
 import type { ServerOptions as TlsServerOptions } from "node:https";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
-import { STORE_FULL } from "../state/errors.ts";
+import { type NetError, STORE_FULL, textOf } from "../state/errors.ts";
+import { LossLog } from "../state/loss-log.ts";
 import type { Store, StoreReport } from "../state/store/store.ts";
 import { systemClock } from "../state/waiting/clock.ts";
 import type { BuildInfo } from "./build-info.ts";
@@ -25,8 +26,9 @@ import { HitCounters } from "./node-reports/hit-counters.ts";
 import { PolicyRevisions } from "./node-reports/policy-revisions.ts";
 import { followLeader, type LeaderDirectory, type LeaderInfo } from "./peers/leader-info.ts";
 import { announceNetmaster, followNetmasters, type Netmasters } from "./peers/netmasters.ts";
+import { NetmasterReadiness } from "./readiness.ts";
 import { createRestApp } from "./rest/app.ts";
-import type { Readiness, RestServices } from "./rest/services.ts";
+import type { RestServices } from "./rest/services.ts";
 import type { Condition } from "./store/condition.ts";
 import { StoreLog } from "./store/store-log.ts";
 import { StoreMembers } from "./store/store-members.ts";
@@ -45,8 +47,8 @@ export interface NetmasterParts {
   readonly config: NetmasterConfig;
   readonly build: BuildInfo;
   readonly log: Logger;
-  /** Opens the store; its reports go to the given function. */
-  readonly openStore: (report: (report: StoreReport) => void) => Promise<Store>;
+  /** Opens the store; its reports go to the first function, and to the second one why it does not answer yet. */
+  readonly openStore: (report: (report: StoreReport) => void, onAway: (error: NetError) => void) => Promise<Store>;
 }
 
 /** A running netmaster. */
@@ -77,6 +79,7 @@ interface Core {
   readonly members: StoreMembers;
   readonly storeLog: StoreLog;
   readonly netmasters: Netmasters;
+  readonly readiness: NetmasterReadiness;
 }
 
 /**
@@ -85,15 +88,17 @@ interface Core {
  */
 export async function startNetmaster(parts: NetmasterParts): Promise<Netmaster> {
   const { config, log } = parts;
-  const doors = { rest: createDoor(), node: createDoor() };
+  const readiness = new NetmasterReadiness(log);
+  const doors = { rest: createDoor(readiness), node: createDoor(readiness) };
   const listeners: Listener[] = [];
   try {
     for (const address of config.listen) listeners.push(await listen(address, doors.rest.handler, restTls(config)));
     const nodeListener = await listen(config.nodeApi.listen, doors.node.handler, nodeTls(config.nodeApi.tls));
     const addresses = listeners.map((listener) => listener.address);
     listeners.push(nodeListener);
-    log.info({ rest: addresses, nodeApi: nodeListener.address }, "netmaster listens");
-    const close = await serve(await startCore(parts), doors, listeners);
+    const { version } = parts.build;
+    log.info({ version, rest: addresses, nodeApi: nodeListener.address }, "netmaster starts and listens");
+    const close = await serve(await startCore(parts, readiness), doors, listeners);
     return { addresses, nodeApiAddress: nodeListener.address, close };
   } catch (error) {
     await Promise.all(listeners.map((listener) => listener.close(0)));
@@ -116,25 +121,33 @@ async function serve(
   const liveness = watchLiveness({ ...core, reclaimAfterMs: config.reclaimAfterMs }, ended.signal);
   const spaceWatch = core.space.watch(ended.signal);
   const presence = announceNetmaster(core.store, core.self, ended.signal);
+  const readinessWatch = core.readiness.watch(ended.signal);
   doors.rest.open(restApp);
   doors.node.open(nodeApp);
   return async () => {
     ended.abort();
     const closings = listeners.map((listener) => listener.close(CLOSE_GRACE_MS));
     await Promise.all([restApp.close(), ...closings]);
-    await closeCore(core, { candidate, liveness, spaceWatch, presence });
+    await closeCore(core, { candidate, loops: [liveness, spaceWatch, readinessWatch, presence] });
   };
 }
 
-async function startCore({ config, build, log, openStore }: NetmasterParts): Promise<Core> {
+async function startCore(
+  { config, build, log, openStore }: NetmasterParts,
+  readiness: NetmasterReadiness,
+): Promise<Core> {
   const members = new StoreMembers(log);
   const reports: ((report: StoreReport) => void)[] = [members.report];
-  const store = await openStore((report) => {
-    for (const note of reports) note(report);
-  });
+  const store = await openStore(
+    (report) => {
+      for (const note of reports) note(report);
+    },
+    ({ message }) => readiness.opening(message),
+  );
   const cache = startViewCache(store, {
-    onQuarantine: ({ storeKey, reason }) => log.error({ storeKey, reason }, "an object cannot be read and is ignored"),
-    onListenerError: (err) => log.error({ err }, "a listener of the view failed"),
+    onQuarantine: ({ storeKey, reason }) =>
+      log.error({ storeKey, reason }, "An object in etcd cannot be read and is ignored"),
+    onListenerError: (err) => log.error({ err }, "A part of netmaster failed to process a change; this is a defect"),
   });
   const metrics = createMetrics({
     view: cache.view.bind(cache),
@@ -145,6 +158,7 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     nodeStreams: () => hub.streamCount,
     isStoreFull: () => space.isFull,
     divergedMembers: () => members.divergedCount,
+    readyState: () => readiness.current().state,
   });
   const storeLog = new StoreLog(log);
   const space = new StoreSpace({ store, log });
@@ -168,12 +182,29 @@ async function startCore({ config, build, log, openStore }: NetmasterParts): Pro
     receipt: heartbeats.receipt.bind(heartbeats),
     hits,
   });
-  return {
+  const core: Core = {
     ...{ config, build, log, store, cache, committer, addressHold, hub, heartbeats, hits, policyRevisions },
-    ...{ metrics, space, members, storeLog },
+    ...{ metrics, space, members, storeLog, readiness },
     self: selfInfo(config, build),
-    directory: followLeader(store),
+    directory: followLeader(store, leaderLog(log, readiness)),
     netmasters: followNetmasters(store),
+  };
+  readiness.opened(() => readinessFacts(core));
+  return core;
+}
+
+/** One line when nobody leads any more, one when somebody leads again. */
+function leaderLog(log: Logger, readiness: NetmasterReadiness): (leader: LeaderInfo | undefined) => void {
+  const loss = new LossLog({
+    log,
+    lost: "No netmaster leads; changes are refused until one leads",
+    back: "A netmaster leads again",
+  });
+  return (leader) => {
+    if (leader === undefined) loss.lost("the leader gave up, or its lease in etcd has ended");
+    else if (loss.isLost) loss.back({ leader: leader.id, restUrl: leader.restUrl });
+    else log.info({ leader: leader.id, restUrl: leader.restUrl }, "The leading netmaster is known");
+    readiness.current();
   };
 }
 
@@ -188,7 +219,7 @@ function openCommitter({ store, cache, addressHold, metrics, space, log }: Commi
     },
     onAnomaly(message) {
       metrics.anomaly();
-      log.warn({ anomaly: message }, "a commit was not straightforward");
+      log.warn({ anomaly: message }, "A change met something in etcd that this netmaster did not expect");
     },
   });
 }
@@ -201,23 +232,18 @@ function selfInfo(config: NetmasterConfig, build: BuildInfo): LeaderInfo {
 
 async function closeCore(
   { cache, directory, hub, netmasters, store, storeLog }: Core,
-  running: {
-    readonly candidate: Candidate;
-    readonly liveness: Promise<void>;
-    readonly spaceWatch: Promise<void>;
-    readonly presence: Promise<void>;
-  },
+  running: { readonly candidate: Candidate; readonly loops: readonly Promise<void>[] },
 ): Promise<void> {
   storeLog.close();
   await running.candidate.close();
   hub[Symbol.dispose]();
-  await Promise.all([running.liveness, running.spaceWatch, running.presence]);
+  await Promise.all(running.loops);
   await Promise.all([cache, directory, netmasters].map((follower) => follower[Symbol.asyncDispose]()));
   await store[Symbol.asyncDispose]();
 }
 
 function candidateOptions(core: Core) {
-  const { store, cache, committer, addressHold, self, config, log, hits } = core;
+  const { store, cache, committer, addressHold, self, config, hits } = core;
   const { leaderTtlMs, fwdMode } = config;
   return {
     ...{ store, cache, committer, addressHold, self, fwdMode },
@@ -225,17 +251,26 @@ function candidateOptions(core: Core) {
     onEvent(event: LeaderEvent) {
       // Others collect from now on: what comes later would be added to old sums.
       if (event.is === "lost") hits.clear();
-      logLeaderEvent(log, event);
+      logLeaderEvent(core, event);
+      core.readiness.current();
     },
   };
 }
 
-function logLeaderEvent(log: Logger, event: LeaderEvent): void {
-  if (event.is === "failed") log.warn({ err: event.cause }, "could not lead; trying again");
-  else if (event.is === "lost") {
-    const reason = event.cause instanceof Error ? event.cause.message : undefined;
-    log.info({ epoch: String(event.epoch), reason }, "leads no longer");
-  } else log.info({ epoch: String(event.epoch) }, event.is === "elected" ? "was elected leader" : "leads");
+/** While etcd is away it has a line of its own. */
+function logLeaderEvent({ log, storeLog }: Core, event: LeaderEvent): void {
+  if (event.is === "failed") {
+    const { code, message } = event.cause;
+    log[storeLog.isFailing ? "debug" : "warn"](
+      { code, error: message },
+      "This netmaster cannot become leader; it tries again",
+    );
+  } else if (event.is === "lost") {
+    log.info({ epoch: String(event.epoch), reason: textOf(event.cause) }, "This netmaster leads no longer");
+  } else {
+    const text = event.is === "elected" ? "This netmaster was elected leader" : "This netmaster leads";
+    log.info({ epoch: String(event.epoch) }, text);
+  }
 }
 
 function nodeApi(core: Core, signal: AbortSignal): FastifyInstance {
@@ -265,6 +300,7 @@ function nodeApi(core: Core, signal: AbortSignal): FastifyInstance {
 
 function restServices(core: Core): RestServices {
   const { build, cache, committer, config, directory, heartbeats, hits, log, metrics, policyRevisions, self } = core;
+  const { readiness } = core;
   return {
     ...{ build, log, clusterMode: config.clusterMode, metrics: metrics.registry },
     view: cache.view.bind(cache),
@@ -286,7 +322,7 @@ function restServices(core: Core): RestServices {
       const proofKey = leader?.proofKey;
       return { isLeader, self: new URL(self.restUrl).host, leaderUrl, proofKey, term: directory.term(), netmasters };
     },
-    readiness: () => readiness(core),
+    readiness: () => readiness.current(),
     conditions: () => conditions(core),
     reports: {
       ...{ hits, policyRevisions },
@@ -297,14 +333,18 @@ function restServices(core: Core): RestServices {
   };
 }
 
-/** A full store elects no leader, and reads are right all the same. */
-function readiness({ cache, committer, directory, space, self }: Core): Readiness {
-  if (!cache.isSynced()) return { isReady: false, reason: "the objects of the store have not been read yet" };
-  if (committer.isLeading() || space.isFull) return { isReady: true, reason: "ok" };
+function readinessFacts(core: Core) {
+  const { cache, committer, directory, space, storeLog, self } = core;
   const leader = directory.current();
-  if (leader === undefined) return { isReady: false, reason: "no leader is known" };
-  if (leader.id === self.id) return { isReady: false, reason: "this netmaster was elected and does not lead yet" };
-  return { isReady: true, reason: "ok" };
+  return {
+    isSynced: cache.isSynced(),
+    deafness: storeLog.deafness,
+    failure: storeLog.failure,
+    isLeading: committer.isLeading(),
+    isStoreFull: space.isFull,
+    leader: leader === undefined ? "none" : leader.id === self.id ? "self" : "other",
+    conditions: conditions(core),
+  } as const;
 }
 
 /** What is wrong while reads are right. */

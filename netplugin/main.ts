@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import pino, { type Logger } from "pino";
 import { holdDaemonLock, isDaemonRunning } from "../drivers/ovs/daemon-lock.ts";
 import { removeEverything } from "../drivers/ovs/switch.ts";
+import { DAEMON_LOG } from "../state/daemon-log.ts";
 import { asNetError, NetError } from "../state/errors.ts";
 import { VERSION } from "../state/version.ts";
 import { createCniHandler } from "./attach/cni-handler.ts";
@@ -27,7 +28,7 @@ import type { ToldNode } from "./report/told-node.ts";
 import { type NodeSettings, parseInvocation } from "./settings.ts";
 
 const invocation = parseInvocation(process.argv);
-const log = pino({ level: invocation.settings.logLevel, base: { component: "netplugin" } });
+const log = pino({ ...DAEMON_LOG, level: invocation.settings.logLevel, base: { component: "netplugin" } });
 const ending = new AbortController();
 for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => ending.abort());
 process.on("unhandledRejection", (reason) => {

@@ -55,8 +55,20 @@ export function storeFull(doing: string, cause?: unknown): NetError {
 /** Wraps anything thrown; a NetError passes unchanged. `doing` completes "Cannot …". */
 export function asNetError(thrown: unknown, doing: string, code: ErrorCode = "INTERNAL"): NetError {
   if (thrown instanceof NetError) return thrown;
-  const text = thrown instanceof Error ? thrown.message : String(thrown);
-  return new NetError(code, `Cannot ${doing}: ${text}`, { cause: thrown });
+  return new NetError(code, `Cannot ${doing}: ${textOf(thrown)}`, { cause: thrown });
+}
+
+/** gRPC ends the text of a refused connection with a heading below which nothing follows. */
+const EMPTY_HEADING = / Resolution note: *$/;
+
+/** What anything thrown says, never empty: Node's error of several connection attempts has no message, only errors of its own. */
+export function textOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown) || "no reason was given";
+  if (thrown.message !== "") return thrown.message.replace(EMPTY_HEADING, "");
+  const inner = thrown instanceof AggregateError ? thrown.errors : thrown.cause === undefined ? [] : [thrown.cause];
+  const texts = new Set(inner.map(textOf));
+  if (texts.size > 0) return [...texts].join("; ");
+  return (thrown as NodeJS.ErrnoException).code ?? "no reason was given";
 }
 
 /** The same error for a caller who calls our members otherwise (`names`: ours → theirs), in `field` and where the message begins. */

@@ -3,7 +3,7 @@ import { NodeCondition } from "./kinds/node.ts";
 import { CONDITIONS_MAX, Heartbeat } from "./node-api.ts";
 
 /** What a heartbeat may lack and still be one. */
-const PARTS = ["registrationMembers", "settledEpoch", "receipt", "bandwidth", "ceilings", "hits"] as const;
+const PARTS = ["registrationMembers", "settledEpoch", "readiness", "receipt", "bandwidth", "ceilings", "hits"] as const;
 
 /** Longest text of one condition, in characters. */
 const MESSAGE_MAX_CHARACTERS = 2_000;

@@ -5,6 +5,7 @@ import { Epoch } from "./ids.ts";
 import { EndpointRecord } from "./kinds/endpoint.ts";
 import { NodeCondition } from "./kinds/node.ts";
 import { Name, OptionalName } from "./names.ts";
+import { Readiness } from "./readiness.ts";
 import { KINDS, type Kind, type RecordOf } from "./records.ts";
 
 /**
@@ -100,6 +101,8 @@ export const Heartbeat = z.object({
   /** The last store epoch in which the node has offered every attachment that the store lacked, and has had all answers. */
   settledEpoch: StoreEpoch.optional(),
   conditions: z.array(NodeCondition).max(CONDITIONS_MAX),
+  /** Absent: the agent is of a release that does not say so. */
+  readiness: Readiness.optional(),
   receipt: Receipt.optional(),
   /** What was measured of the node's endpoints, of some at a time. */
   bandwidth: z.array(BandwidthReport).max(BANDWIDTH_REPORTS_MAX).optional(),

@@ -63,6 +63,7 @@ const ROOMS: Readonly<Record<string, Order>> = {
     ["commit", "inspect"],
     ["explain", "leader", "metrics"],
     ["rest", "node-api"],
+    ["readiness.ts"],
     ["netmaster.ts"],
     ["main.ts"],
   ],

@@ -1,10 +1,12 @@
-import type { NodeRecord } from "../../state/kinds/node.ts";
+import { type NodeRecord, shownState } from "../../state/kinds/node.ts";
 import type { ClusterView } from "../view/types.ts";
 import { endpointList } from "./endpoint.ts";
 import { omitEmpty, type Rendered, StreamedObject } from "./streamed.ts";
 
 /** A node as the REST API shows it. */
-export function nodeObject({ key, state, stateSince, registration, conditions }: NodeRecord): Record<string, Rendered> {
+export function nodeObject(node: NodeRecord): Record<string, Rendered> {
+  const { key, registration, conditions } = node;
+  const { state, reasons, since } = shownState(node);
   const { name, ...rest } = registration;
   const { bootId, capabilities, drivers, physicalNetworks, routerMac, underlayMtuBytes, version, vtepIp } = rest;
   return omitEmpty({
@@ -17,7 +19,8 @@ export function nodeObject({ key, state, stateSince, registration, conditions }:
     physicalNetworks,
     routerMac,
     state,
-    stateSince,
+    stateReasons: reasons,
+    stateSince: since,
     underlayMtuBytes,
     version,
     vtepIp,

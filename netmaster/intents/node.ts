@@ -1,7 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import { NetError } from "../../state/errors.ts";
-import type { NodeCondition, NodeRecord, NodeRegistration } from "../../state/kinds/node.ts";
+import {
+  HEARTBEAT_CONDITION,
+  type NodeCondition,
+  type NodeRecord,
+  type NodeRegistration,
+} from "../../state/kinds/node.ts";
 import type { NodeName } from "../../state/names.ts";
+import type { Readiness } from "../../state/readiness.ts";
 import type { ClusterView, IntentContext, Plan } from "../view/types.ts";
 import { type Reclaimed, reclaimEndpoints } from "./endpoint.ts";
 import { notFound } from "./errors.ts";
@@ -15,7 +21,7 @@ export function registerNode(view: ClusterView, told: NodeRegistration, context:
   checkRegistration(view, registration);
   const record = nodeRecord(stored, { state: "ready", registration }, context);
   const conditions = (stored?.conditions ?? []).filter(({ type }) => type !== HEARTBEAT_CONDITION);
-  return putNode(stored, { ...record, conditions });
+  return putNode(stored, { ...record, conditions, ...readinessOf(stored?.readiness) });
 }
 
 /**
@@ -35,14 +41,13 @@ function rememberSwitch(stored: NodeRegistration, told: NodeRegistration): NodeR
   return { ...(vtepIp && { vtepIp }), ...told, capabilities: { ...seen, ...told.capabilities } };
 }
 
-/** The condition that tells why a node counts as unreachable; it goes when the node is heard of. */
-export const HEARTBEAT_CONDITION = "heartbeat";
-
 export interface NodeStateChange {
   readonly name: NodeName;
   readonly state: NodeRecord["state"];
   /** Undefined leaves them as they are. */
   readonly conditions?: readonly NodeCondition[];
+  /** What it says of itself; undefined: nothing. Absent: that stays as it is. */
+  readonly readiness?: Readiness | undefined;
 }
 
 /** Notes a transition: heartbeats stopped or came back, or conditions changed. */
@@ -50,7 +55,16 @@ export function setNodeState(view: ClusterView, change: NodeStateChange, context
   const stored = view.records("node").get(change.name);
   if (stored === undefined) throw notFound("node", change.name);
   const record = nodeRecord(stored, { state: change.state, registration: stored.registration }, context);
-  return putNode(stored, { ...record, conditions: [...(change.conditions ?? stored.conditions)] });
+  const conditions = [...(change.conditions ?? stored.conditions)];
+  return putNode(stored, {
+    ...record,
+    conditions,
+    ...readinessOf("readiness" in change ? change.readiness : stored.readiness),
+  });
+}
+
+function readinessOf(readiness: Readiness | undefined): Pick<NodeRecord, "readiness"> {
+  return readiness === undefined ? {} : { readiness };
 }
 
 function nodeRecord(

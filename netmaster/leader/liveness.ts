@@ -6,6 +6,7 @@ import type { Committer } from "../commit/committer.ts";
 import { reclaimNode, setNodeState } from "../intents/node.ts";
 import type { Heartbeats } from "../node-reports/heartbeats.ts";
 import type { ViewCache } from "../view/cache.ts";
+import { logNode } from "./node-log.ts";
 
 export interface LivenessLoopOptions {
   readonly cache: ViewCache;
@@ -21,19 +22,26 @@ const DEFAULT_INTERVAL_MS = 1_000;
 
 /** While this process leads, marks silent nodes as unreachable and, where asked for, reclaims their endpoints. Ends with the signal. */
 export async function watchLiveness(options: LivenessLoopOptions, signal: AbortSignal): Promise<void> {
-  const { committer, heartbeats, log, intervalMs = DEFAULT_INTERVAL_MS } = options;
+  const { cache, committer, heartbeats, log, intervalMs = DEFAULT_INTERVAL_MS } = options;
   let wasLeading = false;
+  const unfollow = cache.onChange(({ changes }) => {
+    if (committer.isLeading()) for (const change of changes) logNode(log, change);
+  });
   while (!signal.aborted) {
     const isLeading = committer.isLeading();
     if (isLeading && !wasLeading) heartbeats.listen();
     wasLeading = isLeading;
     if (isLeading) {
       await lookOnce(options, signal).catch((error: unknown) => {
-        log.warn({ err: asNetError(error, "look after the nodes") }, "nodes were not looked after this time");
+        const { code, message } = asNetError(error, "look after the nodes");
+        const told = { code, error: message };
+        if (code === "UNAVAILABLE" || code === "TIMEOUT") log.debug(told, "Heartbeats were not compared this time");
+        else log.warn(told, "Heartbeats were not compared this time; netmaster tries again");
       });
     }
     await pause(intervalMs, signal);
   }
+  unfollow();
 }
 
 async function lookOnce(
@@ -42,10 +50,7 @@ async function lookOnce(
 ): Promise<void> {
   const view = cache.view();
   heartbeats.forgetUnknown(view);
-  for (const change of heartbeats.silent(view)) {
-    log.warn({ node: change.name, silenceMs: Math.round(heartbeats.silenceMs(change.name)) }, "node is unreachable");
-    await committer.submit(setNodeState, change, { signal });
-  }
+  for (const change of heartbeats.silent(view)) await committer.submit(setNodeState, change, { signal });
   if (reclaimAfterMs === undefined) return;
   for (const [key, node] of view.records("node").entries()) {
     if (heartbeats.isSilent(key) && isLongGone(node, reclaimAfterMs, Date.now()))
@@ -64,7 +69,11 @@ async function reclaim(
 ): Promise<void> {
   for (let remaining = 1; remaining > 0; ) {
     const { reply } = await committer.submit(reclaimNode, key, { signal });
-    if (reply.reclaimed.length > 0) log.warn({ node: key, endpoints: reply.reclaimed.length }, "reclaimed endpoints");
+    if (reply.reclaimed.length > 0)
+      log.warn(
+        { node: key, endpoints: reply.reclaimed.length },
+        "Endpoints of an unreachable node were deleted (--node-reclaim-after)",
+      );
     remaining = reply.reclaimed.length === 0 ? 0 : reply.remaining;
   }
 }

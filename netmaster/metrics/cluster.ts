@@ -1,5 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { NODE_STATES, shownState } from "../../state/kinds/node.ts";
 import { addProcessMetrics } from "../../state/process-metrics.ts";
+import { READY_STATES, type ReadyState } from "../../state/readiness.ts";
 import type { Kind } from "../../state/records.ts";
 import { KINDS } from "../../state/records.ts";
 import type { Reporter, StoreReport } from "../../state/store/store.ts";
@@ -16,6 +18,7 @@ export interface MetricSources {
   nodeStreams(): number;
   isStoreFull(): boolean;
   divergedMembers(): number;
+  readyState(): ReadyState;
 }
 
 /** The metrics of the process besides those of the REST API. */
@@ -105,6 +108,9 @@ function addGauges(registry: Registry, sources: MetricSources): void {
     "Members of the store that are not used: their data differ",
     () => sources.divergedMembers(),
   );
+  labelled(registry, "contiv_netmaster_ready_state", "1 for the state that this netmaster is in", "state", () =>
+    READY_STATES.map((state) => [state, Number(state === sources.readyState())]),
+  );
   gauge(registry, "contiv_netmaster_node_streams", "Watch streams of nodes", () => sources.nodeStreams());
   labelled(registry, "contiv_netmaster_objects", "Objects by kind", "kind", () =>
     KINDS.map((kind: Kind) => [kind, sources.view().records(kind).size]),
@@ -113,11 +119,11 @@ function addGauges(registry: Registry, sources: MetricSources): void {
 }
 
 function countNodes(view: ClusterView): readonly (readonly [string, number])[] {
-  const counts = new Map([
-    ["ready", 0],
-    ["unreachable", 0],
-  ]);
-  for (const [, { state }] of view.records("node").entries()) counts.set(state, (counts.get(state) ?? 0) + 1);
+  const counts = new Map<string, number>(NODE_STATES.map((state) => [state, 0]));
+  for (const [, node] of view.records("node").entries()) {
+    const { state } = shownState(node);
+    counts.set(state, (counts.get(state) ?? 0) + 1);
+  }
   return [...counts];
 }
 

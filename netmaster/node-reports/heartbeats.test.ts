@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { NodeCondition } from "../../state/kinds/node.ts";
+import type { ReadyState } from "../../state/readiness.ts";
 import { manualClock } from "../../state/waiting/clock.ts";
 import { put, worldView } from "../view/testing.ts";
 import { Heartbeats } from "./heartbeats.ts";
@@ -57,6 +58,27 @@ describe("heartbeats", () => {
     expect(heartbeats.note(nodeIn(), { bootId: "b", conditions: [DEGRADED] })).toMatchObject({
       conditions: [DEGRADED],
     });
+  });
+
+  it("bring what a node says of itself: better news at once, a start that is soon over not at all", () => {
+    const { clock, heartbeats } = started();
+    const told = (state: ReadyState) => ({ state, reasons: state === "ready" ? [] : ["why"], since: "" });
+    let node = nodeIn();
+    const say = (state: ReadyState) => {
+      const change = heartbeats.note(node, { bootId: "b", conditions: [], readiness: told(state) });
+      if (change !== undefined) node = { ...node, readiness: change.readiness };
+      return change?.readiness?.state;
+    };
+    expect([say("starting"), say("ready"), say("ready")]).toEqual(["starting", "ready", undefined]);
+    clock.advance(5_000);
+    expect([say("starting"), say("ready")]).toEqual([undefined, undefined]);
+    expect([say("not-ready"), say("ready"), say("not-ready")]).toEqual(["not-ready", "ready", undefined]);
+    clock.advance(5_000);
+    expect(say("not-ready")).toBe("not-ready");
+    say("ready");
+    say("starting");
+    clock.advance(5_000);
+    expect(say("starting")).toBe("starting");
   });
 
   it("keep the last receipt of registered nodes only", () => {

@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import type { BandwidthReport, CeilingReport } from "../../state/bandwidth/report.ts";
-import type { NodeCondition, NodeRecord } from "../../state/kinds/node.ts";
+import { HEARTBEAT_CONDITION, type NodeCondition, type NodeRecord } from "../../state/kinds/node.ts";
 import type { Heartbeat, Receipt } from "../../state/node-api.ts";
+import type { Readiness } from "../../state/readiness.ts";
 import type { Clock } from "../../state/waiting/clock.ts";
-import { HEARTBEAT_CONDITION, type NodeStateChange } from "../intents/node.ts";
+import type { NodeStateChange } from "../intents/node.ts";
 import type { ClusterView } from "../view/types.ts";
 import { createBandwidthReports } from "./bandwidth-reports.ts";
 
@@ -12,6 +13,8 @@ interface LastHeard {
   readonly heartbeat: Heartbeat;
   /** When its conditions were last written to the store. */
   notedAtMs: number;
+  /** Since when it says that it is starting; undefined: it does not say so. */
+  readonly startingSinceMs: number | undefined;
 }
 
 export interface LivenessOptions {
@@ -24,6 +27,8 @@ export interface LivenessOptions {
 
 /** Conditions of one node are written at most this often, however they flap. */
 const NOTE_INTERVAL_MS = 5_000;
+/** A start that is over sooner is not written: a release that is rolled out restarts every agent. */
+const STARTING_MS = 2_000;
 
 /** What the nodes said last, in memory. Only nodes that are registered are remembered. */
 export class Heartbeats {
@@ -86,14 +91,34 @@ export class Heartbeats {
     const { name } = node.registration;
     const nowMs = this.#options.clock.nowMs();
     const last = this.#byNode.get(name);
-    const heard = { atMs: nowMs, heartbeat, notedAtMs: last?.notedAtMs ?? Number.NEGATIVE_INFINITY };
+    const isStarting = heartbeat.readiness?.state === "starting";
+    const heard: LastHeard = {
+      ...{ atMs: nowMs, heartbeat, notedAtMs: last?.notedAtMs ?? Number.NEGATIVE_INFINITY },
+      startingSinceMs: isStarting ? (last?.startingSinceMs ?? nowMs) : undefined,
+    };
     this.#byNode.set(name, heard);
     this.#bandwidth.note(name, heartbeat.bandwidth ?? [], nowMs);
     this.#ceilings.note(name, heartbeat.ceilings ?? [], nowMs);
-    if (node.state === "unreachable") return { name, state: "ready", conditions: heartbeat.conditions };
-    if (isSame(node.conditions, heartbeat.conditions) || nowMs - heard.notedAtMs < NOTE_INTERVAL_MS) return undefined;
+    const { conditions } = heartbeat;
+    const readiness = this.#readinessOf(node, heard);
+    const change: NodeStateChange = { name, state: "ready", conditions, readiness };
+    if (node.state === "unreachable") return change;
+    const isOther = readiness?.state !== node.readiness?.state;
+    if (!isOther && isSame(node.conditions, conditions) && isSame(node.readiness?.reasons, readiness?.reasons))
+      return undefined;
+    const isBetter = isOther && readiness?.state === "ready";
+    if (!isBetter && nowMs - heard.notedAtMs < NOTE_INTERVAL_MS) return undefined;
     heard.notedAtMs = nowMs;
-    return { name, state: "ready", conditions: heartbeat.conditions };
+    return change;
+  }
+
+  /** What the store is to show of it. */
+  #readinessOf(
+    { readiness: stored }: NodeRecord,
+    { atMs, heartbeat, startingSinceMs }: LastHeard,
+  ): Readiness | undefined {
+    const isBrief = startingSinceMs !== undefined && atMs - startingSinceMs < STARTING_MS;
+    return isBrief && stored !== undefined ? stored : heartbeat.readiness;
   }
 
   /** Forgets nodes that are not registered any more. */
@@ -121,6 +146,6 @@ export class Heartbeats {
   }
 }
 
-function isSame(left: readonly NodeCondition[], right: readonly NodeCondition[]): boolean {
+function isSame(left: unknown, right: unknown): boolean {
   return isDeepStrictEqual(left, right);
 }

@@ -18,7 +18,8 @@ it("knows no leader any more when the store was replaced by one without", async 
       return ended;
     },
   };
-  await using directory = followLeader(store);
+  const told: unknown[] = [];
+  await using directory = followLeader(store, (leader) => told.push(leader?.id));
   const value = { key: LEADER_KEY, value: JSON.stringify(LEADER), modRevision: 5n, createRevision: 5n, version: 1 };
   await tell([{ kind: "put", value }]);
   expect(directory.current()).toEqual(LEADER);
@@ -29,4 +30,5 @@ it("knows no leader any more when the store was replaced by one without", async 
   ]);
   expect(directory.current()).toBeUndefined();
   expect(term.aborted).toBe(true);
+  expect(told).toEqual([LEADER.id, undefined]);
 });

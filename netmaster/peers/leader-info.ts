@@ -25,8 +25,11 @@ export interface LeaderDirectory extends AsyncDisposable {
   term(): AbortSignal;
 }
 
-/** Follows the leader key. */
-export function followLeader(store: Pick<Store, "watch">): LeaderDirectory {
+/** Follows the leader key; tells of each leader, and of its end. */
+export function followLeader(
+  store: Pick<Store, "watch">,
+  onLeader: (leader: LeaderInfo | undefined) => void = () => undefined,
+): LeaderDirectory {
   let leader: { readonly info: LeaderInfo; readonly epoch: bigint } | undefined;
   let term = new AbortController();
   function take(next: typeof leader): void {
@@ -35,6 +38,7 @@ export function followLeader(store: Pick<Store, "watch">): LeaderDirectory {
     const over = term;
     term = new AbortController();
     over.abort(new NetError("UNAVAILABLE", "The leader has changed", { reason: "no-leader" }));
+    onLeader(leader?.info);
   }
   const watch = store.watch(
     LEADER_KEY,

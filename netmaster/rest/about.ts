@@ -1,3 +1,5 @@
+import { shownState } from "../../state/kinds/node.ts";
+import { readinessText } from "../http/door.ts";
 import { type Answer, type Call, json, type Route } from "./call.ts";
 import { ABOUT_OPERATIONS } from "./openapi/about-operations.ts";
 import { runInSlices } from "./slices.ts";
@@ -52,8 +54,8 @@ async function ofnet({ services }: Call): Promise<Answer> {
   const view = services.view();
   const [, host = self, port = "0"] = /^(.*):([0-9]+)$/.exec(self) ?? [];
   const agents: Record<string, object> = {};
-  for (const [name, { registration, state }] of view.records("node").entries()) {
-    agents[name] = { HostAddr: registration.vtepIp ?? "", State: state };
+  for (const [name, node] of view.records("node").entries()) {
+    agents[name] = { HostAddr: node.registration.vtepIp ?? "", State: shownState(node).state };
   }
   const endpointCounts = await runInSlices(countEndpoints(services));
   return json({
@@ -77,18 +79,11 @@ function* countEndpoints(services: Call["services"]): Generator<void, Record<str
   return counts;
 }
 
-/** Most conditions that the answer of a probe lists. */
-const MAX_CONDITIONS = 20;
-
-/** Ready: the view is complete, so that reads are right. What is wrong besides follows, one line each. */
+/** The state, then a line for each reason. */
 function readyz({ services }: Call): Answer {
-  const { isReady, reason } = services.readiness();
-  if (!isReady) return text(`not ready: ${reason}\n`, 503);
-  const conditions = services.conditions();
-  if (conditions.length === 0) return text("ok\n");
-  const lines = conditions.slice(0, MAX_CONDITIONS).map(({ name, message }) => `${name}: ${message}\n`);
-  const rest = conditions.length - lines.length;
-  return text(["ok, but:\n", ...lines, ...(rest > 0 ? [`and ${rest} more\n`] : [])].join(""));
+  const readiness = services.readiness();
+  const isServing = readiness.state === "ready" || readiness.state === "degraded";
+  return text(readinessText(readiness), isServing ? 200 : 503);
 }
 
 async function metrics({ services }: Call): Promise<Answer> {

@@ -381,7 +381,7 @@ describe("other endpoints (§8)", () => {
       '{"MyAddr":"127.0.0.1","MyPort":9999,"AgentDb":{},"EndpointDb":{},"PolicyDb":{"policies":0,"rules":0},"AgentStats":{}}\n',
     ],
     ["/healthz", "ok\n"],
-    ["/readyz", "ok\n"],
+    ["/readyz", "ready\n"],
   ])("GET %s", async (url, body) => expect((await app.inject({ url })).body).toBe(body));
 
   it("counts requests", async () => {
@@ -399,15 +399,16 @@ describe("other endpoints (§8)", () => {
   });
 
   it("says why it is not ready, whatever is accepted", async () => {
-    cluster.readiness = () => ({ isReady: false, reason: "no view" });
+    cluster.readiness = () => ({ state: "not-ready", reasons: ["no view"], since: "" });
     const reply = await app.inject({ url: "/readyz" });
-    expect([reply.statusCode, reply.body]).toEqual([503, "not ready: no view\n"]);
+    expect([reply.statusCode, reply.body]).toEqual([503, "not-ready\nno view\n"]);
   });
 
   it("is ready and says what is wrong all the same", async () => {
     cluster.conditions = () => [{ name: "unreadable", key: "/k", message: "bad" }];
+    cluster.readiness = () => ({ state: "degraded", reasons: ["unreadable: bad"], since: "" });
     const ready = await app.inject({ url: "/readyz" });
-    expect([ready.statusCode, ready.body]).toEqual([200, "ok, but:\nunreadable: bad\n"]);
+    expect([ready.statusCode, ready.body]).toEqual([200, "degraded\nunreadable: bad\n"]);
     const info = (await app.inject({ url: "/info" })).json();
     expect(info.conditions).toEqual([{ name: "unreadable", key: "/k", message: "bad" }]);
   });

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { BandwidthReport } from "../../state/bandwidth/report.ts";
+import type { Readiness } from "../../state/readiness.ts";
 import type { NodeReports } from "../node-reports/reports.ts";
 import type { Condition } from "../store/condition.ts";
 import type { FrozenView } from "../view/cluster-view.ts";
@@ -25,12 +26,6 @@ export interface LeaderInfo {
   readonly term?: AbortSignal;
   /** Addresses of all netmasters that are known. */
   readonly netmasters: readonly string[];
-}
-
-export interface Readiness {
-  readonly isReady: boolean;
-  /** What is missing, or "ok". */
-  readonly reason: string;
 }
 
 /** Everything that the REST API needs of its process; `main.ts` wires it. */

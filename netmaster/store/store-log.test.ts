@@ -6,12 +6,13 @@ import { StoreLog } from "./store-log.ts";
 function fixture() {
   const { log, lines } = logLines();
   const clock = manualClock();
-  const { report } = new StoreLog(log, clock);
+  const storeLog = new StoreLog(log, clock);
+  const { report } = storeLog;
   const down = (prefix: string) =>
     report({ kind: "watch-down", prefix, endpoint: "http://e1", cause: new Error("14 UNAVAILABLE: gone") });
   const live = (prefix: string) => report({ kind: "watch-live", prefix, endpoint: "http://e1" });
   const failed = () => report({ kind: "call-failed", call: "grant a lease", endpoint: "http://e1", cause: "late" });
-  return { clock, lines, down, live, failed };
+  return { storeLog, clock, lines, down, live, failed };
 }
 
 describe("what is logged of etcd", () => {
@@ -32,9 +33,23 @@ describe("what is logged of etcd", () => {
     live("/b");
     clock.advance(10_000);
     expect(lines()).toHaveLength(2);
-    expect(lines()[1]).toMatchObject({ level: 30, msg: "etcd answers again" });
+    expect(lines()[1]).toMatchObject({ level: 30, msg: "etcd answers again", lostMs: 110_000 });
     failed();
     expect(lines()).toHaveLength(3);
+  });
+
+  it("is deafness when no member of etcd has taken over a watch for 2 s", () => {
+    const { storeLog, clock, down, live } = fixture();
+    down("/a");
+    expect([storeLog.isFailing, storeLog.deafness]).toEqual([true, undefined]);
+    clock.advance(1_000);
+    down("/a");
+    clock.advance(1_000);
+    expect(storeLog.deafness).toBe("14 UNAVAILABLE: gone");
+    live("/a");
+    expect([storeLog.isFailing, storeLog.deafness]).toEqual([true, undefined]);
+    clock.advance(3_000);
+    expect(storeLog.isFailing).toBe(false);
   });
 
   it("has a cause even where there is none", () => {

@@ -36,7 +36,7 @@ describe("members of the store with different data", () => {
     const [condition] = members.conditions();
     expect(condition?.name).toBe("store-members-differ");
     expect(condition?.message).toMatch(/^etcd http:\/\/e1 and http:\/\/e2 hold different data.*no majority/);
-    expect([members.divergedCount, told()]).toEqual([0, [expect.stringMatching(/^50 members.*no majority/)]]);
+    expect([members.divergedCount, told()]).toEqual([0, [expect.stringMatching(/^50 Members.*no majority/)]]);
     members.report(DIVERGED);
     members.report({ kind: "member-agrees", endpoint: TWO });
     expect(members.conditions()).toMatchObject([{ name: "store-member-diverged" }]);

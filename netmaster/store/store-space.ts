@@ -47,7 +47,10 @@ export class StoreSpace {
     if (this.#isFull === isFull) return;
     this.#isFull = isFull;
     const { log } = this.#options;
-    if (isFull) log.error("the store is full: every write is refused until an operator makes room in etcd");
-    else log.info("the store has room again: writes are accepted");
+    if (isFull)
+      log.error(
+        "etcd is full: every change is refused; compact and defragment etcd, then disarm its alarm (docs/operations.md)",
+      );
+    else log.info("etcd has room again: changes are accepted");
   }
 }

@@ -10,7 +10,7 @@ import { detach } from "./detach.ts";
 export function createCniHandler(node: AttachingNode): CniHandler {
   return {
     add: (request, signal) => add(node, request, signal),
-    del: (request, signal) => detach(node, request, { netnsPath: request.netns, signal }),
+    del: (request, signal, note) => detach(node, request, { netnsPath: request.netns, signal, note }),
     check: (request, signal) => check(node, request, signal),
     gc: (request, signal) => collect(node, request, signal),
     status: async () => {

@@ -1,5 +1,6 @@
 import { type ContainerInterface, endpointKeysOf } from "../../state/endpoint-key.ts";
 import { asNetError } from "../../state/errors.ts";
+import type { CallFacts } from "../cni/handler.ts";
 import { type Attachment, callOf, isOneLease, POD_ROLE } from "../machine/attachment.ts";
 import { recordOf } from "../view/query.ts";
 import { type AttachingNode, networkDriverOf } from "./attaching-node.ts";
@@ -8,6 +9,8 @@ export interface DetachOptions {
   /** The caller's path of the pod's namespace; undefined when that is gone. */
   readonly netnsPath: string | undefined;
   readonly signal: AbortSignal;
+  /** Told what is detached, for the log. */
+  readonly note?: ((facts: CallFacts) => void) | undefined;
 }
 
 /**
@@ -16,11 +19,23 @@ export interface DetachOptions {
  */
 export async function detach(node: AttachingNode, call: ContainerInterface, options: DetachOptions): Promise<void> {
   const named = attachmentsFor(node, call);
+  for (const { endpointKey } of named) options.note?.(factsOf(node, endpointKey));
   const attachments = new Set([...named, ...attachmentsOf(node, call)]);
   const works = [...attachments].map((attachment) => detachOne(node, attachment, options));
   if (named.length === 0) works.push(detachUnknown(node, call, options));
   for (const outcome of await Promise.allSettled(works)) if (outcome.status === "rejected") throw outcome.reason;
   node.unfinished.end(call);
+}
+
+function factsOf(node: AttachingNode, endpointKey: string): CallFacts {
+  const endpoint = recordOf(node.view(), "endpoint", endpointKey);
+  if (endpoint === undefined) return {};
+  const { podNamespace, podName, tenantName, networkName, ipv4, ipv6 } = endpoint;
+  return {
+    ...(podName === "" ? {} : { pod: `${podNamespace}/${podName}` }),
+    network: `${tenantName}:${networkName}`,
+    addresses: [ipv4, ...(ipv6 === undefined ? [] : [ipv6])],
+  };
 }
 
 /** Off the network first, then the lease; the link is deleted afterwards, with others. One that has gone meanwhile is fine. */

@@ -10,7 +10,7 @@ export function startingHandler(current: () => CniHandler | undefined, starting:
   };
   return {
     add: async (request, signal) => ready().add(request, signal),
-    del: async (request, signal) => ready().del(request, signal),
+    del: async (request, signal, note) => ready().del(request, signal, note),
     check: async (request, signal) => ready().check(request, signal),
     gc: async (request, signal) => ready().gc(request, signal),
     status: async (request, signal) => ready().status(request, signal),

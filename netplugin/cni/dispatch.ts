@@ -1,4 +1,4 @@
-import type { CniHandler } from "./handler.ts";
+import type { CallFacts, CniHandler } from "./handler.ts";
 import type { NetnsCheck } from "./netns.ts";
 import type { AddRequest, CniRequest, DelRequest } from "./request.ts";
 import { isNoDns, mergeResults, renderResult } from "./result.ts";
@@ -17,6 +17,7 @@ export interface Dispatch {
 
 export interface CallContext {
   readonly signal: AbortSignal;
+  readonly note: (facts: CallFacts) => void;
   /** True when nobody would receive an answer. */
   isClientGone(): Promise<boolean>;
 }
@@ -59,7 +60,7 @@ async function perform(request: CniRequest, { handler, checkNetns }: Performer, 
       await handler.check(request, signal);
       return "";
     case "DEL":
-      await handler.del(request, signal);
+      await handler.del(request, signal, context.note);
       return "";
     case "GC":
       await handler.gc(request, signal);
@@ -73,8 +74,10 @@ async function perform(request: CniRequest, { handler, checkNetns }: Performer, 
 }
 
 /** An attachment whose result nobody receives would never be deleted by who asked for it: it is undone here. */
-async function add(request: AddRequest, handler: CniHandler, { signal, isClientGone }: CallContext): Promise<string> {
+async function add(request: AddRequest, handler: CniHandler, context: CallContext): Promise<string> {
+  const { signal, note, isClientGone } = context;
   const own = await handler.add(request, signal);
+  note({ addresses: own.ips.map(({ address }) => address) });
   if (signal.aborted || (await isClientGone())) {
     await handler.del(undoOf(request), AbortSignal.timeout(UNDO_TIMEOUT_MS));
     signal.throwIfAborted();

@@ -3,8 +3,16 @@ import { isGone, readCall, sendAnswer, watchClient } from "./connection.ts";
 import { type Dispatch, dispatch } from "./dispatch.ts";
 import { type CniCommand, commandIn } from "./environment.ts";
 import { cniErrorOf, cniFault } from "./errors.ts";
+import type { CallFacts } from "./handler.ts";
 import { type CniFrame, FRAME_LIMITS, type FrameLimits, parseFrame } from "./protocol.ts";
-import { type CniRequest, parseRequest, versionText } from "./request.ts";
+import {
+  type AddRequest,
+  type CheckRequest,
+  type CniRequest,
+  type DelRequest,
+  parseRequest,
+  versionText,
+} from "./request.ts";
 import { settledOrAborted } from "./turns.ts";
 import { DEFAULT_CNI_VERSION } from "./versions.ts";
 
@@ -65,7 +73,7 @@ export interface ServeContext extends Dispatch {
 /** One connection from its first byte to its close; never throws. */
 export async function serve(context: ServeContext, socket: Socket): Promise<void> {
   const startMs = performance.now();
-  const call: Call = { frame: undefined, request: undefined };
+  const call: Call = { frame: undefined, request: undefined, facts: {} };
   try {
     const body = await answerTo(context, socket, call);
     if (body === undefined) return cut(socket);
@@ -73,7 +81,8 @@ export async function serve(context: ServeContext, socket: Socket): Promise<void
     await sendAnswer(socket, { exitStatus: 0, body }, context.limits.writeTimeoutMs);
   } catch (thrown) {
     const error = cniErrorOf(thrown, { cniVersion: versionOf(call), command: commandOf(call) });
-    report(context, call, { cniCode: error.code, durationMs: performance.now() - startMs, error: error.msg });
+    const told = { error: error.msg, ...(error.details === undefined ? {} : { details: error.details }) };
+    report(context, call, { cniCode: error.code, durationMs: performance.now() - startMs, ...told });
     await sendAnswer(socket, { exitStatus: 1, body: `${JSON.stringify(error)}\n` }, context.limits.writeTimeoutMs);
   }
 }
@@ -82,6 +91,8 @@ export async function serve(context: ServeContext, socket: Socket): Promise<void
 interface Call {
   frame: CniFrame | undefined;
   request: CniRequest | undefined;
+  /** For the log: what was attached or detached. */
+  facts: CallFacts;
 }
 
 /** The document for stdout, or undefined when the client called for nothing. */
@@ -95,11 +106,16 @@ async function answerTo(context: ServeContext, socket: Socket, call: Call): Prom
   if (bytes === undefined) return undefined;
   call.frame = parseFrame(bytes, limits);
   call.request = parseRequest(call.frame);
-  return await work(context, socket, call.request);
+  return await work(context, socket, { request: call.request, note: (facts) => Object.assign(call.facts, facts) });
+}
+
+interface Work {
+  readonly request: CniRequest;
+  readonly note: (facts: CallFacts) => void;
 }
 
 /** Ends with the work, or at once when the call is aborted; the work then keeps its turn until it has come to rest. */
-async function work(context: ServeContext, socket: Socket, request: CniRequest): Promise<string> {
+async function work(context: ServeContext, socket: Socket, { request, note }: Work): Promise<string> {
   const { requestTimeoutMs } = context.limits;
   const controller = new AbortController();
   const { signal } = controller;
@@ -110,7 +126,7 @@ async function work(context: ServeContext, socket: Socket, request: CniRequest):
   );
   const watch = endsWithClient(request) ? watchClient(socket, () => abort("was given up by its caller")) : undefined;
   context.calls.add(controller);
-  const done = dispatch(request, context, { signal, isClientGone: () => isGone(socket) });
+  const done = dispatch(request, context, { signal, note, isClientGone: () => isGone(socket) });
   awaitOnShutdown(context, done);
   try {
     return await settledOrAborted(done, signal);
@@ -129,7 +145,7 @@ function endsWithClient(request: CniRequest): boolean {
 
 function logWhenSettled(context: ServeContext, request: CniRequest, done: Promise<string>): void {
   const log = (outcome: string): void =>
-    context.log.warn(fieldsOf(request), `aborted CNI call has come to rest: ${outcome}`);
+    context.log.warn(fieldsOf(request), `The work of an aborted CNI call has ended: ${outcome}`);
   void done.then(
     () => log("done"),
     (thrown: unknown) => log(thrown instanceof Error ? thrown.message : String(thrown)),
@@ -153,22 +169,40 @@ function versionOf(call: Call): string {
 function report(
   context: ServeContext,
   call: Call,
-  outcome: { cniCode: number; durationMs: number; error?: string },
+  outcome: { cniCode: number; durationMs: number; error?: string; details?: string },
 ): void {
   const { cniCode, durationMs } = outcome;
-  const { request } = call;
+  const { request, facts } = call;
   const command = commandOf(call);
   context.observe({ command, cniCode, durationMs });
-  const fields = { ...(request === undefined ? { command } : fieldsOf(request)), ...outcome };
+  const rounded = { ...outcome, durationMs: Math.round(durationMs) };
+  const fields = { ...(request === undefined ? { command } : fieldsOf(request)), ...facts, ...rounded };
   if (cniCode !== 0) context.log.warn(fields, "CNI call failed");
   else if (request?.command !== "STATUS" && request?.command !== "VERSION") context.log.info(fields, "CNI call done");
 }
 
 function fieldsOf(request: CniRequest): object {
   const { command } = request;
-  if (command === "VERSION") return { command };
-  if (command === "GC" || command === "STATUS") return { command, configName: request.configName };
-  return { command, configName: request.configName, containerId: request.containerId, ifName: request.ifName };
+  switch (command) {
+    case "VERSION":
+      return { command };
+    case "GC":
+    case "STATUS":
+      return { command, configName: request.configName };
+    case "DEL":
+      return { command, ...podFields(request) };
+    case "ADD":
+    case "CHECK": {
+      const { tenantName, networkName, groupName } = request.placement;
+      const group = groupName === undefined ? {} : { group: `${tenantName}:${groupName}` };
+      return { command, ...podFields(request), network: `${tenantName}:${networkName}`, ...group };
+    }
+  }
+}
+
+function podFields({ pod, configName, containerId, ifName }: AddRequest | CheckRequest | DelRequest): object {
+  const { namespace, name } = pod;
+  return { ...(name === undefined ? {} : { pod: `${namespace ?? ""}/${name}` }), containerId, ifName, configName };
 }
 
 /** Makes a shutdown wait for the work. */

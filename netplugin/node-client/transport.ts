@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { networkInterfaces } from "node:os";
-import { asNetError, type ErrorCode, NetError, STORE_FULL } from "../../state/errors.ts";
+import { asNetError, type ErrorCode, NetError, STORE_FULL, textOf } from "../../state/errors.ts";
 import { NodeApiError } from "../../state/node-api.ts";
 
 export interface TlsFiles {
@@ -97,7 +97,7 @@ export function openTransport(options: TransportOptions): Transport {
       } catch (error) {
         if (call.signal.aborted) throw asNetError(call.signal.reason, `reach netmaster at ${base}`, "TIMEOUT");
         if (error instanceof NetError && isFinal(error)) throw error;
-        failures.push(`${base}: ${error instanceof Error ? error.message : String(error)}`);
+        failures.push(`${base}: ${textOf(error)}`);
       }
     }
     throw new NetError("UNAVAILABLE", `No netmaster answers (${failures.join("; ")})`);

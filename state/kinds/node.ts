@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { DriverName } from "../driver-name.ts";
 import { NodeName } from "../names.ts";
+import { READY_STATES, Readiness } from "../readiness.ts";
 
 /** What a node found out about its kernel and switch at start, by probing. */
 export const NodeCapabilities = z.object({
@@ -72,12 +73,44 @@ export const NodeRegistration = z.object({
 });
 export type NodeRegistration = z.infer<typeof NodeRegistration>;
 
-/** What the store keeps of a node. `state` changes only on transitions, not with every heartbeat. */
+/**
+ * What the store keeps of a node. `state` says whether it is heard of and changes only on transitions, not with every heartbeat;
+ * what REST shows as its state is `shownState`.
+ */
 export const NodeRecord = z.object({
   key: z.string(),
-  state: z.enum(["ready", "unreachable"]).describe("unreachable: its heartbeats have stopped."),
+  state: z
+    .enum(["ready", "unreachable"])
+    .describe("ready: it sends heartbeats. unreachable: its heartbeats have stopped."),
   stateSince: z.string().describe("Since when, RFC 3339."),
   registration: NodeRegistration,
   conditions: z.array(NodeCondition).default([]).describe("What is wrong or notable on it."),
+  readiness: Readiness.optional().describe(
+    "What it said of itself last; absent: its agent is of a release that does not say so.",
+  ),
 });
 export type NodeRecord = Readonly<z.infer<typeof NodeRecord>>;
+
+/** The condition that tells why a node counts as unreachable; it goes when the node is heard of. */
+export const HEARTBEAT_CONDITION = "heartbeat";
+
+export const NODE_STATES = [...READY_STATES, "unreachable"] as const;
+
+/** A node's state as everybody is shown it: unreachable, or what it says of itself. */
+export interface ShownState {
+  readonly state: (typeof NODE_STATES)[number];
+  readonly reasons: readonly string[];
+  /** RFC 3339. */
+  readonly since: string;
+}
+
+export function shownState({
+  state,
+  stateSince,
+  readiness,
+  conditions,
+}: Omit<NodeRecord, "key" | "registration">): ShownState {
+  if (state === "ready") return readiness ?? { state, reasons: [], since: stateSince };
+  const silence = conditions.filter(({ type }) => type === HEARTBEAT_CONDITION);
+  return { state, reasons: silence.map(({ message }) => message), since: stateSince };
+}

@@ -77,7 +77,9 @@ async function pinging(): Promise<boolean> {
 /** Lines of netplugin's log since a time. */
 function linesSince(sinceMs: number): readonly string[] {
   const lines = world.log(NODE_LOG, 2_000).split("\n");
-  return lines.filter((line) => line.startsWith("{") && Number((JSON.parse(line) as { time: number }).time) >= sinceMs);
+  return lines.filter(
+    (line) => line.startsWith("{") && Date.parse((JSON.parse(line) as { time: string }).time) >= sinceMs,
+  );
 }
 
 async function expectTold(line: RegExp, sinceMs: number): Promise<void> {

@@ -224,7 +224,7 @@ describe("one member of three, restored from an old snapshot under the flags of 
         10_000,
       );
       expect(told).toHaveLength(1);
-      expect(JSON.parse(told[0] ?? "")).toMatchObject({ level: 50, endpoint: member(2).endpoint });
+      expect(JSON.parse(told[0] ?? "")).toMatchObject({ level: "error", endpoint: member(2).endpoint });
     }
     expect(performance.now() - startedMs).toBeLessThan(10_000);
     await pods;
@@ -257,8 +257,8 @@ describe("one member of three, restored from an old snapshot under the flags of 
         ({ length }) => length > 0,
         20_000,
       );
-      expect(JSON.parse(told[0] ?? "")).toMatchObject({ level: 30, endpoint: member(2).endpoint });
-      expect(await getText(index, "/readyz")).toBe("ok\n");
+      expect(JSON.parse(told[0] ?? "")).toMatchObject({ level: "info", endpoint: member(2).endpoint });
+      expect(await getText(index, "/readyz")).toBe("ready\n");
     }
     await member(0).kill();
     await makeEndpoints("anew", 4);

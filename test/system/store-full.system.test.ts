@@ -104,12 +104,12 @@ describe("a store without room", () => {
     await eventually(
       "ready",
       () => ask("/readyz"),
-      ({ text }) => text === "ok\n",
+      ({ text }) => text === "ready\n",
     );
     expect((await ask("/api/v1/tenants/during/")).status).toBe(404);
     const said = netmaster.log().split("\n");
-    expect(said.filter((line) => line.includes("the store is full: every write"))).toHaveLength(1);
-    expect(said.filter((line) => line.includes("the store has room again"))).toHaveLength(1);
+    expect(said.filter((line) => line.includes("etcd is full: every change is refused"))).toHaveLength(1);
+    expect(said.filter((line) => line.includes("etcd has room again"))).toHaveLength(1);
   }, 120_000);
 
   it("says that it is full also where no leader can be elected for that reason", async () => {

@@ -65,7 +65,7 @@ async function expectLine(line: RegExp): Promise<void> {
     world
       .log("netplugin-n1", 500)
       .split("\n")
-      .filter((each) => each.startsWith("{") && (JSON.parse(each) as { time: number }).time >= sinceMs);
+      .filter((each) => each.startsWith("{") && Date.parse((JSON.parse(each) as { time: string }).time) >= sinceMs);
   await eventually(`told: ${line}`, lines, (all) => all.some((each) => line.test(each)), AGAIN_MS);
 }
 

@@ -73,10 +73,11 @@ export const ABOUT_OPERATIONS = {
     answer: PLAIN,
   },
   readyz: {
-    ...{ id: "getReadiness", tag: NETMASTER, summary: "Answer ok when reads are complete and a leader is known" },
-    description: "After ok stand the conditions of this netmaster, one a line, when there are any.",
+    ...{ id: "getReadiness", tag: NETMASTER, summary: "Show whether this netmaster is ready, and why not" },
+    description:
+      "The first line is the state: ready or degraded with status 200, starting or not-ready with 503. A line for each reason follows.",
     answer: PLAIN,
-    others: { 503: { description: "Not ready; the text says what is missing.", mediaType: TEXT_TYPE } },
+    others: { 503: { description: "starting or not-ready; the lines that follow say why.", mediaType: TEXT_TYPE } },
   },
   metrics: {
     ...{ id: "getMetrics", tag: NETMASTER, summary: "Show metrics in Prometheus' format" },

@@ -1,5 +1,5 @@
 import { DriverName } from "../../../state/driver-name.ts";
-import { NodeRecord, NodeRegistration } from "../../../state/kinds/node.ts";
+import { NODE_STATES, NodeRecord, NodeRegistration } from "../../../state/kinds/node.ts";
 import type { Kind } from "../../../state/records.ts";
 import { choice, count, list, type Members, members, named, replyMembers, type Schema, text } from "./schema.ts";
 
@@ -81,8 +81,16 @@ const OPER: Readonly<Partial<Record<Kind, Members>>> = {
 };
 
 function nodeMembers(): Members {
-  const { registration: _, key: __, ...own } = replyMembers(NodeRecord);
-  return { ...replyMembers(NodeRegistration), ...own };
+  const { conditions } = replyMembers(NodeRecord);
+  const shown: Members = {
+    state: choice(
+      NODE_STATES,
+      "What the node says of itself (docs/operations.md), or unreachable: its heartbeats have stopped.",
+    ),
+    stateReasons: list({ type: "string" }, "Why it is not ready: cause and next step."),
+    stateSince: text("Since when it is in this state, RFC 3339."),
+  };
+  return { ...replyMembers(NodeRegistration), ...(conditions === undefined ? {} : { conditions }), ...shown };
 }
 
 /** The objects that clients only see, and the state that inspect adds to each kind: `endpointOper` and so on. */

@@ -6,6 +6,7 @@ import { NetError } from "../../../state/errors.ts";
 import type { Epoch } from "../../../state/ids.ts";
 import { objectKey } from "../../../state/keys.ts";
 import type { Receipt } from "../../../state/node-api.ts";
+import { READY } from "../../../state/readiness.ts";
 import { type Kind, RECORDS } from "../../../state/records.ts";
 import { bootstrap } from "../../intents/global.ts";
 import { HitCounters } from "../../node-reports/hit-counters.ts";
@@ -153,7 +154,7 @@ export function fakeCluster({ isEmpty = false } = {}): FakeCluster {
       return { reply: run(intent, request), revision: store.view.revision };
     },
     leader: () => cluster.leaderInfo,
-    readiness: () => ({ isReady: true, reason: "ok" }),
+    readiness: () => ({ ...READY, reasons: [], since: "2026-01-01T00:00:00.000Z" }),
     conditions: () => [],
     reports: {
       ...{ hits, policyRevisions },
