@@ -10,13 +10,16 @@ import { makeWorld, type World } from "./pages/world.ts";
 
 /** It begins its own cluster, with the command that it explains. Other pages find a sandbox with two nodes and nothing else in it. */
 const FIRST = "README.md";
+/** They follow each other on machines that are empty in the beginning. */
+const INSTALLED = ["docs/install.md", "docs/upgrade.md"];
+const MACHINES = ["admin", "master-1", "master-2", "master-3", "node-1", "node-2", "node-3"];
 const BUILD_MS = 240_000;
 
 const pages = new Map([FIRST, ...below("docs")].map((page) => [page, blocksOf(page, textOf(page))]));
 const withBlocks = [...pages]
   .filter(([, blocks]) => blocks.some(({ skip }) => skip === undefined))
   .map(([page]) => page);
-const onSandbox = withBlocks.filter((page) => page !== FIRST);
+const onSandbox = withBlocks.filter((page) => page !== FIRST && !INSTALLED.includes(page));
 
 function below(folder: string): string[] {
   const names = readdirSync(join(projectRoot(), folder), { recursive: true, encoding: "utf8" });
@@ -59,7 +62,17 @@ function shellsOf({ machines, page, line }: Block, shells: Shells): readonly She
   });
 }
 
+function machinesOf(machines: ReadonlyMap<string, Shell>): Shells {
+  const of = (name: string): Shell => {
+    const machine = machines.get(name);
+    if (machine === undefined) throw new Error(`there is no machine ${name}, only ${[...machines.keys()].join(", ")}`);
+    return machine;
+  };
+  return { of, run: (command, timeoutMs) => of("admin").run(command, timeoutMs) };
+}
+
 let world: World;
+let installed: ReadonlyMap<string, Shell> | undefined;
 let sandbox: Sandbox | undefined;
 
 beforeAll(async () => {
@@ -80,6 +93,11 @@ describe("what pages show is what their commands print", { timeout: 240_000 }, (
     sandbox ??= await startSandbox(await world.alone());
     await sandbox.begin(restFunction());
     await runAll(page, sandbox);
+  });
+
+  it.each(INSTALLED)("%s", { timeout: 300_000 }, async (page) => {
+    installed ??= await world.together(MACHINES);
+    await runAll(page, machinesOf(installed));
   });
 
   it("sees pages and their blocks at all, and says which it skips, and why", () => {

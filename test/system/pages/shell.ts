@@ -21,6 +21,7 @@ export interface MachineOptions {
 }
 
 const INIT = fileURLToPath(new URL("machine-init", import.meta.url));
+const STAND_INS = fileURLToPath(new URL("bin", import.meta.url));
 const MADE_MS = 20_000;
 
 /**
@@ -49,7 +50,12 @@ export class Machine {
     const stdio = ["pipe", "pipe", "inherit"] as const;
     this.#child = spawn("setpriv", [...argv, INIT, name, projectRoot(), process.execPath, world], {
       stdio: [...stdio],
-      env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/root", LANG: "C.UTF-8" },
+      env: {
+        PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        HOME: "/root",
+        LANG: "C.UTF-8",
+        STAND_INS,
+      },
     });
     this.#child.stdin.on("error", () => {}); // it has gone off; the command that waits says so
     this.#lines = createInterface(this.#child.stdout);
