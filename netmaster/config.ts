@@ -93,6 +93,11 @@ export function parseConfig(argv: readonly string[], version: string): Netmaster
   };
 }
 
+/** Every flag, for the page that lists them. */
+export function netmasterOptions(): readonly Option[] {
+  return command("").options;
+}
+
 /** What --help prints. */
 export function helpText(): string {
   return command("").helpInformation();
@@ -103,7 +108,7 @@ function command(version: string): Command {
   const duration = checked((text) => parseDurationMs(text));
   const address = checked(parseListenAddress);
   const options = [
-    flag("--name <name>", "name of this netmaster in logs").default(hostname()),
+    flag("--name <name>", "name of this netmaster in logs").default(hostname(), "the host's name"),
     flag("--listen <address>", "REST address: host:port or fd:N; may be repeated")
       .argParser((text: string, previous: ListenAddress[]) => [...previous, ...text.split(",").map(address)])
       .default([], DEFAULT_LISTEN),

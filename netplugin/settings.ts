@@ -201,7 +201,7 @@ function program(): Command {
   return withPodLimits(withConnectionLog(new Command("netplugin").version(VERSION)))
     .description("The node agent of contiv-ts: programs Open vSwitch and attaches pods.")
     .argument("[command]", "run, or cleanup: remove everything of ours from this node and give the NICs back", "run")
-    .addOption(flag("--node-name <name>", "name of this node").default(hostname()))
+    .addOption(flag("--node-name <name>", "name of this node").default(hostname(), "the host's name"))
     .addOption(
       flag("--netmaster-urls <urls>", "node API of the netmasters, comma separated")
         .argParser(urlList)
@@ -247,6 +247,11 @@ function program(): Command {
     .addOption(
       flag("--log-level <level>", "log level").choices(["trace", "debug", "info", "warn", "error"]).default("info"),
     );
+}
+
+/** Every flag, for the page that lists them. */
+export function netpluginOptions(): readonly Option[] {
+  return program().options;
 }
 
 /** What --help prints. */

@@ -35,6 +35,10 @@ describe("metrics of what the nodes have told", () => {
     expect(text).toContain("contiv_netmaster_enforced_revision_min 5");
   });
 
+  it("have no lowest revision while no node has told one: 0 would be the greatest lag", async () => {
+    expect(await metricsOf({}, 0)).not.toMatch(/^contiv_netmaster_enforced_revision_min/m);
+  });
+
   it("leave out nodes that are silent", async () => {
     const node = VIEW.records("node").get("n2");
     if (node === undefined) throw new Error("no node");

@@ -46,7 +46,7 @@ function addReceiptGauges(registry: Registry, sources: ReportMetricSources): voi
     help: "The lowest store revision that a ready node enforces; contiv_netmaster_view_revision less this is the greatest lag",
     registers,
     collect() {
-      this.reset();
+      this.remove(); // reset would leave a 0, which reads as the greatest lag of all
       const revisions = Array.from(receipts(sources), ({ enforcedRevision }) => Number(enforcedRevision));
       if (revisions.length > 0) this.set(revisions.reduce((low, revision) => Math.min(low, revision)));
     },
@@ -82,7 +82,7 @@ function addRuleCounters(registry: Registry, unit: "packets" | "bytes", { view, 
   });
   new Counter({
     name: `contiv_netmaster_rule_${unit}_total`,
-    help: `The same by rule, while no more than ${RULE_SERIES_MAX} rules have met packets`,
+    help: `${unit} that each rule has decided over or logged, while no more than ${RULE_SERIES_MAX} rules have met packets`,
     labelNames: ["rule"],
     registers,
     collect() {

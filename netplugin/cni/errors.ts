@@ -26,7 +26,7 @@ const FAULTS: Readonly<Record<CniFault, { readonly cniCode: number; readonly err
   "not-available-limited": { cniCode: 51, errorCode: "UNAVAILABLE" },
 };
 
-/** Codes for errors that are no CniFault; from 100 on they are this plugin's own (docs/cni.md lists them). */
+/** Codes for errors that are no CniFault; from 100 on they are this plugin's own (docs/reference/cni-errors.md lists them). */
 const CODES: Readonly<Record<ErrorCode, { readonly cniCode: number; readonly nextStep: string }>> = {
   INVALID: { cniCode: 7, nextStep: "correct the pod's labels or the network configuration" },
   NOT_FOUND: { cniCode: 100, nextStep: "create the named object, or correct the pod's io.contiv.* labels" },
@@ -103,6 +103,16 @@ const NEXT_STEP_BY_ERRNO: Readonly<Record<string, string>> = {
 /** Errors of netlink have the errno for their reason (drivers/netlink/errno.ts). */
 function ofErrno({ code, reason }: NetError): string | undefined {
   return code === "REJECTED" ? NEXT_STEP_BY_ERRNO[reason ?? ""] : undefined;
+}
+
+/** Every code, with the next steps that its `details` may end with; faults of the call say theirs in the message. */
+export function cniNextStepsByCode(): ReadonlyMap<number, readonly string[]> {
+  const steps = new Map<number, Set<string>>(Object.values(FAULTS).map(({ cniCode }) => [cniCode, new Set()]));
+  for (const { cniCode, nextStep } of Object.values(CODES))
+    steps.set(cniCode, (steps.get(cniCode) ?? new Set()).add(nextStep));
+  for (const step of Object.values(NEXT_STEP_BY_REASON)) steps.get(CODES.UNAVAILABLE.cniCode)?.add(step);
+  for (const step of Object.values(NEXT_STEP_BY_ERRNO)) steps.get(CODES.REJECTED.cniCode)?.add(step);
+  return new Map([...steps].map(([code, each]) => [code, [...each]]));
 }
 
 function faultOf(error: NetError): CniFault | undefined {

@@ -31,8 +31,8 @@ export function registerCeilingMetrics(registry: Registry, traffic: () => NodeTr
       for (const { labels, value } of measured(traffic(), (each) => each.rateBitPerSecond)) this.set(labels, value);
     },
   });
-  counter("passed_bytes", "Bytes that passed it since its meter was made", (each) => each.totalBytes);
-  counter("dropped_packets", "Packets that it dropped", (each) => each.droppedPackets);
+  counter("passed_bytes", "Bytes that passed the ceiling since its meter was made", (each) => each.totalBytes);
+  counter("dropped_packets", "Packets that the ceiling dropped", (each) => each.droppedPackets);
 }
 
 function* measured(traffic: NodeTraffic | undefined, read: Read): Generator<Measured> {

@@ -46,7 +46,7 @@ function addRuleCounters(
   });
   new Counter({
     name: `contiv_netplugin_rule_${unit}_total`,
-    help: `The same by rule, while no more than ${RULE_SERIES_MAX} rules have met packets`,
+    help: `${unit} that each rule has decided over or logged on this node, while no more than ${RULE_SERIES_MAX} rules have met packets`,
     labelNames: ["rule"],
     registers,
     collect() {
