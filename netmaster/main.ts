@@ -4,6 +4,7 @@ import { destination, type Logger, pino } from "pino";
 import { DAEMON_LOG } from "../state/daemon-log.ts";
 import { asNetError, NetError } from "../state/errors.ts";
 import { LossLog } from "../state/loss-log.ts";
+import { boundNameLookups } from "../state/name-lookup.ts";
 import { openEtcdStore } from "../state/store/etcd/store.ts";
 import type { Reporter, Store } from "../state/store/store.ts";
 import { retry } from "../state/waiting/repeat.ts";
@@ -23,6 +24,7 @@ const OPEN_RETRY_MS = 1_000;
 const HEAP_GROWING_PERCENT = 30;
 setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
 
+boundNameLookups(process.env);
 const build = readBuildInfo(process.env);
 const config = readConfig();
 const log = pino(

@@ -4,6 +4,7 @@ import { holdDaemonLock, isDaemonRunning } from "../drivers/ovs/daemon-lock.ts";
 import { removeEverything } from "../drivers/ovs/switch.ts";
 import { DAEMON_LOG } from "../state/daemon-log.ts";
 import { asNetError, NetError } from "../state/errors.ts";
+import { boundNameLookups } from "../state/name-lookup.ts";
 import { VERSION } from "../state/version.ts";
 import { createCniHandler } from "./attach/cni-handler.ts";
 import { undoUnfinished } from "./attach/detach.ts";
@@ -72,6 +73,7 @@ async function refuseWhileRunning({ cniSocketPath, ovsRunDirectory }: NodeSettin
 }
 
 async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Promise<void> {
+  boundNameLookups(process.env);
   log.info({ version: VERSION, node: settings.nodeName, pipeline: settings.pipelineGeneration }, "netplugin starts");
   let node: Node | undefined;
   let handler: CniHandler | undefined;

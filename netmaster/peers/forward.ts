@@ -1,6 +1,7 @@
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { request as httpsRequest, type RequestOptions } from "node:https";
 import { NetError } from "../../state/errors.ts";
+import { nameLookup } from "../../state/name-lookup.ts";
 import { deadline } from "../../state/waiting/deadline.ts";
 import { forwardProof } from "./forward-proof.ts";
 
@@ -72,6 +73,7 @@ export async function forwardToLeader(
       method: forwarded.method,
       headers: carriedHeaders(forwarded),
       signal: limit.signal,
+      lookup: nameLookup,
     };
     const outgoing = send(options, (answer) =>
       collect(answer).then(resolve, (error: unknown) => reject(unreachable(leaderUrl, error))),

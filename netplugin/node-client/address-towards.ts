@@ -1,6 +1,7 @@
-import { createSocket } from "node:dgram";
+import { createSocket, type SocketOptions } from "node:dgram";
 import { isIP } from "node:net";
 import { addressOf } from "../../state/address.ts";
+import { nameLookup } from "../../state/name-lookup.ts";
 import { specialUseOf } from "../../state/special-addresses.ts";
 
 /**
@@ -23,7 +24,7 @@ export async function addressTowards(urls: readonly string[]): Promise<string | 
 const ANY_PORT = 9;
 
 function localAddress(host: string, family: 4 | 6): Promise<string | undefined> {
-  const socket = createSocket(family === 6 ? "udp6" : "udp4");
+  const socket = createSocket({ type: family === 6 ? "udp6" : "udp4", lookup: lookupOne });
   return new Promise<string | undefined>((resolve) => {
     socket.once("error", () => resolve(undefined)); // no such name, or no route
     socket.once("connect", () => resolve(socket.address().address));
@@ -35,4 +36,10 @@ function isUsable(address: string, family: 4 | 6): boolean {
   if (address.includes("%")) return false; // of the link only
   const number = addressOf(family, address);
   return specialUseOf(family, { first: number, last: number }) === undefined;
+}
+
+function lookupOne(...[hostname, options, callback]: Parameters<NonNullable<SocketOptions["lookup"]>>): void {
+  nameLookup(hostname, { ...options, all: false }, (error, address, family = 0) =>
+    callback(error, String(address), family),
+  );
 }

@@ -1,5 +1,6 @@
 import { connect } from "node:net";
 import { NetError } from "../../state/errors.ts";
+import { nameLookup } from "../../state/name-lookup.ts";
 import { pause } from "../../state/waiting/pause.ts";
 
 /** Any netmaster that accepts a connection proves that the node is reachable; with none known there is nothing to prove. */
@@ -26,7 +27,7 @@ async function dialUntil(url: URL, signal: AbortSignal): Promise<void> {
 function dial(url: URL, signal: AbortSignal): Promise<void> {
   const port = url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port);
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: url.hostname.replace(/^\[|\]$/g, ""), port, timeout: 2_000 });
+    const socket = connect({ host: url.hostname.replace(/^\[|\]$/g, ""), port, timeout: 2_000, lookup: nameLookup });
     const end = (act: () => void) => {
       socket.destroy();
       signal.removeEventListener("abort", onAbort);

@@ -3,6 +3,7 @@ import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type In
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { networkInterfaces } from "node:os";
 import { asNetError, type ErrorCode, NetError, STORE_FULL, textOf } from "../../state/errors.ts";
+import { nameLookup } from "../../state/name-lookup.ts";
 import { NodeApiError } from "../../state/node-api.ts";
 
 export interface TlsFiles {
@@ -65,6 +66,7 @@ export function openTransport(options: TransportOptions): Transport {
       method: body === undefined ? "GET" : "POST",
       agent: secure ? agents.https : agents.http,
       signal: call.signal,
+      lookup: nameLookup,
       headers: { accept: "application/json", ...(body === undefined ? {} : bodyHeaders(body)) },
     };
     return new Promise((resolve, reject) => {
