@@ -25,6 +25,7 @@ import { registerCeilingMetrics } from "./report/metrics/ceiling-metrics.ts";
 import { registerLimitMetrics } from "./report/metrics/limit-metrics.ts";
 import { createMetrics } from "./report/metrics/metrics.ts";
 import { createReachability } from "./report/reachability.ts";
+import { NodeReadiness } from "./report/readiness.ts";
 import type { ToldNode } from "./report/told-node.ts";
 import { type NodeSettings, parseInvocation } from "./settings.ts";
 
@@ -33,7 +34,10 @@ const log = pino({ ...DAEMON_LOG, level: invocation.settings.logLevel, base: { c
 const ending = new AbortController();
 for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => ending.abort());
 process.on("unhandledRejection", (reason) => {
-  log.fatal({ error: asNetError(reason, "go on").message, stack: (reason as Error)?.stack }, "a defect; ending");
+  log.fatal(
+    { error: asNetError(reason, "go on").message, stack: (reason as Error)?.stack },
+    "netplugin ends because of a defect",
+  );
   process.exit(70);
 });
 
@@ -77,16 +81,19 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   log.info({ version: VERSION, node: settings.nodeName, pipeline: settings.pipelineGeneration }, "netplugin starts");
   let node: Node | undefined;
   let handler: CniHandler | undefined;
-  let waitingFor = "it waits for Open vSwitch";
-  const starting = () => `netplugin is starting on this node: ${waitingFor}`;
-  const metrics = createMetrics(sources(() => node?.told));
+  const reachability = createReachability({ log, onChange: () => readiness.request() });
+  const readiness = new NodeReadiness({ log, reachability });
+  const metrics = createMetrics({ ...sources(() => node?.told), readyState: () => readiness.current().state });
   registerLimitMetrics(metrics.registry, () => node?.told);
   registerCeilingMetrics(metrics.registry, () => node?.told.traffic);
   const { inspectHost: host, inspectPort: port, cniSocketPath: socketPath } = settings;
-  await startInspectServer({ host, port, metrics, starting, node: () => node?.told });
+  await startInspectServer({ host, port, metrics, readiness: () => readiness.current(), node: () => node?.told });
   await using cni = await startCniServer({
     socketPath,
-    handler: startingHandler(() => handler, starting),
+    handler: startingHandler(
+      () => handler,
+      () => readiness.whyNotReady(),
+    ),
     checkNetns: netnsCheck(() => node?.panel.netns),
     signal,
     log,
@@ -98,19 +105,19 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   void holdDaemonLock({
     runDirectory: settings.ovsRunDirectory,
     signal,
-    report: (error) => log.warn({ error: error.message }, "cannot hold the lock that keeps cleanup away; trying again"),
+    report: (error) =>
+      log.warn(
+        { error: error.message },
+        "The lock that refuses netplugin cleanup cannot be held; netplugin tries again",
+      ),
   });
-  const reachability = createReachability();
   const onFailure = () => metrics.heartbeatFailures.inc();
-  const waitingParts = { settings, client, reachability, onFailure, log, signal };
+  const waitingParts = { settings, client, reachability, readiness, onFailure, log, signal };
   await using waiting = new WaitingNode(waitingParts);
-  const onWaiting = (fault: string) => {
-    waitingFor = fault;
-  };
-  await using ovs = await awaitSwitch({ ...waitingParts, onWaiting, onFollowed: transport.dropStale }, waiting);
-  waitingFor = "its parts are being opened";
+  await using ovs = await awaitSwitch({ ...waitingParts, onFollowed: transport.dropStale }, waiting);
+  readiness.step("taking over the ports and flows that are there");
   await using opened = await openNode({
-    ...{ ovs, client, settings, metrics, reachability, log, signal },
+    ...{ ovs, client, settings, metrics, reachability, readiness, log, signal },
     cniFault: cni.fault,
   });
   node = opened;

@@ -54,6 +54,8 @@ export interface OvsDriverOptions {
   /** How long its database may take to answer at first, in milliseconds; half a minute unless given. */
   readonly startTimeoutMs?: number;
   readonly report: (error: NetError) => void;
+  /** Its database has answered for the first time. */
+  readonly onDatabase?: () => void;
   /** Bridges or ports were not as they should be, and have been repaired: what was found. */
   readonly onRepair?: (found: readonly string[]) => void;
   /** Addresses, routes or NICs have been changed by somebody; the node goes along. */
@@ -86,6 +88,7 @@ export async function openOvsDriver(options: OvsDriverOptions): Promise<OpenOvsD
   const { signal, report } = options;
   const timeoutMs = options.startTimeoutMs ?? START_TIMEOUT_MS;
   const database = await openDatabase(options.runDirectory, { signal, report, timeoutMs });
+  options.onDatabase?.();
   const netlink = openSocketPool({ netns: options.netns });
   try {
     return await openOn({ database, netlink }, options);

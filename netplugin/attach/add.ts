@@ -9,7 +9,7 @@ import { resultOf } from "./result.ts";
 
 /** Every interface that the call wants, or none of them. */
 export async function add(node: AttachingNode, request: AddRequest, signal: AbortSignal): Promise<CniResult> {
-  const failure = node.notReady();
+  const failure = node.readiness.whyNoAdd();
   if (failure !== undefined) throw new NetError("UNAVAILABLE", failure);
   refuseUnsupported(request);
   using netns = openNetns(request.netns);

@@ -12,6 +12,14 @@ import type { LimitKeeper } from "../reconcile/limits/limit-keeper.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
 import type { UnfinishedCalls } from "./unfinished-calls.ts";
 
+/** May pods be attached now? Cause and next step where not. */
+export interface AttachReadiness {
+  /** Why an ADD is refused; undefined: it is tried. */
+  whyNoAdd(): string | undefined;
+  /** Why an ADD would fail now; undefined when it would not. */
+  whyNotReady(): string | undefined;
+}
+
 /** What whoever attaches and detaches pods needs of the node. */
 export interface AttachingNode extends Surroundings {
   readonly nodeName: string;
@@ -30,10 +38,7 @@ export interface AttachingNode extends Surroundings {
   knowsAll(signal: AbortSignal): Promise<boolean>;
   /** What is plugged in on this machine, by endpoint key. */
   attachments(): ReadonlyMap<string, Attachment>;
-  /** Why an ADD would fail now, with the next step; undefined when it would not. */
-  notReady(): string | undefined;
-  /** Why netmaster was not reached the last time it was told of this node; undefined when it was. */
-  netmasterAway(): string | undefined;
+  readonly readiness: AttachReadiness;
 }
 
 /** The driver of an attachment or a lease, which may name none: then it is Open vSwitch's. @throws NetError UNAVAILABLE: it is not here */

@@ -14,7 +14,7 @@ export function createCniHandler(node: AttachingNode): CniHandler {
     check: (request, signal) => check(node, request, signal),
     gc: (request, signal) => collect(node, request, signal),
     status: async () => {
-      const failure = node.notReady() ?? node.netmasterAway();
+      const failure = node.readiness.whyNotReady();
       if (failure !== undefined) throw cniFault("not-available", failure);
     },
   };

@@ -38,10 +38,10 @@ import { type NodeLimits, openNodeLimits } from "../reconcile/limits/node-limits
 import { startConnectionLog } from "../report/connection-log/start.ts";
 import type { Metrics } from "../report/metrics/metrics.ts";
 import type { Reachability } from "../report/reachability.ts";
+import type { NodeReadiness } from "../report/readiness.ts";
 import type { ToldNode } from "../report/told-node.ts";
 import { startTraffic } from "../report/traffic/start.ts";
 import type { NodeSettings } from "../settings.ts";
-import type { NodeView } from "../view/node-view.ts";
 import { createViewHolder, type ViewHolder } from "../view/view-holder.ts";
 
 export interface NodeOptions {
@@ -51,6 +51,7 @@ export interface NodeOptions {
   readonly metrics: Metrics;
   /** What this process knows of netmaster's ear; the presence writes it. */
   readonly reachability: Reachability;
+  readonly readiness: NodeReadiness;
   /** Why runtimes cannot reach this process; undefined when they can. */
   readonly cniFault: () => string | undefined;
   readonly log: Logger;
@@ -187,20 +188,19 @@ function openKeepers(options: NodeOptions, core: Core) {
 
 /** What is shown to those who attach, and to those who tell. */
 function facesOf(options: NodeOptions, core: Core, keepers: Keepers): Pick<Node, "attaching" | "told"> {
-  const { ovs, client, settings, log, reachability, cniFault } = options;
+  const { ovs, client, settings, log, reachability, readiness, cniFault } = options;
   const { network, drivers, holder, vtep, podLimits, machine, limits, traffic, flows } = core;
   const { connections, attached, offers, leases, infra, stack, foreignFlows, panelName, tunnel } = keepers;
   const shared = {
     ...{ nodeName: settings.nodeName, log, client, drivers, holder, flows },
     view: holder.view,
     attachments: machine.attachments,
-    notReady: () => cniFault() ?? whyNotReady({ drivers, reachability, view: holder.view() }),
+    readiness,
   };
   return {
     attaching: {
       ...{ ...shared, stack, leases, limits: limits.keeper, datapathType: ovs.datapathType },
       unfinished: new UnfinishedCalls(unfinishedDirectoryOf(settings.cniSocketPath), log),
-      netmasterAway: reachability.netmasterAway,
       knowsAll: async (signal) => {
         if (!attached.knowsAll) await attached.loop.done(signal).catch(() => signal.throwIfAborted());
         return attached.knowsAll;
@@ -409,21 +409,4 @@ function openInfra({ ovs, client, settings, log, signal }: NodeOptions, parts: I
   holder.onStep(infra.onView);
   ovs.onChange(({ resync, uplinks }) => (resync || uplinks ? infra.kick() : infra.onPorts()));
   return infra;
-}
-
-interface Readiness {
-  readonly drivers: ReadonlyMap<DriverName, NetworkDriver>;
-  readonly reachability: Reachability;
-  readonly view: NodeView;
-}
-
-/** One driver that works is enough: what another's networks need is found out by their own ADD. */
-function whyNotReady({ drivers, reachability, view }: Readiness): string | undefined {
-  const faults = [...drivers.values()].map((driver) => driver.fault());
-  if (faults.every((fault) => fault !== undefined)) return faults[0] ?? "This node has no network driver";
-  if (!reachability.isRegistered()) {
-    return `This node is not registered with netmaster yet: ${reachability.netmasterAway() ?? "netmaster has not answered yet; see --netmaster-urls"}`;
-  }
-  if (!view.complete) return "The first complete view has not arrived from netmaster yet";
-  return undefined;
 }

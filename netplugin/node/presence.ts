@@ -52,6 +52,7 @@ function messageOf(told: ToldNode, { deltas, enforcement }: NodeReport): Message
   const hits = deltas.report();
   const body = {
     conditions: conditionsOf(told),
+    readiness: told.readiness.told(),
     receipt: enforcement.receipt(),
     bandwidth: [...told.traffic.nextReports()],
     ceilings: [...told.traffic.nextCeilings()],

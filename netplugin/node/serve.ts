@@ -5,11 +5,13 @@ import { followWatch } from "../node-client/watch.ts";
 import { UplinkAnnouncer } from "../reconcile/announce/uplinks.ts";
 import { keepBase } from "../reconcile/base/base-keeper.ts";
 import { compareRegularly } from "../reconcile/loop/compare-regularly.ts";
+import { conditionsOf } from "../report/conditions.ts";
 import type { Metrics } from "../report/metrics/metrics.ts";
 import { startNodeReport } from "../report/node-report.ts";
+import { isAway } from "../report/reachability.ts";
 import { UplinkLog } from "../report/uplink-log.ts";
 import type { NodeSettings } from "../settings.ts";
-import type { WaitingNode } from "./await-switch.ts";
+import { PATIENCE_MS, type WaitingNode } from "./await-switch.ts";
 import { probeCapabilities } from "./capabilities.ts";
 import type { Node } from "./node.ts";
 import { keepNodePresent } from "./presence.ts";
@@ -25,25 +27,26 @@ export interface Service {
   readonly signal: AbortSignal;
 }
 
-/** A switch that runs takes flows sooner than that. */
-const PATIENCE_MS = 5_000;
-
 /** The loops of a node whose parts are up: presence, watch, bridges, regular comparison. Ends with the signal. */
 export async function serve(service: Service): Promise<void> {
   const { node, waiting, settings, metrics, signal } = service;
   const { told, panel, leases } = node;
-  const { ovs, log } = told;
+  const { ovs, log, readiness } = told;
   startBase(service);
+  readiness.step("waiting until ovs-vswitchd takes flows");
   await whenServing(service);
+  readiness.step("finding out what kernel and switch can do");
   const capabilities = await probeCapabilities({
     connection: ovs.flowConnection.connection(),
     netns: panel.netns,
     cookie: COOKIE_OURS.cookie,
   });
   told.limits.setCapabilities(capabilities);
-  log.info({ capabilities, vtepIp: told.vtep.current() }, "this node's means");
+  log.info({ capabilities, vtepIp: told.vtep.current() }, "Kernel and switch of this node have these capabilities");
   const report = startNodeReport({ node: told, registry: metrics.registry, signal });
   await waiting[Symbol.asyncDispose]();
+  beReady(service);
+  readiness.onChange(report.trigger.request);
   await Promise.all([
     keepNodePresent({
       ...{ told, report, capabilities, leases, signal },
@@ -56,11 +59,12 @@ export async function serve(service: Service): Promise<void> {
 
 /** The database may answer, and the switch itself not. */
 async function whenServing({ node, waiting, signal }: Service): Promise<void> {
-  const { ovs } = node.told;
-  const late = setTimeout(
-    () => waiting.tell(() => ovs.fault() ?? "The parts of this node are being opened"),
-    PATIENCE_MS,
-  );
+  const { ovs, readiness } = node.told;
+  const late = setTimeout(() => {
+    const fault = ovs.fault() ?? "Open vSwitch takes no flows yet; see that ovs-vswitchd runs";
+    readiness.switchFault(fault);
+    waiting.tell(() => ovs.fault() ?? fault);
+  }, PATIENCE_MS);
   try {
     await whenConnected(ovs, signal);
   } finally {
@@ -68,20 +72,41 @@ async function whenServing({ node, waiting, signal }: Service): Promise<void> {
   }
 }
 
+/** From now on the readiness follows from the node's parts. */
+function beReady({ node: { told } }: Service): void {
+  const { readiness, ovs, holder, drivers, cniFault } = told;
+  readiness.up({
+    cniFault,
+    driverFaults: () => [...drivers.values()].map((driver) => driver.fault()),
+    isViewComplete: () => told.view().complete,
+    conditions: () => conditionsOf(told),
+  });
+  ovs.onChange(() => readiness.request());
+  let isComplete = false;
+  holder.onStep(() => {
+    if (!isComplete) readiness.request();
+    isComplete = told.view().complete;
+  });
+}
+
 function startBase({ node, settings, signal }: Service): void {
-  const { ovs, flows, log } = node.told;
+  const { ovs, flows, log, readiness } = node.told;
   const { panelName, tunnel } = node.base;
   const announcer = new UplinkAnnouncer({ driver: ovs, runDirectory: settings.ovsRunDirectory, log, signal });
   keepBase({
     ...{ ovs, log, signal },
     before: [panelName],
     after: [announcer, new UplinkLog(ovs, log), tunnel],
-    onKept: ({ isChanged }) => flows.loop.kick({ full: isChanged }),
+    onKept: ({ isChanged }) => {
+      flows.loop.kick({ full: isChanged });
+      readiness.request();
+    },
   });
 }
 
 function follow({ node, settings, transport, signal }: Service, reply: RegisterReply): Promise<void> {
   const { holder, log } = node.told;
+  let told = "";
   return followWatch({
     transport,
     nodeName: settings.nodeName,
@@ -90,6 +115,11 @@ function follow({ node, settings, transport, signal }: Service, reply: RegisterR
     onStream: holder.beginStream,
     onMessages: holder.applyMessages,
     mayTakeParts: () => !holder.view().complete,
-    report: (error) => log.warn({ code: error.code, error: error.message }, "watch"),
+    report: (error) => {
+      const line = { code: error.code, error: error.message };
+      if (isAway(error) || told === error.message) return log.debug(line, "The watch stream from netmaster has ended");
+      told = error.message;
+      return log.warn(line, "The watch stream from netmaster cannot be read; netplugin opens it anew");
+    },
   });
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { NodeCondition } from "../../state/kinds/node.ts";
-import { collectConditions, failuresOf } from "./conditions.ts";
+import { collectConditions } from "./conditions.ts";
 
 const FAILED: NodeCondition = { type: "uplink/default", status: "failed", message: "eth9 does not exist" };
 const FINE: NodeCondition = { type: "switch", status: "ok", message: "3.1" };
@@ -16,9 +16,5 @@ describe("conditions", () => {
     });
     expect(told).toMatchObject([FINE, { type: "report/infra", status: "degraded" }, FAILED]);
     expect(told[1]?.message).toContain("no such port");
-  });
-
-  it("that failed are why a node is degraded", () => {
-    expect(failuresOf([FINE, FAILED])).toEqual(["uplink/default: eth9 does not exist"]);
   });
 });

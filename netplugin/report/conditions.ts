@@ -44,11 +44,6 @@ export function collectConditions<R>(
   });
 }
 
-/** What makes this node less than ready although pods can be attached: its failed conditions, as text. */
-export function failuresOf(conditions: readonly NodeCondition[]): readonly string[] {
-  return conditions.filter(({ status }) => status === "failed").map(({ type, message }) => `${type}: ${message}`);
-}
-
 function some(type: string, status: NodeCondition["status"], message: string | undefined): readonly NodeCondition[] {
   return message === undefined ? [] : [{ type, status, message }];
 }

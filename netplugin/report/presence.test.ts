@@ -13,7 +13,7 @@ async function heard(heartbeats: number, options: Partial<PresenceOptions> = {})
   await keepPresent({
     ...{
       bootId: "b",
-      reachability: createReachability(),
+      reachability: createReachability({ log: pino({ level: "silent" }) }),
       trigger: createReportTrigger(1),
       log: pino({ level: "silent" }),
     },

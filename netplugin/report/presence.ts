@@ -5,7 +5,7 @@ import type { NodeRegistration } from "../../state/kinds/node.ts";
 import type { Heartbeat, HeartbeatReply, RegisterReply } from "../../state/node-api.ts";
 import { BackOff } from "../../state/waiting/back-off.ts";
 import type { NodeClient } from "../node-client/node-client.ts";
-import type { Reachability } from "./reachability.ts";
+import { isAway, type Reachability } from "./reachability.ts";
 import type { ReportTrigger } from "./report-trigger.ts";
 
 /** What a heartbeat says besides who says it, and what is to be done when netmaster has taken it. */
@@ -61,7 +61,6 @@ class Presence {
   #intervalMs = RETRY_MAX_MS;
   readonly #backOff = new BackOff({ firstMs: RETRY_MIN_MS, maxMs: RETRY_MAX_MS });
   #refusal: string | undefined;
-  #trouble: string | undefined;
   /** The epoch of the store that netmaster has been told to be settled. */
   #toldEpoch: string | undefined;
 
@@ -70,7 +69,7 @@ class Presence {
   }
 
   async round(): Promise<void> {
-    const { trigger, signal, onFailure } = this.#options;
+    const { trigger, signal, onFailure, reachability } = this.#options;
     try {
       await this.#register();
       await this.#beat();
@@ -78,11 +77,11 @@ class Presence {
     } catch (thrown) {
       if (signal.aborted) return;
       onFailure();
-      this.#note(asNetError(thrown, "report to netmaster"));
+      reachability.setReport(asNetError(thrown, "report to netmaster"));
       await trigger.due(this.#backOff.nextMs(), signal);
       return;
     }
-    this.#noteWell();
+    reachability.setReport(undefined);
     const { offers } = this.#options;
     const isOpen = offers?.isOpen === true;
     if (this.#accepted !== undefined && (isOpen || performance.now() >= this.#nextRegularMs)) await this.#regular();
@@ -121,7 +120,10 @@ class Presence {
     const { reachability, log } = this.#options;
     reachability.setRegistrationFault(error?.message);
     if (error !== undefined && error.message !== this.#refusal) {
-      log.warn({ code: error.code, error: error.message }, "what has changed on this node is not registered");
+      log.warn(
+        { code: error.code, error: error.message },
+        "netmaster refuses the changed registration of this node; the earlier one stays valid",
+      );
     }
     this.#refusal = error?.message;
   }
@@ -155,29 +157,7 @@ class Presence {
     } catch (thrown) {
       if (signal.aborted) return;
       const { code, message } = asNetError(thrown, "compare leases with ports");
-      log.warn({ code, error: message }, "leases and ports are not in agreement; trying again");
+      log.warn({ code, error: message }, "Leases and ports of this node could not be compared; netplugin tries again");
     }
   }
-
-  /** One line when something begins to be wrong, not one for each attempt. */
-  #note(error: NetError): void {
-    const { reachability, log } = this.#options;
-    reachability.setNetmasterAway(error.message);
-    const text = isAway(error) ? "netmaster is not reached" : "this node cannot be registered";
-    if (this.#trouble === text + error.message) return;
-    this.#trouble = text + error.message;
-    log.warn({ code: error.code, error: error.message }, `${text}; trying again`);
-  }
-
-  #noteWell(): void {
-    const { reachability, log } = this.#options;
-    reachability.setNetmasterAway(undefined);
-    if (this.#trouble !== undefined) log.info("netmaster has this node's report again");
-    this.#trouble = undefined;
-  }
-}
-
-/** No netmaster gave an answer of its own; every other error is one, or is found out here. */
-function isAway({ code }: NetError): boolean {
-  return code === "UNAVAILABLE" || code === "TIMEOUT" || code === "CLOSED";
 }

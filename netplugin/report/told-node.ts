@@ -17,6 +17,7 @@ import type { NodeView } from "../view/node-view.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
 import type { ConnectionLog } from "./connection-log/connection-log.ts";
 import type { Reachability } from "./reachability.ts";
+import type { NodeReadiness } from "./readiness.ts";
 import type { NodeTraffic } from "./traffic/start.ts";
 
 /** What each pod may do per second; 0 = any number. */
@@ -45,14 +46,13 @@ export interface ToldNode {
   readonly tunnel: Pick<TunnelAddress, "fault">;
   readonly vtep: Pick<VtepAddress, "current" | "registrable">;
   readonly reachability: Reachability;
+  readonly readiness: NodeReadiness;
   readonly podLimits: PodLimits;
   view(): NodeView;
   /** What is plugged in on this machine, by endpoint key. */
   attachments(): ReadonlyMap<string, Attachment>;
   /** Ports that wait for a pod. */
   readyPorts(): number;
-  /** Why an ADD would fail now, with the next step; undefined when it would not. */
-  notReady(): string | undefined;
   /** Why runtimes cannot reach this process; undefined when they can. */
   cniFault(): string | undefined;
 }

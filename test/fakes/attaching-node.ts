@@ -122,8 +122,7 @@ function openNode(site: FakeSite, names: readonly DriverName[]) {
     limits: { enforced: (key) => site.step("limits", key) },
     stack: { closed: async () => {} },
     unfinished: new UnfinishedCalls(site.directory, silent),
-    notReady: () => undefined,
-    netmasterAway: () => undefined,
+    readiness: { whyNoAdd: () => undefined, whyNotReady: () => undefined },
     knowsAll: async () => true,
   };
   return { node, driver, drivers: all, machine };

@@ -216,7 +216,8 @@ export class Keeper<T extends TableSpecs> implements Replica<T> {
     if (error.code !== "UNAVAILABLE" && error.code !== "TIMEOUT") this.#position = undefined;
     if (this.#pictures === 0 && error.code === "UNSUPPORTED") this.#hopeless = error;
     if (this.#pictures === 0) this.#lookAgain();
-    else if (!known) this.#report(error);
+    const isAsked = this.#pictures > 0 || this.#options.report !== undefined; // else firstPicture says it
+    if (!known && isAsked && this.#hopeless === undefined) this.#report(error);
   }
 
   #lookAgain(): void {

@@ -12,13 +12,13 @@ beforeAll(async () => {
   const none = () => 0;
   const metrics = createMetrics({
     ...{ flows: none, refusedObjects: none, endpoints: none, readyPorts: none, foreignFlows: none },
-    ...{ isConnected: () => false, enforcedRevision: () => 0n },
+    ...{ isConnected: () => false, enforcedRevision: () => 0n, readyState: () => "starting" as const },
   });
   server = await startInspectServer({
     host: "127.0.0.1",
     port: 0,
     metrics,
-    starting: () => "x",
+    readiness: () => ({ state: "starting", reasons: ["x"], since: "" }),
     node: () => undefined,
   });
 });

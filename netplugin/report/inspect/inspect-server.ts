@@ -1,8 +1,9 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { NetError } from "../../../state/errors.ts";
+import type { Readiness } from "../../../state/readiness.ts";
 import { KINDS } from "../../../state/records.ts";
 import { countOf } from "../../view/query.ts";
-import { conditionsOf, failuresOf } from "../conditions.ts";
+import { conditionsOf } from "../conditions.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ToldNode } from "../told-node.ts";
 import { inspectBandwidth } from "./bandwidth.ts";
@@ -11,8 +12,7 @@ export interface InspectOptions {
   readonly host: string;
   readonly port: number;
   readonly metrics: Metrics;
-  /** What the start waits for, as long as there is no node. */
-  readonly starting: () => string;
+  readonly readiness: () => Readiness;
   /** Undefined until the node's parts are up. */
   readonly node: () => ToldNode | undefined;
 }
@@ -40,15 +40,14 @@ export async function startInspectServer(options: InspectOptions): Promise<Serve
 }
 
 async function answer(options: InspectOptions, path: string, response: ServerResponse): Promise<void> {
-  const node = options.node();
   switch (path) {
     case "/healthz":
       return send(response, 200, { status: "ok" });
     case "/readyz": {
-      const reason = node === undefined ? options.starting() : node.notReady();
-      if (reason !== undefined || node === undefined) return send(response, 503, { reason });
-      const reasons = failuresOf(conditionsOf(node));
-      return send(response, 200, reasons.length === 0 ? { status: "ready" } : { status: "degraded", reasons });
+      const { state, reasons, since } = options.readiness();
+      const isUsable = state === "ready" || state === "degraded";
+      const why = reasons.length === 0 ? {} : { reasons };
+      return send(response, isUsable ? 200 : 503, { status: state, ...why, since });
     }
     case "/metrics": {
       const { registry } = options.metrics;
@@ -73,11 +72,11 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
   }
 }
 
-type Inspection = Pick<InspectOptions, "node" | "starting"> & { readonly response: ServerResponse };
+type Inspection = Pick<InspectOptions, "node" | "readiness"> & { readonly response: ServerResponse };
 
-function sendInspection({ node, starting, response }: Inspection, inspect: (node: ToldNode) => unknown): void {
+function sendInspection({ node, readiness, response }: Inspection, inspect: (node: ToldNode) => unknown): void {
   const current = node();
-  if (current === undefined) send(response, 503, { reason: starting() });
+  if (current === undefined) send(response, 503, { reasons: readiness().reasons });
   else send(response, 200, inspect(current));
 }
 

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { addProcessMetrics } from "../../../state/process-metrics.ts";
+import { READY_STATES, type ReadyState } from "../../../state/readiness.ts";
 import { CNI_COMMANDS } from "../../cni/environment.ts";
 
 const CALL_BUCKETS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30];
@@ -31,12 +32,14 @@ export interface MetricSources {
   readonly foreignFlows: () => number;
   readonly isConnected: () => boolean;
   readonly enforcedRevision: () => bigint;
+  readonly readyState: () => ReadyState;
 }
 
 export function createMetrics(sources: MetricSources): Metrics {
   const registry = new Registry();
   addProcessMetrics(registry, PREFIX);
   registerGauges(registry, sources);
+  registerReadyState(registry, sources);
   return { registry, ...durations(registry), ...repairs(registry), ...connections(registry) };
 }
 
@@ -61,6 +64,20 @@ function registerGauges(registry: Registry, sources: MetricSources): void {
   gauge("ready_ports", "Ports that wait for a pod", sources.readyPorts);
   gauge("switch_connected", "1 while Open vSwitch answers", () => Number(sources.isConnected()));
   gauge("enforced_revision", "Store revision that the switch enforces", () => Number(sources.enforcedRevision()));
+}
+
+/** 1 for the present state, 0 for the others, so that an alert can name the state. */
+function registerReadyState(registry: Registry, { readyState }: Pick<MetricSources, "readyState">): void {
+  new Gauge({
+    name: `${PREFIX}ready_state`,
+    help: "1 for the state that this node is in: starting, ready, degraded or not-ready",
+    labelNames: ["state"],
+    registers: [registry],
+    collect() {
+      const current = readyState();
+      for (const state of READY_STATES) this.set({ state }, Number(state === current));
+    },
+  });
 }
 
 function durations(registry: Registry): Pick<Metrics, "cniCalls" | "flowRounds"> {
