@@ -37,7 +37,10 @@ it("a reason whose details change is told as it is, and logged once; another rea
     now.judged = { state: "not-ready", reasons: [reason] };
     expect(watch.look()).toEqual({ ...now.judged, since: "1970-01-01T00:00:01.000Z" });
   }
-  expect(lines).toHaveLength(2);
+  expect(lines.map((line) => (line as unknown[])[1])).toEqual([
+    "netplugin is not-ready",
+    "netplugin is not-ready for another reason",
+  ]);
   expect(now.changes).toBe(3);
 });
 

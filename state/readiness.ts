@@ -65,7 +65,8 @@ export class ReadinessWatch {
     if (state !== before.state) this.#sinceMs = this.#now();
     this.#current = { state, reasons, since: new Date(this.#sinceMs).toISOString() };
     if (state !== before.state) this.#tell({ previousState: before.state, previousMs: beforeMs });
-    else if (state !== "starting" && !isSame(reasons.map(gistOf), before.reasons.map(gistOf))) this.#tell({});
+    else if (state !== "starting" && !isSame(reasons.map(gistOf), before.reasons.map(gistOf)))
+      this.#options.log?.info({ state, reasons }, `${this.#options.daemon} is ${state} for another reason`);
     this.#options.onChange?.();
     return this.#current;
   }

@@ -15,7 +15,7 @@ it("a node that is lost and comes back is one line each, with how long it was aw
     { ...node, stateSince: AT(0) },
     { ...node, stateSince: AT(0), conditions: [{ type: "switch", status: "ok", message: "3.1" }] },
     { ...node, state: "unreachable", stateSince: AT(2), conditions: [SILENCE] },
-    { ...node, stateSince: AT(5) },
+    { ...node, stateSince: AT(5), readiness: { state: "ready", reasons: [], since: AT(1) } },
     { ...node, stateSince: AT(5), readiness: { state: "not-ready", reasons: ["no switch"], since: AT(6) } },
   ];
   for (const [index, record] of history.entries()) {

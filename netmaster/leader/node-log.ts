@@ -12,7 +12,10 @@ export function logNode(log: LineLog, change: ObjectChange): void {
   if (before?.state === state || (before === undefined && state === "ready")) return;
   const told = {
     ...{ node: change.key, state, ...(reasons.length === 0 ? {} : { reasons }) },
-    ...(before && { previousState: before.state, previousMs: Date.parse(since) - Date.parse(before.since) }),
+    ...(before && {
+      previousState: before.state,
+      previousMs: Math.max(0, Date.parse(since) - Date.parse(before.since)),
+    }),
   };
   if (WRONG.has(state)) log.warn(told, `Node ${change.key} is ${state}`);
   else log.info(told, `Node ${change.key} is ${state}`);

@@ -110,7 +110,10 @@ export function shownState({
   readiness,
   conditions,
 }: Omit<NodeRecord, "key" | "registration">): ShownState {
-  if (state === "ready") return readiness ?? { state, reasons: [], since: stateSince };
+  if (state === "ready") {
+    const { reasons, since, ...told } = readiness ?? { state, reasons: [], since: stateSince };
+    return { ...told, reasons, since: since > stateSince ? since : stateSince };
+  }
   const silence = conditions.filter(({ type }) => type === HEARTBEAT_CONDITION);
   return { state, reasons: silence.map(({ message }) => message), since: stateSince };
 }

@@ -53,6 +53,37 @@ async function lostWhile(act: () => Promise<void>): Promise<readonly (readonly n
   return reports.map(({ unanswered }) => unanswered);
 }
 
+/** How often a process has logged each of these sentences. */
+function saidBy(process: string, sentences: readonly string[]): readonly number[] {
+  const log = world.log(process, 20_000);
+  return sentences.map((sentence) => log.split(`"msg":"${sentence}`).length - 1);
+}
+
+/** The process logs each of these sentences once more, and no other warning again and again. */
+async function expectSaidOnce(process: string, sentences: readonly string[], act: () => Promise<void>): Promise<void> {
+  const before = saidBy(process, sentences);
+  await act();
+  const once = before.map((count) => count + 1);
+  const isSaid = (counts: readonly number[]) => counts.every((count, index) => count >= (once[index] ?? 0));
+  await eventually(`said by ${process}`, async () => saidBy(process, sentences), isSaid, 15_000);
+  await sleep(1_000);
+  expect(saidBy(process, sentences)).toEqual(once);
+}
+
+const NETMASTER_LINES = [
+  "No netmaster answers; ",
+  "A netmaster answers again",
+  'netplugin is not-ready"',
+  'netplugin is ready"',
+];
+const SWITCH_LINES = [
+  "Open vSwitch does not answer",
+  "Open vSwitch answers again",
+  'netplugin is not-ready"',
+  'netplugin is ready"',
+];
+const ETCD_LINES = ["etcd does not answer; ", "etcd answers again"];
+
 describe("nothing is lost", ONCE_MORE, () => {
   it("while netplugin is restarted", async () => {
     expect(await lostWhile(() => world.restartNetplugin(1, "SIGTERM"))).toEqual(NONE_LOST);
@@ -83,14 +114,16 @@ describe("nothing is lost", ONCE_MORE, () => {
   it("while netmaster is down, and DEL succeeds meanwhile; the lease is released when it is back", async () => {
     const { layout } = world.cluster;
     await world.addPod("short", 1, { tenant: "t1", network: "vx" });
-    const lost = await lostWhile(async () => {
-      await world.kill("netmaster-1");
-      await sleep(OUTAGE_MS / 2);
-      await world.removePod("short");
-      await sleep(OUTAGE_MS / 2);
-      await world.restartNetmaster(1);
+    await expectSaidOnce("netplugin-n1", NETMASTER_LINES, async () => {
+      const lost = await lostWhile(async () => {
+        await world.kill("netmaster-1");
+        await sleep(OUTAGE_MS / 2);
+        await world.removePod("short");
+        await sleep(OUTAGE_MS / 2);
+        await world.restartNetmaster(1);
+      });
+      expect(lost).toEqual(NONE_LOST);
     });
-    expect(lost).toEqual(NONE_LOST);
     await eventually("lease released", endpointCount, (count) => count === 4, 15_000);
     expect(layout.netmasters).toBe(1);
   });
@@ -98,13 +131,15 @@ describe("nothing is lost", ONCE_MORE, () => {
   it("while etcd is down, and the store is as before afterwards", async () => {
     const { layout } = world.cluster;
     const before = await world.rest.get("/api/v1/networks/");
-    const lost = await lostWhile(async () => {
-      await world.kill("etcd-1", "SIGKILL");
-      await sleep(OUTAGE_MS);
-      await startEtcd(layout, 1);
-      await etcdReady(layout);
+    await expectSaidOnce("netmaster-1", ETCD_LINES, async () => {
+      const lost = await lostWhile(async () => {
+        await world.kill("etcd-1", "SIGKILL");
+        await sleep(OUTAGE_MS);
+        await startEtcd(layout, 1);
+        await etcdReady(layout);
+      });
+      expect(lost).toEqual(NONE_LOST);
     });
-    expect(lost).toEqual(NONE_LOST);
     await eventually(
       "networks",
       () => world.rest.get("/api/v1/networks/"),
@@ -153,9 +188,12 @@ describe("Open vSwitch restarts", () => {
 
   it("also when its database and switch are killed together", async () => {
     const { layout } = world.cluster;
-    await stopDaemon(layout.home, "vswitchd-n2", "SIGKILL");
-    await stopDaemon(layout.home, "ovsdb-n2", "SIGKILL");
-    await startOvs(layout, 2);
+    await expectSaidOnce("netplugin-n2", SWITCH_LINES, async () => {
+      await stopDaemon(layout.home, "vswitchd-n2", "SIGKILL");
+      await stopDaemon(layout.home, "ovsdb-n2", "SIGKILL");
+      await sleep(1_000);
+      await startOvs(layout, 2);
+    });
     await eventually(
       "ping vx",
       async () => world.ping("vx-1", await target("vx-2"), 1),
