@@ -82,7 +82,7 @@ function netplugin(): Registry {
   const zero = () => 0;
   const { registry } = netpluginRegistry({
     ...{ flows: zero, refusedObjects: zero, endpoints: zero, readyPorts: zero, foreignFlows: zero },
-    ...{ isConnected: () => true, enforcedRevision: () => 0n },
+    ...{ isConnected: () => true, enforcedRevision: () => 0n, readyState: () => "ready" as const },
   });
   registerLimitMetrics(registry, () => undefined);
   registerCeilingMetrics(registry, () => undefined);
