@@ -26,7 +26,7 @@ export const NODE_API_VERSION = "v1";
 /** Names node API and release in every reply, so that a mixed cluster can be seen. */
 export const NODE_API_VERSION_HEADER = "contiv-node-api";
 
-/** Names the store's epoch at the head of a watch stream: revisions of another epoch are not comparable (docs/operations.md, "Backup, restore, disaster recovery"). */
+/** Names the store's epoch at the head of a watch stream: revisions of another epoch are not comparable (docs/upgrade.md, "Backup, restore, disaster recovery"). */
 export const STORE_EPOCH_HEADER = "contiv-store-epoch";
 
 export const RegisterReply = z.object({

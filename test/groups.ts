@@ -34,7 +34,7 @@ export const ALONE: readonly string[] = [cluster("netmasters"), etcd("commit-fau
 export const LONGEST: readonly string[] = [
   ...["deletion", "hostile/hostile", "chaos", "policy-truth", "masters"].map(cluster),
   system("netplugin/desired/forwarding/forwarding"),
-  ...["pages", "mixed-releases", "policy", "endpoints"].map(cluster),
+  ...["installed-pages", "pages", "mixed-releases", "policy", "endpoints"].map(cluster),
   system("netplugin/desired/policy/policy-packets"),
   system("test/guests/hostile"),
   ...["restarts", "traffic"].map(cluster),

@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { Reporter } from "../../state/store/store.ts";
 import type { Condition } from "./condition.ts";
 
-const REPLACE = "stop that member of etcd, remove it from the cluster, and add it anew, empty (docs/operations.md)";
+const REPLACE = "stop that member of etcd, remove it from the cluster, and add it anew, empty (docs/upgrade.md)";
 const NOBODY_IS_RIGHT = `no majority shows which is right, so all of them are used; find the one that was restored, and ${REPLACE}`;
 
 /** Members of the store whose data differ from each other's: told in the log, and for as long as it lasts. */

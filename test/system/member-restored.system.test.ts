@@ -150,7 +150,7 @@ async function changeLeader(one: EtcdMember, other: EtcdMember): Promise<void> {
   await ctl(leader, "move-leader", await idOf(next, leader));
 }
 
-/** As docs/operations.md says. */
+/** As docs/upgrade.md says. */
 async function replaceEmpty(replaced: EtcdMember, asked: EtcdMember): Promise<void> {
   await replaced.kill();
   await eventually("a leader", () => isServing(asked), Boolean, 30_000);

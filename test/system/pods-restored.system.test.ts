@@ -46,7 +46,7 @@ async function save(): Promise<string> {
   return file;
 }
 
-/** What docs/operations.md says for one member. */
+/** What docs/upgrade.md says for one member. */
 async function restore(file: string): Promise<void> {
   const { layout } = world.cluster;
   const [name, peer] = [etcdName(1), "http://127.0.0.1:2380"];

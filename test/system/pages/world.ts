@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { projectRoot } from "../../../deploy/cluster/components.ts";
 import { inNetns, run } from "../../../deploy/cluster/exec.ts";
 import { controlNetns, ensureControl, ensureNode, nodeAddress, nodeNetns } from "../../../deploy/cluster/underlay.ts";
 import { startReaper } from "../reaper.ts";
@@ -20,7 +21,11 @@ export interface World extends AsyncDisposable {
 /** Of the network that `eth1` is in. */
 const PODS_SUBNET = "10.20.0";
 
+const BUILD_MS = 240_000;
+
+/** Builds the programs, so that no command of a page has to. */
 export async function makeWorld(): Promise<World> {
+  await run([join(projectRoot(), "deploy/build")], { timeoutMs: BUILD_MS });
   const directory = mkdtempSync(join(tmpdir(), "contiv-pages-"));
   const prefix = basename(directory);
   startReaper(`${prefix}-`, directory);
