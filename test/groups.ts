@@ -12,7 +12,7 @@ export const PAIRED_WORKERS = 3;
 /** So many at a time; nothing that keeps the processors busy all the time is among them. */
 export const PAIRED: readonly string[] = [
   ...["announce", "chaos", "connection-log", "connections", "explain", "masters", "mixed-releases"].map(cluster),
-  ...["policy", "rest-abuse", "restarts", "store-full"].map(cluster),
+  ...["policy", "rest-abuse", "restarts", "rule-replacement", "store-full"].map(cluster),
   ...["drivers/netlink/socket", "drivers/ovs/openflow/lifetime", "netplugin/desired/policy/policy"].map(system),
   system("test/guests/hostile"),
 ];
