@@ -139,7 +139,10 @@ async function serveWatch(options: NodeApiOptions, request: FastifyRequest, repl
     await hub.serve(nodeName, responseSink(response, signal), signal);
   } catch (error) {
     if (!signal.aborted)
-      log.warn({ node: nodeName, err: asNetError(error, "serve a watch stream") }, "watch stream ended");
+      log.warn(
+        { node: nodeName, err: asNetError(error, "serve a watch stream") },
+        "A watch stream to a node has ended with an error",
+      );
   } finally {
     response.destroy();
   }
@@ -148,7 +151,8 @@ async function serveWatch(options: NodeApiOptions, request: FastifyRequest, repl
 function sendError({ log }: NodeApiOptions, thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = fromFastify(thrown);
   const { status, headers } = errorReply(error, { hasAccept: true, path: request.url, requestId: request.id });
-  if (status === 500) log.error({ err: error, requestId: request.id, url: request.url }, "node API call failed");
+  if (status === 500)
+    log.error({ err: error, requestId: request.id, url: request.url }, "A call of the node API failed");
   const { code, message, reason, field } = error;
   const body: NodeApiError = {
     code,

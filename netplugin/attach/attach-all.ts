@@ -211,7 +211,7 @@ async function undo(node: AttachingNode, wish: AddRequest, leases: Map<AddReques
     return true;
   } catch (error) {
     const { message } = asNetError(error, "take the pod off the network");
-    node.log.warn({ container: wish.containerId, error: message }, "cannot undo a failed ADD");
+    node.log.warn({ container: wish.containerId, error: message }, "A failed ADD cannot be undone");
     return false;
   }
 }
@@ -227,7 +227,7 @@ async function releaseFailed(node: AttachingNode, wish: AddRequest, reply: Endpo
     const { message } = asNetError(error, "release the lease");
     node.log.warn(
       { endpoint: endpointKeyOf(wish), error: message },
-      "cannot undo a failed ADD now; the next comparison of leases will",
+      "A failed ADD cannot be undone now; the next comparison of leases does it",
     );
   }
 }
@@ -256,7 +256,10 @@ async function isAdopted(
   } catch (error) {
     const { code, message: reason } = asNetError(error, "adopt");
     if (code !== "CONFLICT") throw error; // nobody knows what is wrong with it, if anything is
-    node.log.info({ endpoint: attachment.endpointKey, reason }, "replacing a stale port");
+    node.log.info(
+      { endpoint: attachment.endpointKey, reason },
+      "The pod has a port of an earlier attachment; it is replaced",
+    );
     await driver.detach(portName, { netnsPaths: [wish.netns, netnsPath], ifName }, signal);
     releaseOf(node, attachment);
     return false;

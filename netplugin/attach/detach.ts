@@ -74,7 +74,7 @@ async function detachUnknown(node: AttachingNode, call: ContainerInterface, opti
     const isTaken = (key: string) => [...node.attachments().values()].some(({ portName }) => portName === key);
     for (const driver of node.drivers.values()) {
       if (!(await driver.removeStray({ netnsPath, ifName, isTaken }, signal))) continue;
-      const text = "an interface of ours whose attachment is not known any more was taken out of the pod";
+      const text = "An interface of contiv whose attachment is not known any more was removed from the pod";
       node.log.warn({ container: containerId, ifName, driver: driver.name }, text);
     }
   }
@@ -115,11 +115,14 @@ export async function undoUnfinished(node: AttachingNode, signal: AbortSignal): 
       node.unfinished.end(call);
       node.log.warn(
         { ...call },
-        "a call that wanted several interfaces was cut off by the last end of this process; taken back",
+        "A CNI call for several interfaces was interrupted when netplugin ended; its interfaces are removed",
       );
     } catch (error) {
       const { message } = asNetError(error, `take back what ADD of ${call.containerId} has made`);
-      node.log.warn({ ...call, error: message }, "cannot take back an unfinished call; its DEL will");
+      node.log.warn(
+        { ...call, error: message },
+        "The interfaces of an interrupted CNI call cannot be removed; its DEL removes them",
+      );
     }
   }
 }

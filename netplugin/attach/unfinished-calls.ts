@@ -58,7 +58,7 @@ export class UnfinishedCalls {
       const { message } = asNetError(error, "remove it");
       this.#log.error(
         { path, error: message },
-        "the note of a call that has ended stays; remove it before netplugin restarts",
+        "The file that marks a CNI call as unfinished cannot be removed; remove it before netplugin restarts",
       );
     }
   }
@@ -72,7 +72,10 @@ export class UnfinishedCalls {
         this.#noted.add(path);
         return [call];
       } catch (error) {
-        this.#log.warn({ path, error: asNetError(error, "read it").message }, "no note of an unfinished call; removed");
+        this.#log.warn(
+          { path, error: asNetError(error, "read it").message },
+          "A file beside the CNI socket does not describe an unfinished call; it is removed",
+        );
         rmSync(path, { recursive: true, force: true });
         return [];
       }

@@ -46,7 +46,7 @@ describe("a CNI socket's file", () => {
     await replace();
     await vi.waitFor(async () => expect(await greeting()).toBe("hello"));
     expect((await lstat(path)).mode & 0o777).toBe(0o600);
-    expect(lines).toEqual(["the CNI socket's file was removed or replaced; made again"]);
+    expect(lines).toEqual(["The file of the CNI socket was removed or replaced; it is made again"]);
     expect(keeper.fault).toBeUndefined();
   });
 

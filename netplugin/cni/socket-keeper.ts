@@ -56,7 +56,7 @@ export class SocketKeeper {
     const server = createServer({ allowHalfOpen: true }, onConnection);
     server.maxConnections = connectionsMax;
     this.#file = await listenAt(server, path);
-    server.on("error", (error) => log.warn({ error: error.message }, "CNI socket failed to accept"));
+    server.on("error", (error) => log.warn({ error: error.message }, "The CNI socket could not accept a connection"));
     this.#server?.close();
     this.#server = server;
   }
@@ -71,10 +71,11 @@ export class SocketKeeper {
       await clearPath(path);
       await this.#listen();
       this.#fault = undefined;
-      log.warn({ path }, "the CNI socket's file was removed or replaced; made again");
+      log.warn({ path }, "The file of the CNI socket was removed or replaced; it is made again");
     } catch (thrown) {
       const { message } = asNetError(thrown, `make CNI socket "${path}" again`);
-      if (this.#fault !== message) log.warn({ path, error: message }, "the CNI socket cannot be made again; trying");
+      if (this.#fault !== message)
+        log.warn({ path, error: message }, "The CNI socket cannot be made again; netplugin tries again");
       this.#fault = message;
     }
   }

@@ -123,7 +123,7 @@ describe("records of attachments", () => {
     writeFileSync(join(directory, "cvh2.json"), text);
     const records = open();
     expect(records.all()).toEqual([attachment("cvh1")]);
-    expect(lines.join("")).toMatch(/records of pods' attachments fail/);
+    expect(lines.join("")).toMatch(/Records of pods' attachments cannot be read or written/);
     expect(readdirSync(directory).sort()).toEqual(["cvh1.json", "cvh2.json"]);
     records.keep(kept(attachment("cvh1"), attachment("cvh2")));
     expect(JSON.parse(readFileSync(join(directory, "cvh2.json"), "utf8"))).toEqual(attachmentMarks(attachment("cvh2")));

@@ -95,7 +95,7 @@ export class AttachmentRecords {
     });
     if (!isListed || !isWell || this.#failure === undefined) return;
     this.#failure = undefined;
-    this.#log.info({ directory: this.#directory }, "records of pods' attachments are written again");
+    this.#log.info({ directory: this.#directory }, "Records of pods' attachments can be written again");
   }
 
   /** False: something failed. */
@@ -155,7 +155,7 @@ export class AttachmentRecords {
       const failure = `${what}: ${(thrown as NodeJS.ErrnoException).code ?? code}`;
       if (failure !== this.#failure) {
         const advice = "pods go on, and are found by switch and kernel alone";
-        this.#log.warn({ path, error: message }, `records of pods' attachments fail; ${advice}`);
+        this.#log.warn({ path, error: message }, `Records of pods' attachments cannot be read or written; ${advice}`);
       }
       this.#failure = failure;
       return false;

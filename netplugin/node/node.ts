@@ -112,10 +112,15 @@ type Keepers = ReturnType<typeof openKeepers>;
 /** What the others stand on: the drivers, what is known of the machine and of the store, limits and flows. */
 async function openCore(options: NodeOptions) {
   const { ovs, settings, log, signal, metrics } = options;
-  const report: Report = (error) => log.warn({ code: error.code, error: error.message }, "switch");
+  const report: Report = (error) => {
+    const told = { code: error.code, error: error.message };
+    // While the switch is away it has a line of its own.
+    if (ovs.fault() !== undefined) log.debug(told, "A task on ports, limits or links failed");
+    else log.warn(told, "A task on ports, limits or links failed");
+  };
   await closeAtStart(options);
   const panel = await openPanel(settings.panelNetns);
-  log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "patch panel");
+  log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "The network namespace for ready ports is set up");
   const records = new AttachmentRecords(recordsDirectoryOf(settings.cniSocketPath), log);
   const marks = new PortMarks({ ports: ovs.ports, records });
   const network = await openNetwork(options, { panel, marks, report, onRelease: (port) => onRelease(port) });
@@ -253,7 +258,11 @@ function connectionsOf({ datapathType }: OpenOvsDriver, runDirectory: string) {
 async function closeAtStart({ ovs, log }: NodeOptions): Promise<void> {
   const tables = await ovs.guard.repairTables();
   const open = [...tables, ...(await ovs.guard.repairLinks())];
-  if (open.length > 0) log.info({ first: open[0], more: open.length - 1 }, "closed to this node's kernel");
+  if (open.length > 0)
+    log.info(
+      { first: open[0], more: open.length - 1 },
+      "Links and tables that were open to this node's kernel are closed to it",
+    );
 }
 
 /** What looks after others' deeds: in the kernel's stack, and in the switch's flows. */

@@ -39,7 +39,8 @@ export function openSwitch({ settings, log, signal, ...on }: SwitchOptions): Pro
       else log.warn({ code: error.code, error: error.message }, "A task of the Open vSwitch driver failed");
     },
     onDatabase: on.onDatabase,
-    onRepair: (found) => log.warn({ found }, "bridges, their ports or addresses were not as they should be; repaired"),
+    onRepair: (found) =>
+      log.warn({ found }, "Bridges, their ports or addresses were not as they should be; they are repaired"),
     onMirrors: (mirrors) =>
       log.warn({ mirrors }, "Mirrors copy packets of contiv's bridges; contiv does not change them"),
     onFollowed: (changes) => {

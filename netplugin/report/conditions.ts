@@ -73,13 +73,13 @@ function enforcementCondition({ flows }: ToldNode): readonly NodeCondition[] {
   return some(
     "enforcement",
     "degraded",
-    `${failures.size} objects cannot be enforced here, first ${object}: ${reason}`,
+    `${failures.size} objects cannot be enforced on this node, the first is ${object}: ${reason}; endpoints that need them are closed; see GET /inspect/driver on the node for all`,
   );
 }
 
 function connectionConditions(node: ToldNode): readonly NodeCondition[] {
   const unseen = node.flows.connections.failure();
-  const goingOn = `connections that are not allowed any more may go on while their sender is silent: ${unseen}`;
+  const goingOn = `Tracked connections cannot be listed: ${unseen}. Connections that policies deny by now may go on until their sender sends again; netplugin tries again`;
   return [
     ...some("connections", "degraded", unseen === undefined ? undefined : goingOn),
     ...podLimitConditions(node.podLimits, node.limits.means()),
@@ -89,7 +89,9 @@ function connectionConditions(node: ToldNode): readonly NodeCondition[] {
 /** Limits of each pod that this switch cannot keep. */
 function podLimitConditions(limits: PodLimits, means: LimitMeans | undefined): readonly NodeCondition[] {
   const faultOf = (perSecond: number, what: string) =>
-    perSecond === 0 || means?.meters !== false ? undefined : `this switch has no meters, so pods may ${what}`;
+    perSecond === 0 || means?.meters !== false
+      ? undefined
+      : `Open vSwitch has no meters on this node, so pods may ${what}; use a kernel or a release of Open vSwitch with meters`;
   const beginning = faultOf(limits.newConnectionsPerSecond, "begin any number of connections per second");
   const asking = "send any number of ARP and neighbour discovery messages per second";
   return [
@@ -105,6 +107,6 @@ function bandwidthConditions({ keeper }: Pick<NodeLimits, "keeper">): readonly N
     return isAmiss ? [`${key}: ${complaintOf(status)}`] : [];
   });
   if (complaints.length === 0) return [];
-  const message = `Bandwidth limits of ${complaints.length} endpoints are not as asked for, first ${complaints[0]}`;
+  const message = `Bandwidth limits of ${complaints.length} endpoints are not as asked for, the first is ${complaints[0]}`;
   return [{ type: "bandwidth", status: "degraded", message }];
 }

@@ -24,12 +24,12 @@ describe("the log of uplinks", () => {
     };
     expect(look()).toEqual([]);
     uplinks = new Map([["default", uplink("no carrier")]]);
-    expect(look()).toEqual(["warn no carrier: something is wrong with an uplink"]);
+    expect(look()).toEqual(["warn no carrier: An uplink does not work as it should"]);
     uplinks = new Map();
     failures = new Map([["default", new NetError("NOT_FOUND", "no such NIC")]]);
-    expect(look()).toEqual(["warn no such NIC: something is wrong with an uplink"]);
+    expect(look()).toEqual(["warn no such NIC: An uplink does not work as it should"]);
     uplinks = new Map([["default", uplink()]]);
     failures = new Map();
-    expect(look()).toEqual(["info : the uplink is well again"]);
+    expect(look()).toEqual(["info : The uplink works again"]);
   });
 });

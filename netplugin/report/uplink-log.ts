@@ -20,10 +20,10 @@ export class UplinkLog {
     for (const [alias, { message }] of this.#driver.uplinkFailures()) now.set(alias, message);
     for (const [alias, reason] of now) {
       if (this.#told.get(alias) !== reason)
-        this.#log.warn({ uplink: alias, reason }, "something is wrong with an uplink");
+        this.#log.warn({ uplink: alias, reason }, "An uplink does not work as it should");
     }
     for (const alias of this.#told.keys()) {
-      if (!now.has(alias)) this.#log.info({ uplink: alias }, "the uplink is well again");
+      if (!now.has(alias)) this.#log.info({ uplink: alias }, "The uplink works again");
     }
     this.#told = now;
   }

@@ -14,11 +14,11 @@ export interface Deed {
 
 const PLUGGED = /plugged in again/;
 const RENEWED = /have new interfaces/;
-const LINKS = /links of pods' ports/;
-const BASE = /not as they should be; repaired/;
-const FLOWS = /flows were not as they should be; repaired/;
-const LIMITS = /limits were not as they should be/;
-const CLOSED = /was open to this node's kernel/;
+const LINKS = /Links of pods' ports/;
+const BASE = /not as they should be; they are repaired/;
+const FLOWS = /Flows were not as they should be; they are repaired/;
+const LIMITS = /limits of a port were not as they should be/;
+const CLOSED = /could reach this node's kernel/;
 const NIC = "eth0";
 
 const isBackIn = (show: (site: DeletionSite) => Promise<string>, pattern: RegExp) => async (site: DeletionSite) =>
@@ -236,7 +236,7 @@ const LINKS_OF_PODS: readonly Deed[] = [
   {
     what: "a far end's finished checksums",
     delete: async (site) => site.inPanel(`ethtool -K ${await site.farEnd("a1")} tx on`),
-    line: /far ends of pods' ports left checksums unfinished/,
+    line: /Checksum offloading was on at pods' ports/,
     isBack: async (site) => /^tx-checksumming: off$/m.test(await site.inPanel(`ethtool -k ${await site.farEnd("a1")}`)),
   },
   {

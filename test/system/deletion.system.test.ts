@@ -208,7 +208,7 @@ describe("left behind in the switch's database", () => {
 });
 
 describe("gone from the switch and from the kernel, while netplugin is away", () => {
-  const RECALLED = /neither the switch nor the kernel knows of these pods any more/;
+  const RECALLED = /Switch and kernel do not know these pods any more/;
   const unplug = async (pod: string) => {
     const port = await site.port(pod);
     await site.vsctl("del-port", "contiv-int", port);
@@ -319,7 +319,7 @@ describe("a pod that went without DEL", () => {
     await world.addPod("gone", 1, { tenant: "t1", network: "vx" });
     await run(["ip", "netns", "delete", podNetns(world.cluster.layout.underlay, "gone")]);
     await eventually("its lease is released", leasesNow, (now) => now === leases, 40_000);
-    expect(world.log(NODE_LOG, 100)).toContain("pods are gone without DEL");
+    expect(world.log(NODE_LOG, 100)).toContain("Pods are gone without DEL");
   });
 
   it("lives while only its interface was deleted: the lease stays, a condition tells", async () => {

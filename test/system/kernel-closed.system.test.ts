@@ -246,7 +246,7 @@ describe("a pod and its node's kernel", () => {
     }
     await closesAgain();
     expect(await heardOf(ears, knocks().map(again))).toEqual([]);
-    expect(world.log(NETPLUGIN)).toContain("it is closed again");
+    expect(world.log(NETPLUGIN)).toContain("they are blocked again");
   });
 
   it("without tables the settings of the near end hold back all but what 0.0.0.0 sends to groups", async () => {

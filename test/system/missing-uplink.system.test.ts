@@ -178,7 +178,7 @@ describe("an uplink's NIC that is not there", () => {
     expect(tunnel?.status).toBe("failed");
     expect(tunnel?.message).toContain(`it is registered with ${nodeAddress(layout.underlay, 1)}`);
     expect(tunnel?.message).toMatch(/--uplink default=.*--vtep-ip/);
-    expect(world.log(netpluginName(1), 200)).toContain("this node's tunnels do not work");
+    expect(world.log(netpluginName(1), 200)).toContain("Tunnels of this node do not work");
   });
 
   it("pods of the node are attached and reach each other", async () => {

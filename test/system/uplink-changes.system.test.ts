@@ -104,9 +104,9 @@ describe("the NIC of an uplink", () => {
   it("renamed: told under which name it is there; with its name back all is well", async () => {
     await site.onNode(`ip link set ${NODE_NIC} down name eth7 up`);
     await expectCondition(/failed: .*"eth0".*called "eth7" now/);
-    await expectLine(/called \\"eth7\\" now.*something is wrong with an uplink/);
+    await expectLine(/called \\"eth7\\" now.*An uplink does not work as it should/);
     await site.onNode(`ip link set eth7 down name ${NODE_NIC} up`);
-    await expectLine(/the uplink is well again/);
+    await expectLine(/The uplink works again/);
     await expectPings();
   });
 

@@ -56,7 +56,7 @@ export class UplinkAnnouncer {
       } catch (error) {
         signal.throwIfAborted();
         const { code, message } = asNetError(error, `announce the addresses of ${uplink.bridge}`);
-        log.warn({ code, error: message }, "cannot tell the underlay of this node's addresses");
+        log.warn({ code, error: message }, "The addresses of this node cannot be announced to the underlay");
       }
     }
   }
@@ -74,7 +74,7 @@ export class UplinkAnnouncer {
     this.#told.set(alias, counted(told, addresses)); // what fails counts, too: it is tried as often as it would be sent
     await this.#send(bridge, addresses, mac);
     if (addresses.some((address) => told.get(address)?.remaining === ANNOUNCEMENTS))
-      log.info({ uplink: alias, addresses, mac }, "told the underlay of this node's addresses");
+      log.info({ uplink: alias, addresses, mac }, "The addresses of this node were announced to the underlay");
   }
 
   /** Addresses that are gone, or not known to be unique yet (RFC 4862 §5.4), are nobody's to announce. */

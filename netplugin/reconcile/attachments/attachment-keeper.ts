@@ -16,6 +16,7 @@ import type { MachineView } from "../../machine/machine-view.ts";
 import type { NodeView } from "../../view/node-view.ts";
 import { recordOf } from "../../view/query.ts";
 import type { LeaseKeeper } from "../leases/lease-keeper.ts";
+import { failureLog } from "../loop/failure-log.ts";
 import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 import {
   type AttachmentPlan,
@@ -97,7 +98,10 @@ class Keeper implements AttachmentKeeper {
     this.loop = startTicketLoop({
       work: (_full, signal) => this.#work(signal),
       signal: options.signal,
-      report: (error) => options.log.error({ error: error.message }, "cannot compare pods' ports; trying again"),
+      report: failureLog({
+        ...{ log: options.log, sentence: "Ports of pods cannot be compared; netplugin tries again" },
+        isConnected: options.isConnected,
+      }),
     });
     this.#retry = createAlarm(() => this.loop.kick(), options.signal);
     every(LOOK_MS, () => this.loop.kick(), options.signal);
@@ -146,7 +150,7 @@ class Keeper implements AttachmentKeeper {
   conditions(): readonly NodeCondition[] {
     const [[port, reason] = ["", ""]] = this.#failures;
     if (this.#failures.size === 0) return this.#options.podEnds.conditions();
-    const message = `${this.#failures.size} pods are cut off: their ports cannot be plugged in, first ${port}: ${reason}; their addresses stay leased; put that right, or delete and add the pods`;
+    const message = `${this.#failures.size} pods are cut off: their ports cannot be plugged in, first ${port}: ${reason}; their addresses stay leased; correct the cause, or delete these pods and add them again`;
     return [{ type: "attachments", status: "failed", message }, ...this.#options.podEnds.conditions()];
   }
 
@@ -184,7 +188,7 @@ class Keeper implements AttachmentKeeper {
     for (const attachment of lost) machine.remember(attachment);
     log.warn(
       { count: lost.length, endpoints: lost.slice(0, NAMED_MAX).map(({ endpointKey }) => endpointKey) },
-      "neither the switch nor the kernel knows of these pods any more, their records do; those that live are plugged in again, their leases are kept",
+      "Switch and kernel do not know these pods any more, but their records exist; those that live are plugged in again, their leases are kept",
     );
     this.loop.kick();
   }
@@ -235,7 +239,7 @@ class Keeper implements AttachmentKeeper {
     repairs.inc({ kind: "link" }, damaged.length);
     log.warn(
       { count: damaged.length, ports: damaged.slice(0, NAMED_MAX).map(({ portName }) => portName) },
-      "links of pods' ports were renamed, down, too small or on another's bridge; put right",
+      "Links of pods' ports were renamed, down, had too small an MTU or were in another bridge; they are repaired",
     );
     return readPairs(netlink, panel);
   }
@@ -344,7 +348,7 @@ class Keeper implements AttachmentKeeper {
     repairs.inc({ kind: "port" }, done.length);
     log.warn(
       { count: done.length, ports: done.slice(0, NAMED_MAX), durationMs: Math.round(durationMs) },
-      "ports of living pods were missing in the switch, or marked otherwise than in the kernel; plugged in again, their leases are kept",
+      "Ports of living pods were missing in the switch, or had other marks than in the kernel; they are plugged in again, their leases are kept",
     );
   }
 
@@ -355,7 +359,7 @@ class Keeper implements AttachmentKeeper {
     if (failures.size > 0 && [...this.#failures.values()][0] !== error) {
       log.error(
         { count: failures.size, port, error },
-        "ports of living pods cannot be plugged in; their leases are kept; trying again",
+        "Ports of living pods cannot be plugged in; their leases are kept; netplugin tries again",
       );
     }
     this.#failures = new Map([...failures].filter(([name]) => !isReleasing(name)));

@@ -36,7 +36,11 @@ export class ChecksumKeeper {
     this.#loop = startTicketLoop({
       work: (full, signal) => this.#work(full, signal),
       signal: options.signal,
-      report: (error) => options.log.error({ error: error.message }, "cannot compare checksum settings; trying again"),
+      report: (error) =>
+        options.log.error(
+          { error: error.message },
+          "Checksum settings of pods' ports cannot be compared; netplugin tries again",
+        ),
     });
   }
 
@@ -70,7 +74,7 @@ export class ChecksumKeeper {
     repairs.inc({ kind: "link" }, repaired.length);
     log.warn(
       { count: repaired.length, ports: repaired.slice(0, NAMED_MAX) },
-      "far ends of pods' ports left checksums unfinished; put right",
+      "Checksum offloading was on at pods' ports where the switch needs it off; it is off again",
     );
   }
 

@@ -69,7 +69,7 @@ export class PodEndKeeper {
     if (one === undefined) return [];
     const { endpointKey, ifName } = one.attachment;
     const reason = one.failure ?? `interface "${ifName}" was deleted in its namespace`;
-    const message = `${stripped.length + failed.length} pods have lost their interface, first ${endpointKey}: ${reason}; their addresses stay leased; delete and add these pods`;
+    const message = `${stripped.length + failed.length} pods have lost their interface, first ${endpointKey}: ${reason}; their addresses stay leased; delete these pods and add them again`;
     return [{ type: "pod-interfaces", status: "degraded", message }];
   }
 
@@ -116,7 +116,7 @@ export class PodEndKeeper {
     repairs.inc({ kind: "gone" }, gone.length);
     log.warn(
       { count: gone.length, endpoints: namesOf(gone) },
-      "pods are gone without DEL: neither their namespaces nor their interfaces are there; their ports are removed, then their leases released",
+      "Pods are gone without DEL: their namespaces and interfaces do not exist; their ports are removed, then their leases are released",
     );
   }
 
@@ -127,7 +127,7 @@ export class PodEndKeeper {
     if (stripped.length === 0) return;
     this.#options.log.warn(
       { count: stripped.length, endpoints: namesOf(stripped) },
-      "interfaces of living pods were deleted in their namespaces; their leases are kept; delete and add these pods",
+      "Interfaces of living pods were deleted in their namespaces; their leases are kept; delete these pods and add them again",
     );
   }
 
@@ -143,7 +143,7 @@ export class PodEndKeeper {
     this.#options.repairs.inc({ kind: "interface" }, replaced.length);
     this.#options.log.warn(
       { count: replaced.length, endpoints: namesOf(replaced) },
-      "links of living pods are gone from this node (deleted, or moved to another namespace); the pods have new interfaces with the same addresses, their leases are kept",
+      "Links of living pods are gone from this node (deleted, or moved to another namespace); the pods have new interfaces with the same addresses, their leases are kept",
     );
     this.#options.onPluggedIn();
   }
@@ -168,7 +168,7 @@ export class PodEndKeeper {
     if (failure === undefined || failure === suspicion.failure) return;
     this.#options.log.error(
       { endpoint: endpointKey, port: portName, error: failure },
-      "a living pod has lost its links and cannot be given a new interface; its lease is kept; trying again",
+      "A living pod has lost its links and cannot get a new interface; its lease is kept; netplugin tries again",
     );
   }
 

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { OpenOvsDriver } from "../../../drivers/ovs/switch.ts";
 import { every } from "../../../state/waiting/alarm.ts";
+import { failureLog } from "../loop/failure-log.ts";
 import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 
 export interface BaseKeeperOptions {
@@ -35,7 +36,10 @@ export function keepBase({ ovs, before, after, onKept, log, signal }: BaseKeeper
       isChanged = false;
     },
     signal,
-    report: (error) => log.error({ error: error.message }, "cannot set up bridges and uplinks; trying again"),
+    report: failureLog({
+      ...{ log, sentence: "Bridges and uplinks cannot be set up; netplugin tries again" },
+      isConnected: () => ovs.connected,
+    }),
   });
   // Links that a switch made which is away are no faults; what is wrong in its database may be why it does not answer.
   const look = () => (ovs.connected || !ovs.isBaseThere() ? loop.kick() : undefined);

@@ -31,14 +31,14 @@ describe("the name of the panel's namespace", () => {
 
   it("is told once when it came back", () => {
     const { name, look } = world();
-    expect(look(true)).toEqual(['network namespace "panel" had lost its name; it has it again']);
+    expect(look(true)).toEqual(['Network namespace "panel" had lost its name; it has it again']);
     expect(name.fault()).toBeUndefined();
     expect(look(false)).toEqual([]);
   });
 
   it("that cannot be given back is told once, and is a fault until it is there", () => {
     const { name, look } = world();
-    expect(look("it is a directory")).toEqual(['network namespace "panel" has lost its name; trying again']);
+    expect(look("it is a directory")).toEqual(['Network namespace "panel" has lost its name; netplugin tries again']);
     expect(name.fault()).toMatch(/it is a directory; when netplugin ends now, all pods of this node lose/);
     expect(look("it is a directory")).toEqual([]);
     expect(look("no memory")).toHaveLength(1);
@@ -50,7 +50,7 @@ describe("the name of the panel's namespace", () => {
   it("that somebody else gave back is told too", () => {
     const { name, look } = world();
     look("it is a directory");
-    expect(look(false)).toEqual(['network namespace "panel" has its name again']);
+    expect(look(false)).toEqual(['Network namespace "panel" has its name again']);
     expect(name.fault()).toBeUndefined();
   });
 });

@@ -21,11 +21,11 @@ export class PanelName {
   look(): void {
     const { panel, name, log } = this.#options;
     const fault = this.#faultOf(() => {
-      if (panel.ensureName()) log.warn(`network namespace "${name}" had lost its name; it has it again`);
-      else if (this.#fault !== undefined) log.info(`network namespace "${name}" has its name again`);
+      if (panel.ensureName()) log.warn(`Network namespace "${name}" had lost its name; it has it again`);
+      else if (this.#fault !== undefined) log.info(`Network namespace "${name}" has its name again`);
     });
     if (fault !== undefined && fault !== this.#fault)
-      log.error({ error: fault }, `network namespace "${name}" has lost its name; trying again`);
+      log.error({ error: fault }, `Network namespace "${name}" has lost its name; netplugin tries again`);
     this.#fault = fault;
   }
 

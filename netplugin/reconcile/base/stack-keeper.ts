@@ -33,15 +33,18 @@ export function startStackKeeper(options: StackKeeperOptions): StackKeeper {
     if (found.length === 0) return;
     onRepair(what, found.length);
     const [first, ...more] = found;
-    log.warn({ first, more: more.length }, "what the switch reads was open to this node's kernel; it is closed again");
+    log.warn(
+      { first, more: more.length },
+      "Packets for the switch could reach this node's kernel; they are blocked again",
+    );
   }
 
   /** One line when it begins, one when it ends. */
   function tellFault(): void {
     const fault = guard.fault();
     if (fault === told) return;
-    if (fault === undefined) log.info("this node's kernel is closed to what the switch reads");
-    else log.warn({ reason: fault }, "only settings of links keep this node's kernel from what the switch reads");
+    if (fault === undefined) log.info("Packets for the switch do not reach this node's kernel");
+    else log.warn({ reason: fault }, "Only settings of links keep packets for the switch from this node's kernel");
     told = fault;
   }
 
@@ -52,7 +55,8 @@ export function startStackKeeper(options: StackKeeperOptions): StackKeeper {
       tellFault();
     },
     signal,
-    report: (error) => log.warn({ error: error.message }, "cannot compare what is closed to this node's kernel"),
+    report: (error) =>
+      log.warn({ error: error.message }, "It cannot be compared which packets reach this node's kernel"),
   });
   let turn = 0;
   every(TABLES_INTERVAL_MS, () => loop.kick({ full: ++turn % TABLES_PER_LINKS === 0 }), signal);

@@ -31,9 +31,9 @@ export class TunnelAddress {
     const fault = absence ?? (await this.#faultOf(wanted));
     // Why there is none is told by the uplinks, each time that it changes.
     const isNew = this.#fault === undefined || (absence === undefined && fault !== this.#fault);
-    if (fault !== undefined && isNew) log.warn({ reason: fault }, "this node's tunnels do not work");
+    if (fault !== undefined && isNew) log.warn({ reason: fault }, "Tunnels of this node do not work");
     if (fault === undefined && this.#fault !== undefined)
-      log.info({ vtepIp: wanted }, "the tunnel address is there again");
+      log.info({ vtepIp: wanted }, "The tunnel address exists again");
     this.#fault = fault;
   }
 

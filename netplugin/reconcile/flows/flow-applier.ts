@@ -161,7 +161,7 @@ export class FlowApplier {
         changed: changed.sample.map(describe),
         foreign: foreign.sample.map(describe),
       },
-      "flows were not as they should be; repaired",
+      "Flows were not as they should be; they are repaired",
     );
   }
 }

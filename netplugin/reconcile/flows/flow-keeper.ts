@@ -13,6 +13,7 @@ import {
   type ConnectionKeeperOptions,
   startConnectionKeeper,
 } from "../connections/connection-keeper.ts";
+import { failureLog } from "../loop/failure-log.ts";
 import { startTicketLoop, type TicketLoop } from "../loop/ticket-loop.ts";
 import { watchFlowCounts } from "./flow-count-watch.ts";
 import { createFlowReconciler, type FlowReconciler } from "./flow-reconciler.ts";
@@ -69,6 +70,8 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
   const announcer = openAnnouncer(options, reconciler);
   const warmer = openWarmer(options);
   const connections = openConnectionKeeper(options);
+  const sentence = "The flows in Open vSwitch cannot be brought up to date; netplugin tries again";
+  const reportFailure = failureLog({ log, sentence, isConnected: () => driver.connected });
   const loop = startTicketLoop({
     work: async (full, signal) => {
       const end = options.metrics.flowRounds.startTimer({ kind: full ? "full" : "change" });
@@ -83,7 +86,7 @@ export function startFlowKeeper(options: FlowKeeperOptions): FlowKeeper {
     signal: options.signal,
     report: (error) => {
       options.metrics.reconcileFailures.inc();
-      log.error({ code: error.code, error: error.message }, "cannot bring the switch up to date; trying again");
+      reportFailure(error);
     },
   });
   const refusals = createRetryTimer({
@@ -173,7 +176,7 @@ function openReconciler({
     machine: machine.machine,
     onRefusal: (message, objectCount) => {
       metrics.flowRefusals.inc();
-      log.warn({ error: message, objectCount }, "the switch refuses flows; what depends on them is closed");
+      log.warn({ error: message, objectCount }, "Open vSwitch refuses flows; endpoints that need them are closed");
     },
     onDrift: (drift) => {
       for (const difference of ["missing", "changed", "foreign"] as const) {
@@ -195,7 +198,8 @@ function openAnnouncer(options: FlowKeeperOptions, reconciler: FlowReconciler) {
     send: (packet, signal) => driver.flowConnection.connection().packetOut(packet, { signal }),
     signal: options.signal,
     onOutcome: (outcome) => options.metrics.announcements.inc({ outcome }),
-    report: (error) => log.warn({ code: error.code, error: error.message }, "announcement"),
+    report: (error) =>
+      log.warn({ code: error.code, error: error.message }, "An endpoint could not be announced to its network"),
   });
 }
 
@@ -205,22 +209,25 @@ function openWarmer({ driver, holder, machine, log, signal }: FlowKeeperOptions)
     machine: machine.machine,
     send: (packet, caller) => driver.flowConnection.connection().packetOut(packet, { signal: caller }),
     signal,
-    report: (error) => log.debug({ code: error.code, error: error.message }, "tunnel"),
+    report: (error) =>
+      log.debug({ code: error.code, error: error.message }, "The tunnel to a node could not be prepared"),
   });
 }
 
 function openConnectionKeeper({ driver, listConnections, metrics, log, signal }: FlowKeeperOptions): ConnectionKeeper {
+  const sentence = "Tracked connections cannot be listed; netplugin tries again";
+  const reportFailure = failureLog({ log, sentence, isConnected: () => driver.connected });
   return startConnectionKeeper({
     list: listConnections,
     forget: (filters, caller) => driver.flowConnection.connection().ctFlush(filters, { signal: caller }),
     onForgotten: (reason, count) => {
       metrics.connectionsFlushed.inc({ reason }, count);
-      log.info({ reason, count }, "connections forgotten");
+      log.info({ reason, count }, "Tracked connections were ended");
     },
     signal,
     report: (error) => {
       metrics.connectionFailures.inc();
-      log.warn({ code: error.code, error: error.message }, "cannot look at connections; trying again");
+      reportFailure(error);
     },
   });
 }

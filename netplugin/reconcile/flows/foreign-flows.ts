@@ -35,9 +35,9 @@ export function startForeignFlows({ connection, log, signal }: ForeignFlowsOptio
     if (!isSame && now.length > 0)
       log.warn(
         { count: now.length, first: now[0] },
-        "flows that are not contiv's lead packets past its rules; delete them",
+        "Flows that are not contiv's let packets bypass its rules; delete them",
       );
-    if (!isSame && now.length === 0) log.info("the flows that were not contiv's are gone");
+    if (!isSame && now.length === 0) log.info("The flows that were not contiv's are gone");
     found = now;
   }
 
@@ -47,7 +47,7 @@ export function startForeignFlows({ connection, log, signal }: ForeignFlowsOptio
       if (present !== undefined) tell(await foreignFlows(present, caller));
     },
     signal,
-    report: (error) => log.warn({ error: error.message }, "cannot look for flows that are not contiv's"),
+    report: (error) => log.warn({ error: error.message }, "Flows that are not contiv's cannot be looked for"),
   });
   return {
     compare: () => loop.kick(),

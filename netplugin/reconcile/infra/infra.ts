@@ -44,7 +44,8 @@ export function startInfra(options: InfraOptions): Infra {
       alarm.at(retries.nextAtMs());
     },
     signal: options.signal,
-    report: ({ message }) => options.log.error({ error: message }, "cannot look after infra networks; trying again"),
+    report: ({ message }) =>
+      options.log.error({ error: message }, "Infra networks cannot be compared; netplugin tries again"),
   });
   const alarm = createAlarm(() => loop.kick(), options.signal);
 

@@ -99,13 +99,17 @@ function leasedNames(view: NodeView, nodeName: string): readonly string[] {
 async function removeSurplus({ options, retries, signal }: Round, plan: InfraPlan): Promise<void> {
   const { log } = options;
   try {
-    if (plan.surplusPorts.length > 0) log.info({ ports: plan.surplusPorts }, "removing infra ports");
+    if (plan.surplusPorts.length > 0)
+      log.info({ ports: plan.surplusPorts }, "Infra ports that are not needed are removed");
     await unplugInfraPorts(options, plan.surplusPorts, signal);
     for (const lease of plan.surplusLeases) await options.endLease(lease, signal);
     retries.succeeded(REMOVAL);
   } catch (thrown) {
     signal.throwIfAborted();
-    log.warn({ error: asNetError(thrown, "remove infra ports").message }, "infra ports are left over; trying again");
+    log.warn(
+      { error: asNetError(thrown, "remove infra ports").message },
+      "Infra ports that are not needed cannot be removed; netplugin tries again",
+    );
     retries.failed(REMOVAL, performance.now());
   }
 }
@@ -144,7 +148,7 @@ async function ensure(round: Round, { network, deviceName, lease, isPlugged }: I
   const hasChanged = await ensureInfraPort(options, { name: deviceName, lease: endpoint, device, isPlugged }, signal);
   if (reply !== undefined) options.applyReply(reply);
   const addresses = device.addresses.map(({ prefix }) => prefix).join(" ");
-  if (hasChanged) options.log.info({ network: network.key, device: deviceName, addresses }, "infra port is set up");
+  if (hasChanged) options.log.info({ network: network.key, device: deviceName, addresses }, "An infra port is set up");
   return addresses;
 }
 
@@ -161,11 +165,12 @@ async function askForLease({ options, signal }: Round, network: NetworkRecord, i
 /** Each trouble is logged when it comes, not with every round. */
 function tellTroubles({ options, last }: Round, now: Pick<RoundResult, "refused" | "failures">): void {
   for (const [network, reason] of now.refused) {
-    if (last.refused.get(network) !== reason) options.log.error({ network, reason }, "keeping out of an infra network");
+    if (last.refused.get(network) !== reason)
+      options.log.error({ network, reason }, "This node has no port in an infra network");
   }
   for (const [network, reason] of now.failures) {
     if (last.failures.get(network) !== reason) {
-      options.log.warn({ network, reason }, "infra port is not as it should be; trying again");
+      options.log.warn({ network, reason }, "An infra port is not as it should be; netplugin tries again");
     }
   }
 }

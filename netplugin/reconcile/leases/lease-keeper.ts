@@ -61,7 +61,7 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
     } catch (thrown) {
       const error = asNetError(thrown, `release ${key}`);
       if (!isAway(error)) throw error;
-      log.info({ endpoint: key, error: error.message }, "netmaster is away; the lease is released later");
+      log.info({ endpoint: key, error: error.message }, "No netmaster answers; the lease is released later");
     }
   }
 
@@ -83,13 +83,16 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
       (key) => options.attachments().has(key) || recordOf(holder.view(), "endpoint", key) !== undefined,
     );
     for (const attachment of await options.offers.settle(open, signal)) {
-      log.warn({ endpoint: attachment.endpointKey, port: attachment.portName }, "closing a port whose lease is gone");
+      log.warn(
+        { endpoint: attachment.endpointKey, port: attachment.portName },
+        "The lease of a port has ended; the port is removed",
+      );
       options.repairs.inc({ kind: "closed-port" });
       options.closePort(attachment.portName);
     }
     await options.marks.follow(signal);
     for (const endpoint of orphans) {
-      log.warn({ endpoint: endpoint.key, ipv4: endpoint.ipv4 }, "releasing a lease that has no port here");
+      log.warn({ endpoint: endpoint.key, ipv4: endpoint.ipv4 }, "A lease has no port on this node; it is released");
       options.repairs.inc({ kind: "released-lease" });
       holder.releaseEarly(endpoint.key, endpoint.epoch);
     }

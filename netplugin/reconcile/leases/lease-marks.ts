@@ -59,7 +59,7 @@ export class LeaseMarks {
       }
     } catch (thrown) {
       const { message } = asNetError(thrown, "mark ports with their leases");
-      log.warn({ error: message }, "ports are not marked with the store's epoch; trying again");
+      log.warn({ error: message }, "Ports cannot be marked with the epoch of the store; netplugin tries again");
     }
   }
 

@@ -156,7 +156,7 @@ describe("pods that the store has no lease for", () => {
   it("are refused here, without asking, when nothing is known of their lease", async () => {
     expect(await settle(["p"])).toEqual([]);
     expect([offered, toldRefusals(), offers.settledEpoch]).toEqual([[], ["p"], "2-b"]);
-    expect(offers.conditions()[0]?.message).toMatch(/first p: what was leased to it is not known/);
+    expect(offers.conditions()[0]?.message).toMatch(/first is p: what was leased to it is not known/);
   });
 
   it("do not settle an epoch while an ADD is under way, nor one that has passed meanwhile", async () => {

@@ -82,7 +82,7 @@ export class LeaseOffers {
   conditions(): readonly NodeCondition[] {
     const [first] = this.#refused.values();
     if (first === undefined) return [];
-    const message = `${this.#refused.size} pods are closed: the store was restored or replaced, does not hold their leases and does not take them back, first ${describe(first)}; delete these pods, so that they are attached anew, or put right what stands in the way`;
+    const message = `${this.#refused.size} pods are closed: the store was restored or replaced, does not have their leases and refuses them, the first is ${describe(first)}; delete these pods so that they are attached again, or correct the cause`;
     return [{ type: "leases", status: "failed", message }];
   }
 
@@ -102,16 +102,12 @@ export class LeaseOffers {
 
   #tell(refused: ReadonlyMap<string, Refused>, takenCount: number): void {
     const { log } = this.#options;
-    if (takenCount > 0)
-      log.info({ count: takenCount }, "the store had lost leases of living pods, and has taken them back");
+    if (takenCount > 0) log.info({ count: takenCount }, "The store had lost leases of living pods; it has them again");
     for (const [key, each] of refused) {
       if (this.#refused.get(key)?.reason === each.reason) continue;
       const { port, reason } = { port: each.attachment.portName, reason: each.reason };
       const address = each.endpoint?.ipv4;
-      log.error(
-        { endpoint: key, port, address, reason },
-        "a living pod is closed: the store does not take its lease back",
-      );
+      log.error({ endpoint: key, port, address, reason }, "A living pod is cut off: the store refuses its lease");
     }
   }
 }

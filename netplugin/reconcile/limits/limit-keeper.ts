@@ -87,7 +87,8 @@ class Keeper implements LimitKeeper {
     this.loop = startTicketLoop({
       work: (full, signal) => this.#work(full, signal),
       signal: options.signal,
-      report: (error) => options.log.error({ error: error.message }, "cannot limit bandwidth; trying again"),
+      report: (error) =>
+        options.log.error({ error: error.message }, "Bandwidth limits cannot be applied; netplugin tries again"),
     });
     this.#retry = createAlarm(() => this.loop.kick({ full: true }), options.signal);
   }
@@ -218,7 +219,10 @@ class Keeper implements LimitKeeper {
 
   #tellRepair(portName: string, before: Carried | undefined, found: Carried): void {
     this.#options.onRepair();
-    this.#options.log.warn({ port: portName, before, found }, "limits were not as they should be; repairing");
+    this.#options.log.warn(
+      { port: portName, before, found },
+      "Bandwidth limits of a port were not as they should be; they are repaired",
+    );
   }
 
   /** The meters of all with one message sequence; each port for itself. */
@@ -266,7 +270,7 @@ class Keeper implements LimitKeeper {
     if (complaint === undefined || complaint === (before && complaintOf(before))) return;
     this.#options.log.warn(
       { endpoint: endpointKey, port: status.portName, complaint },
-      "a bandwidth limit is not as asked for",
+      "A bandwidth limit is not as asked for",
     );
   }
 

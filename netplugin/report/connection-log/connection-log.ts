@@ -93,7 +93,8 @@ export function createConnectionLog(options: ConnectionLogOptions): ConnectionLo
       working ??= work();
     },
     sweep: () => {
-      for (const silent of limiter.sweep(nowMs())) log.info(silent, "connections not logged: too many");
+      for (const silent of limiter.sweep(nowMs()))
+        log.info(silent, "Connections were not logged, because there were too many");
     },
     recent: () => recent,
     idle: async () => {

@@ -29,7 +29,8 @@ export function startConnectionLog(options: StartOptions): ConnectionLog {
     limits: options.limits,
     log,
     count: (outcome) => samples.inc({ outcome }),
-    report: (error) => log.warn({ error: asNetError(error, "log a connection").message }, "connection log"),
+    report: (error) =>
+      log.warn({ error: asNetError(error, "log a connection").message }, "A connection could not be logged"),
   });
   const heard = new WeakSet<SwitchConnection>();
 
@@ -43,7 +44,11 @@ export function startConnectionLog(options: StartOptions): ConnectionLog {
       await connection.onPacketIn(connections.receive, { signal });
     } catch (error) {
       heard.delete(connection);
-      if (!signal.aborted) log.warn({ error: asNetError(error, "listen to the switch").message }, "connection log");
+      if (!signal.aborted)
+        log.warn(
+          { error: asNetError(error, "listen to the switch").message },
+          "Open vSwitch sends no samples of connections; netplugin asks again",
+        );
     }
   }
 
