@@ -7,6 +7,8 @@ import { conditionsOf } from "../conditions.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ToldNode } from "../told-node.ts";
 import { inspectBandwidth } from "./bandwidth.ts";
+import { inspectEndpoints } from "./endpoints.ts";
+import { ownersOfCookie } from "./owner.ts";
 
 export interface InspectOptions {
   readonly host: string;
@@ -25,8 +27,9 @@ export async function startInspectServer(options: InspectOptions): Promise<Serve
     if (request.method !== "GET" && request.method !== "HEAD") {
       return send(response, 405, { error: "this server is read-only: use GET" });
     }
-    answer(options, request.url?.split("?", 1)[0] ?? "/", response).catch((error: unknown) =>
-      send(response, 500, { error: error instanceof Error ? error.message : String(error) }),
+    const [path = "/", query = ""] = request.url?.split("?", 2) ?? [];
+    answer(options, { path, query: new URLSearchParams(query) }, response).catch((error: unknown) =>
+      send(response, statusOf(error), { error: error instanceof Error ? error.message : String(error) }),
     );
   });
   await new Promise<void>((resolve, reject) => {
@@ -39,7 +42,17 @@ export async function startInspectServer(options: InspectOptions): Promise<Serve
   return server;
 }
 
-async function answer(options: InspectOptions, path: string, response: ServerResponse): Promise<void> {
+function statusOf(error: unknown): number {
+  if (!(error instanceof NetError)) return 500;
+  return error.code === "INVALID" ? 400 : error.code === "NOT_FOUND" ? 404 : 500;
+}
+
+interface Asked {
+  readonly path: string;
+  readonly query: URLSearchParams;
+}
+
+async function answer(options: InspectOptions, { path, query }: Asked, response: ServerResponse): Promise<void> {
   switch (path) {
     case "/healthz":
       return send(response, 200, { status: "ok" });
@@ -58,7 +71,9 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
     case "/inspect/driver":
       return sendInspection({ ...options, response }, inspectDriver);
     case "/inspect/endpoints":
-      return sendInspection({ ...options, response }, (node) => [...node.attachments().values()]);
+      return sendInspection({ ...options, response }, (node) => inspectEndpoints(node, query.get("pod")));
+    case "/inspect/owner":
+      return sendInspection({ ...options, response }, (node) => ownersOfCookie(query.get("cookie"), node.view()));
     case "/inspect/bandwidth":
       return sendInspection({ ...options, response }, inspectBandwidth);
     case "/inspect/connections":
@@ -67,7 +82,7 @@ async function answer(options: InspectOptions, path: string, response: ServerRes
       return sendInspection({ ...options, response }, inspectView);
     default:
       return send(response, 404, {
-        error: `there is no ${path}; there are: /healthz /readyz /metrics /inspect/driver /inspect/endpoints /inspect/bandwidth /inspect/connections /inspect/view`,
+        error: `there is no ${path}; there are: /healthz /readyz /metrics /inspect/driver /inspect/endpoints /inspect/owner /inspect/bandwidth /inspect/connections /inspect/view`,
       });
   }
 }
