@@ -119,7 +119,7 @@ function command(version: string): Command {
     flag("--tls-key <file>", "key of --tls-cert"),
     flag("--tls-client-ca <file>", "demand client certificates of this authority"),
     flag("--tls-peer-ca <file>", "authority of the other netmasters' REST certificates"),
-    flag("--node-api-listen <address>", "node API address")
+    flag("--node-api-listen <address>", "address of the node API, host:port")
       .argParser(address)
       .default(parseListenAddress("127.0.0.1:9001"), "127.0.0.1:9001"),
     flag(
@@ -130,7 +130,7 @@ function command(version: string): Command {
     flag("--node-api-key <file>", "key of --node-api-cert"),
     flag("--node-api-ca <file>", "authority of the nodes' certificates"),
     onOff("--node-api-insecure", "allow the node API without TLS beyond the loopback"),
-    flag("--etcd-endpoints <urls>", "comma list of http(s)://host:port")
+    flag("--etcd-endpoints <urls>", "etcd's members, a comma list of http(s)://host:port")
       .argParser((text: string) =>
         text
           .split(",")
@@ -142,10 +142,10 @@ function command(version: string): Command {
     flag("--etcd-cert <file>", "client certificate for etcd"),
     flag("--etcd-key <file>", "key of --etcd-cert"),
     flag("--etcd-server-name <name>", "name to expect in etcd's certificates"),
-    flag("--etcd-username <name>", "etcd user"),
+    flag("--etcd-username <name>", "name of the etcd user, with --etcd-password-file"),
     flag("--etcd-password-file <file>", "file with the etcd user's password"),
     flag("--fwd-mode <mode>", "forwarding mode of a new cluster").choices(["bridge", "routing"]).default("bridge"),
-    flag("--cluster-mode <mode>", "shown by inspect").default("kubernetes"),
+    flag("--cluster-mode <mode>", "text that inspect of globals shows as clusterMode").default("kubernetes"),
     flag(
       "--leader-ttl <duration>",
       `lease of the leader: a killed one is replaced after this time (default: ${DEFAULT_LEADER_TTL_S}s)`,
@@ -157,8 +157,8 @@ function command(version: string): Command {
       "--node-reclaim-after <duration>",
       "reclaim endpoints of nodes unreachable for so long (default: never)",
     ).argParser(duration),
-    flag("--heartbeat-interval <duration>", "how often nodes report").argParser(duration).default(3_000, "3s"),
-    flag("--log-level <level>", "least severity that is logged").choices(LOG_LEVELS).default("info"),
+    flag("--heartbeat-interval <duration>", "how often each node reports").argParser(duration).default(3_000, "3s"),
+    flag("--log-level <level>", "least severity of the lines that are logged").choices(LOG_LEVELS).default("info"),
   ];
   const built = new Command("netmaster").description("The control plane of contiv-ts").version(version);
   for (const option of options) built.addOption(option);

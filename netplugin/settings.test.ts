@@ -26,12 +26,12 @@ describe("settings", () => {
     const sample = readFileSync(new URL("../deploy/systemd/netplugin.env", import.meta.url), "utf8");
     for (const [, name, value] of sample.matchAll(/^(CONTIV_\w+)=(.*)$/gm)) vi.stubEnv(name ?? "", value);
     const tls = {
-      ...{ caFile: "/etc/contiv/nodes-ca.crt", certFile: "/etc/contiv/node-7.crt", keyFile: "/etc/contiv/node-7.key" },
+      ...{ caFile: "/etc/contiv/nodes-ca.crt", certFile: "/etc/contiv/node.crt", keyFile: "/etc/contiv/node.key" },
     };
     const { settings } = parseInvocation(["node", "netplugin"]);
-    expect(settings).toMatchObject({ nodeName: "node-7", tls });
+    expect(settings).toMatchObject({ nodeName: "node-1", tls });
     expect(settings.netmasterUrls).toHaveLength(3);
-    expect(settings.uplinks).toHaveLength(2);
+    expect(settings.uplinks).toEqual([{ alias: "default", nic: "eth1" }]);
   });
 
   it("limits what pods begin, unless told otherwise", () => {

@@ -211,19 +211,31 @@ function program(): Command {
     .addOption(flag("--node-api-cert <file>", "certificate of this node; its common name is the node's name"))
     .addOption(flag("--node-api-key <file>", "key of that certificate"))
     .addOption(flag("--ovs-run-dir <path>", "run directory of Open vSwitch").default("/var/run/openvswitch"))
-    .addOption(flag("--datapath <type>", "datapath").choices(["auto", "system", "netdev"]).default("auto"))
-    .addOption(flag("--uplink <list>", "physical-network=NIC; may be repeated or a comma list").argParser(uplinkList))
+    .addOption(
+      flag(
+        "--datapath <type>",
+        "datapath: the kernel's (system), that in user space (netdev), or the kernel's where its module is loaded (auto)",
+      )
+        .choices(["auto", "system", "netdev"])
+        .default("auto"),
+    )
+    .addOption(
+      flag(
+        "--uplink <list>",
+        "NIC of a physical network, as physical-network=NIC; may be repeated or a comma list",
+      ).argParser(uplinkList),
+    )
     .addOption(onOff("--allow-default-route-uplink", "take a NIC over although it carries the default route"))
     .addOption(flag("--vtep-ip <address>", "tunnel endpoint address (default: the uplink's)").argParser(ipAddress))
     .addOption(flag("--vxlan-port <port>", "UDP port of VXLAN").argParser(integerBetween(1, 65_535)).default(4789))
     .addOption(flag("--cni-socket <path>", "socket for the CNI shim").default("/run/contiv/contiv-cni.sock"))
     .addOption(
-      flag("--inspect-listen <host:port>", "health, metrics and inspection")
+      flag("--inspect-listen <host:port>", "address of health, metrics and inspection")
         .argParser(listenAddress)
         .default({ host: "127.0.0.1", port: 9090 }, "127.0.0.1:9090"),
     )
     .addOption(
-      flag("--ready-ports <count>", "ports kept ready for the next pods")
+      flag("--ready-ports <count>", "ports kept ready for the next pods, 0-256")
         .argParser(integerBetween(0, MAX_READY_PORTS))
         .default(16),
     )
@@ -231,9 +243,10 @@ function program(): Command {
       flag("--panel-netns <name>", "network namespace for ready ports").argParser(netnsName).default("contiv-panel"),
     )
     .addOption(
-      flag("--resync-interval <duration>", "full comparison of all flows and ports (default: 1m)").argParser(
-        duration(RESYNC_BOUNDS),
-      ),
+      flag(
+        "--resync-interval <duration>",
+        "how often all flows and ports are compared with what they should be, 1s-1h (default: 1m)",
+      ).argParser(duration(RESYNC_BOUNDS)),
     )
     .addOption(flag("--resync-interval-s <duration>", "").argParser(duration(RESYNC_BOUNDS)).hideHelp())
     .addOption(
@@ -245,7 +258,9 @@ function program(): Command {
         .default(PIPELINE_GENERATION),
     )
     .addOption(
-      flag("--log-level <level>", "log level").choices(["trace", "debug", "info", "warn", "error"]).default("info"),
+      flag("--log-level <level>", "least severity of the lines that are logged")
+        .choices(["trace", "debug", "info", "warn", "error"])
+        .default("info"),
     );
 }
 

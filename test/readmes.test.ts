@@ -53,6 +53,22 @@ function lineCount(text: string): number {
 }
 
 /** What a page names in backticks that can only be a file or folder of this repository. */
+function linkedHeadings(text: string): readonly { readonly file: string; readonly heading: string }[] {
+  const links = [...text.matchAll(/\]\(([^)#\s:]*)#([^)\s]+)\)/g)];
+  return links.map(([, file = "", heading = ""]) => ({ file, heading }));
+}
+
+/** As GitHub names them. */
+function headingsOf(text: string): readonly string[] {
+  const prose = text.replaceAll(/^```[\s\S]*?^```/gm, "");
+  return [...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) => {
+    return heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\- ]/gu, "")
+      .replaceAll(" ", "-");
+  });
+}
+
 function namedPaths(text: string): string[] {
   const prose = text.replaceAll(/^```[\s\S]*?^```/gm, "");
   const quoted = [...prose.matchAll(/`([^`\n]+)`/g)].map((match) => match[1] ?? "");
@@ -94,11 +110,27 @@ describe("pages", () => {
     expect(missing).toEqual([]);
   });
 
+  it.each(pages)("links only to headings that exist: %s", (page) => {
+    const wrong = linkedHeadings(textOf(page)).filter(({ file, heading }) => {
+      const target = file === "" ? page : join(dirname(page), file);
+      return !existsSync(join(ROOT, target)) || !headingsOf(textOf(target)).includes(heading);
+    });
+    expect(wrong).toEqual([]);
+  });
+
   it.each(decisions)("says whether the decision holds, and since when: %s", (page) => {
     const [title, , status, date] = textOf(page).split("\n");
     expect(title).toMatch(/^# \S/);
     expect(status).toMatch(/^Status: (proposed|accepted|superseded by \[.+\]\(.+\))$/);
     expect(date).toMatch(/^Date: 20\d\d-\d\d-\d\d$/);
+  });
+
+  it("sees links to headings at all", () => {
+    expect(linkedHeadings("[a](b.md#c-d), [e](#f), [g](https://h.org/i#j)")).toEqual([
+      { file: "b.md", heading: "c-d" },
+      { file: "", heading: "f" },
+    ]);
+    expect(headingsOf("# A `b`: it's c\n\n```\n# no\n```\n## D-e")).toEqual(["a-b-its-c", "d-e"]);
   });
 
   it("sees pages, rooms and paths at all", () => {

@@ -46,12 +46,12 @@ export function createMetrics(sources: MetricSources): NetmasterMetrics {
   const commits = histogram(
     registry,
     "contiv_netmaster_commit_duration_seconds",
-    "Time to commit one group and see it",
+    "Time to write one group of changes into the store and see it in the view",
     ["outcome"],
   );
   const sizes = new Histogram({
     name: "contiv_netmaster_commit_requests",
-    help: "Requests per group",
+    help: "Requests that were written in one group",
     buckets: [1, 2, 5, 10, 20, 33, 50, 100],
     registers: [registry],
   });
@@ -62,7 +62,7 @@ export function createMetrics(sources: MetricSources): NetmasterMetrics {
   const anomalies = counter(
     registry,
     "contiv_netmaster_commit_anomalies_total",
-    "Commits that met what the view did not show",
+    "Writes that found something else in the store than the view shows, and were looked at anew or repaired",
     [],
   );
   const troubles = counter(
@@ -96,7 +96,7 @@ function addGauges(registry: Registry, sources: MetricSources): void {
   gauge(registry, "contiv_netmaster_view_unreadable_objects", "Objects whose stored value cannot be read", () =>
     sources.quarantinedCount(),
   );
-  gauge(registry, "contiv_netmaster_commit_waiting_requests", "Requests that wait for their group", () =>
+  gauge(registry, "contiv_netmaster_commit_waiting_requests", "Requests that wait to be written", () =>
     sources.waitingRequests(),
   );
   gauge(registry, "contiv_netmaster_store_full", "1 while the store has no room for writes", () =>

@@ -44,7 +44,7 @@ export const Global = z.object({
   arpMode: z
     .enum(["proxy", "flood"])
     .describe(
-      "proxy: the switch answers ARP requests for known endpoints; at first. flood: the network's members answer.",
+      "proxy: the switch answers ARP requests for known endpoints. flood: the network's members answer. At first proxy.",
     ),
   pvtSubnet: checkedText(18, checkPrivateSubnet).describe(
     "IPv4 subnet of length 16 that version 1 used; kept and checked, without effect; 172.19.0.0/16 at first.",

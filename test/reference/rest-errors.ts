@@ -72,7 +72,11 @@ const ERRORS: Readonly<Record<string, RestError>> = {
     meaning: "The name fits several objects.",
     next: "Use one of the keys that `detail` lists.",
   },
-  conflict: { kind: "CONFLICT", meaning: "Somebody else changed the object at the same time.", next: READ_AGAIN },
+  conflict: {
+    kind: "CONFLICT",
+    meaning: "Somebody else changed or deleted the object at the same time.",
+    next: READ_AGAIN,
+  },
   "endpoint-elsewhere": {
     kind: "CONFLICT",
     meaning: "The endpoint exists on another node.",
