@@ -198,6 +198,16 @@ interface NodeObject {
 
 const node2 = () => world.rest.get<NodeObject>("/api/v1/nodes/n2/");
 
+/** How often a netmaster has logged that node n2 is lost, and that it is back. */
+function saidOfNode2(): readonly number[] {
+  const logs = Array.from({ length: world.cluster.layout.netmasters }, (_, index) =>
+    world.log(`netmaster-${index + 1}`, 20_000),
+  );
+  return ["Node n2 is unreachable", "Node n2 is ready"].map(
+    (msg) => logs.join("\n").split(`"msg":"${msg}"`).length - 1,
+  );
+}
+
 describe("nodes", () => {
   it("whose cable is out for 10 s converge when it is back", async () => {
     const { layout } = world.cluster;
@@ -231,6 +241,7 @@ describe("nodes", () => {
     ONCE_MORE,
     async () => {
       const ping = await steady();
+      const before = saidOfNode2();
       await world.kill("netplugin-n2", "SIGTERM");
       const away = await eventually("n2 unreachable", node2, ({ state }) => state === "unreachable", 15_000);
       expect(away.conditions?.[0]).toMatchObject({ type: "heartbeat", status: "failed" });
@@ -241,6 +252,7 @@ describe("nodes", () => {
         return state === "ready" && conditions.length > 0 && conditions.every(({ type }) => type !== "heartbeat");
       });
       expect(back.conditions?.every(({ status }) => status === "ok")).toBe(true);
+      expect(saidOfNode2()).toEqual(before.map((count) => count + 1));
       expect(await ping.stop()).toMatchObject({ unanswered: [] });
       await expectSound(world);
     },

@@ -269,7 +269,7 @@ class Keeper implements LimitKeeper {
     const complaint = complaintOf(status);
     if (complaint === undefined || complaint === (before && complaintOf(before))) return;
     this.#options.log.warn(
-      { endpoint: endpointKey, port: status.portName, complaint },
+      { endpoint: endpointKey, port: status.portName, reason: complaint },
       "A bandwidth limit is not as asked for",
     );
   }
