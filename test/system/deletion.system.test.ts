@@ -201,7 +201,7 @@ describe("left behind in the switch's database", () => {
       const told = async () => (await askNetplugin(world.cluster.layout, 1, path)) ?? "";
       await eventually(`told by ${path}`, told, (text) => text.includes("flow-restore-wait"), 5_000);
     }
-    await expectTold(/flow-restore-wait.*not as they should be; repaired/, sinceMs);
+    await expectTold(/flow-restore-wait.*not as they should be; they are repaired/, sinceMs);
     await expectWell([]);
     expect(await site.vsctl("get", "Open_vSwitch", ".", "other_config")).not.toContain("flow-restore-wait");
   });
