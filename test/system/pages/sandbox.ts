@@ -30,16 +30,28 @@ for (const kind of ["appProfiles", "endpointGroups", "policys", "netprofiles", "
   }
 `;
 
+/** What netplugin has logged and counted of the page before goes with its process. */
+const END = `
+import { stopDaemon } from "./dist/deploy/cluster/daemon.js";
+const home = { directory: "/var/lib/contiv-sandbox", tied: false };
+await Promise.all(["netplugin-n1", "netplugin-n2"].map((name) => stopDaemon(home, name, "SIGKILL")));
+`;
+
 export async function startSandbox(machine: Machine): Promise<Sandbox> {
   const must = async (command: string, timeoutMs: number) => {
     const { status, output } = await machine.run(command, timeoutMs);
     if (status !== 0) throw new Error(`${command}: ${output}`);
   };
   await must("deploy/sandbox up --no-demo", UP_MS);
+  let isUsed = false;
   return {
     begin: async (preparation) => {
       await machine.refresh();
-      await must(`node --input-type=module -e '${CLEAR}'`, QUICK_MS);
+      if (isUsed) {
+        await must(`node --input-type=module -e '${CLEAR}'`, QUICK_MS);
+        await must(`node --input-type=module -e '${END}' && deploy/sandbox up --no-demo`, UP_MS);
+      }
+      isUsed = true;
       await must(preparation, QUICK_MS);
     },
     run: (command, timeoutMs) => machine.run(command, timeoutMs),
