@@ -2,7 +2,7 @@
 // time of one that looks for five hundred. Argument: the folder. The modules stay beside it, for who looks into a single one.
 import { renameSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { rolldown } from "rolldown"; // the bundler that vitest uses
+import { rolldown } from "rolldown";
 
 const folder = resolve(process.argv[2] ?? "dist");
 /** Each program, and what it is made of; the worker thread's stands beside its owner's. */

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { optionsOf } from "../test/fakes/help-options.ts";
 import { helpText, parseConfig } from "./config.ts";
 import { isLoopback, parseListenAddress } from "./http/listen-address.ts";
 
@@ -147,15 +148,6 @@ describe("addresses", () => {
     ).not.toContain(true);
   });
 });
-
-/** The options of a help text, each on one line. */
-function optionsOf(help: string): readonly string[] {
-  const [, options = ""] = help.split("Options:");
-  return options
-    .split(/\n(?= {2}-)/)
-    .map((option) => option.replaceAll(/\s+/g, " ").trim())
-    .filter((option) => option !== "");
-}
 
 describe("--help", () => {
   it("tells each default once", () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { optionsOf } from "../test/fakes/help-options.ts";
 import { helpText, parseInvocation } from "./settings.ts";
 
 const parse = (...argv: string[]) => parseInvocation(["node", "netplugin", "--node-name", "n1", ...argv]);
@@ -54,15 +55,6 @@ describe("settings", () => {
     });
   });
 });
-
-/** The options of a help text, each on one line. */
-function optionsOf(help: string): readonly string[] {
-  const [, options = ""] = help.split("Options:");
-  return options
-    .split(/\n(?= {2}-)/)
-    .map((option) => option.replaceAll(/\s+/g, " ").trim())
-    .filter((option) => option !== "");
-}
 
 describe("--help", () => {
   it("tells each default once", () => {

@@ -199,8 +199,7 @@ function hostDeviceOf(node: AttachingNode, attachment: Attachment): string {
   return networkDriverOf(node, attachment).read().get(portName)?.hostDevice ?? portName;
 }
 
-/** False: something of it may be left. */
-/** The lease of what is taken back ends with it. */
+/** Takes back what was made for one wish, and ends its lease. False: something of it may be left. */
 async function undo(node: AttachingNode, wish: AddRequest, leases: Map<AddRequest, EndpointReply>): Promise<boolean> {
   try {
     const options = { netnsPath: wish.netns, signal: AbortSignal.timeout(UNDO_TIMEOUT_MS) };
