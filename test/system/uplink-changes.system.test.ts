@@ -126,7 +126,7 @@ describe("the NIC of an uplink", () => {
 
   it("with another MTU: followed by the bridge's port and by what the node registers", async () => {
     await site.onNode(`ip link set ${NODE_NIC} mtu 1400`);
-    await expectLine(/MTU 1500 is 1400 now.*followed/);
+    await expectLine(/MTU 1500 is 1400 now.*this node uses the new ones/);
     await eventually("port", shown, (text) => text.includes("mtu 1400"), AGAIN_MS);
     await eventually("registered", registered, (text) => text.includes('"underlayMtuBytes":1400'), AGAIN_MS);
     await site.onNode(`ip link set ${NODE_NIC} mtu 1500`);
@@ -147,7 +147,7 @@ describe("addresses of an uplink", () => {
   it("changed: the node goes along, its tunnels too", async () => {
     await site.onNode(`ip address add 192.168.213.77/24 dev ${DEVICE}`);
     await site.onNode(`ip address delete 192.168.213.11/24 dev ${DEVICE}`);
-    await expectLine(/address 192\.168\.213\.11\/24 is 192\.168\.213\.77\/24 now.*followed/);
+    await expectLine(/address 192\.168\.213\.11\/24 is 192\.168\.213\.77\/24 now.*this node uses the new ones/);
     await eventually("registered", registered, (text) => text.includes("192.168.213.77"), REGISTERED_MS);
     await expectPings();
     expect(await shown()).not.toContain("192.168.213.11/24");
