@@ -118,7 +118,7 @@ describe("the NIC of an uplink", () => {
     await eventually(
       "line",
       async () => world.log("netplugin-n1", 60),
-      (text) => text.includes("well again"),
+      (text) => text.includes("The uplink works again"),
       AGAIN_MS,
     );
     await expectPings();
