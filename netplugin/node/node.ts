@@ -36,6 +36,7 @@ import { LeaseMarks } from "../reconcile/leases/lease-marks.ts";
 import { LeaseOffers } from "../reconcile/leases/lease-offers.ts";
 import { type NodeLimits, openNodeLimits } from "../reconcile/limits/node-limits.ts";
 import { startConnectionLog } from "../report/connection-log/start.ts";
+import { LastingFailures } from "../report/lasting-failures.ts";
 import type { Metrics } from "../report/metrics/metrics.ts";
 import type { Reachability } from "../report/reachability.ts";
 import type { NodeReadiness } from "../report/readiness.ts";
@@ -214,6 +215,7 @@ function facesOf(options: NodeOptions, core: Core, keepers: Keepers): Pick<Node,
     told: {
       ...{ ...shared, ovs, offers, attached, infra, limits, traffic, connections, foreignFlows },
       ...{ panelName, tunnel, vtep, reachability, podLimits, cniFault },
+      lasting: new LastingFailures(),
       readyPorts: () => network.pool.size,
     },
   };

@@ -66,8 +66,8 @@ function uplinkConditions({ ovs }: ToldNode): readonly NodeCondition[] {
   return conditions;
 }
 
-function enforcementCondition({ flows }: ToldNode): readonly NodeCondition[] {
-  const failures = flows.reconciler.failures();
+function enforcementCondition({ flows, lasting }: ToldNode): readonly NodeCondition[] {
+  const failures = lasting.of(flows.reconciler.failures());
   if (failures.size === 0) return [];
   const [[object, reason] = ["", ""]] = failures;
   return some(

@@ -16,6 +16,7 @@ import type { NodeLimits } from "../reconcile/limits/node-limits.ts";
 import type { NodeView } from "../view/node-view.ts";
 import type { ViewHolder } from "../view/view-holder.ts";
 import type { ConnectionLog } from "./connection-log/connection-log.ts";
+import type { LastingFailures } from "./lasting-failures.ts";
 import type { Reachability } from "./reachability.ts";
 import type { NodeReadiness } from "./readiness.ts";
 import type { NodeTraffic } from "./traffic/start.ts";
@@ -48,6 +49,8 @@ export interface ToldNode {
   readonly reachability: Reachability;
   readonly readiness: NodeReadiness;
   readonly podLimits: PodLimits;
+  /** Which failures last long enough to be a condition. */
+  readonly lasting: LastingFailures;
   view(): NodeView;
   /** What is plugged in on this machine, by endpoint key. */
   attachments(): ReadonlyMap<string, Attachment>;

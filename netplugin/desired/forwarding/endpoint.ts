@@ -33,6 +33,9 @@ export function endpointFlows(context: FlowContext, endpoint: EndpointRecord): O
     : remoteFlows(context, endpoint, network);
 }
 
+/** Why an endpoint has no flows between its lease and its port: a moment of every ADD. */
+export const NO_PORT = "It has no port on this node (yet)";
+
 function localFlows(context: FlowContext, endpoint: EndpointRecord, network: NetworkRecord | undefined): OwnedFlows {
   if (network === undefined) {
     return fails(
@@ -42,7 +45,7 @@ function localFlows(context: FlowContext, endpoint: EndpointRecord, network: Net
   const fault = networkFault(context, network);
   if (fault !== undefined) return fails(`Network "${network.key}" does not work on this node: ${fault}`);
   const ofport = context.machine.ports.get(endpoint.key);
-  if (ofport === undefined) return fails("It has no port on this node (yet)");
+  if (ofport === undefined) return fails(NO_PORT);
   const limits = limitsOf(context.view, endpoint, context.machine.limitMeans).plan;
   const place = { ...placeOf(endpoint, network), ofport, limits };
   const drafts = [
