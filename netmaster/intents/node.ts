@@ -103,6 +103,6 @@ function requireAway(view: ClusterView, key: string): void {
   const node = view.records("node").get(key);
   if (node === undefined) throw notFound("node", key);
   if (node.state !== "ready") return;
-  const message = `Node ${key} is ready and its pods may be alive; stop its netplugin first, and wait until it is unreachable`;
+  const message = `Node ${key} sends heartbeats, so its pods may be alive; stop its netplugin first, and wait until it is unreachable`;
   throw new NetError("IN_USE", message, { reason: "node-ready", blockers: [key] });
 }

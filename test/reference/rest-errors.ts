@@ -110,7 +110,7 @@ const ERRORS: Readonly<Record<string, RestError>> = {
   },
   "node-ready": {
     kind: "IN_USE",
-    meaning: "The node is ready, and its pods may be alive.",
+    meaning: "The node sends heartbeats, so its pods may be alive.",
     next: "Stop its netplugin, and wait until the node is unreachable.",
   },
   "pool-taken": {

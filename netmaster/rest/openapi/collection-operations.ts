@@ -67,7 +67,7 @@ const DELETION: Readonly<Partial<Record<Kind, string>>> = {
   appProfile: "Always allowed; its endpoint groups stay.",
   endpointGroup: "Refused while endpoints or app profiles use it. Rules that name it stay, and match nothing.",
   global: "Always refused (501): the settings can only be changed.",
-  node: "Refused while the node is ready, because its pods may be alive. The leases of its endpoints end with it.",
+  node: "Refused while the node sends heartbeats (it is not `unreachable`), because its pods may be alive. The leases of its endpoints end with it.",
   policy: "Deletes its rules, too. Refused while endpoint groups have it.",
   rule: "Always allowed. Connections that only this rule allowed end.",
 };
