@@ -326,7 +326,13 @@ describe("objects that contradict the cluster or themselves", () => {
       /toNetwork|direction/,
     ],
     ["settings with ranges upside down", "globals/global", { name: "global", vlans: "9-1" }, 400, /vlans/],
-    ["settings without a VLAN in use", "globals/global", { name: "global", vlans: "200-300" }, 409, /VLAN 100 of network t1:vl is in use/],
+    [
+      "settings without a VLAN in use",
+      "globals/global",
+      { name: "global", vlans: "200-300" },
+      409,
+      /VLAN 100 of network t1:vl is in use/,
+    ],
     [
       "settings with another mode while networks exist",
       "globals/global",
