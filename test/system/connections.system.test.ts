@@ -271,7 +271,9 @@ describe("a flood", () => {
   /** Pods that began connections too fast, by endpoint key: how many of them were dropped. */
   async function droppedBeginnings(): Promise<ReadonlyMap<string, number>> {
     const { stdout } = await world.onNode(1, ["curl", "-s", "http://127.0.0.1:9090/metrics"]);
-    const samples = stdout.matchAll(/^contiv_netplugin_new_connections_dropped\{endpoint="(.*)"\} (\d+)$/gm);
+    const samples = stdout.matchAll(
+      /^contiv_netplugin_new_connections_dropped_total\{endpoint="(.*?)",.*\} ([1-9]\d*)$/gm,
+    );
     return new Map([...samples].map(([, endpoint, count]) => [endpoint ?? "", Number(count)]));
   }
 

@@ -260,7 +260,7 @@ describe("nodes", () => {
 
   it("can be deleted when they are unreachable only; one that returns closes its ports and steals no address", async () => {
     const { layout } = world.cluster;
-    await expect(world.rest.delete("/api/v1/nodes/n2/")).rejects.toThrow(/Node n2 is ready.*unreachable/);
+    await expect(world.rest.delete("/api/v1/nodes/n2/")).rejects.toThrow(/Node n2 sends heartbeats.*unreachable/);
     const [stolen = ""] = await world.addresses("a2");
     await world.kill("netplugin-n2", "SIGKILL");
     await eventually("n2 unreachable", node2, ({ state }) => state === "unreachable", 15_000);

@@ -67,7 +67,7 @@ async function expectTold(atLeast: number): Promise<void> {
   const { layout } = world.cluster;
   const key = (pod: string) => `${findPod(layout, pod).containerId}:eth0`;
   const metric = async () => (await askNetplugin(layout, 1, "/metrics")) ?? "";
-  const dropped = /^contiv_netplugin_neighbour_messages_dropped\{endpoint="(.*)"\} (\d+)$/gm;
+  const dropped = /^contiv_netplugin_neighbour_messages_dropped_total\{endpoint="(.*?)",.*\} ([1-9]\d*)$/gm;
   const named = (text: string) => [...text.matchAll(dropped)].map(([, endpoint, count]) => [endpoint, Number(count)]);
   const text = await eventually("metric", metric, (now) => Number(named(now)[0]?.[1] ?? 0) >= atLeast);
   expect(named(text).map(([endpoint]) => endpoint)).toEqual([key("one")]);

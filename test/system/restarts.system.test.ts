@@ -71,7 +71,7 @@ async function expectSaidOnce(process: string, sentences: readonly string[], act
 }
 
 const NETMASTER_LINES = [
-  "No netmaster answers; ",
+  "No netmaster answers; running pods",
   "A netmaster answers again",
   'netplugin is not-ready"',
   'netplugin is ready"',
