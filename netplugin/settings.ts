@@ -198,42 +198,50 @@ function withPodLimits(command: Command): Command {
 }
 
 function program(): Command {
-  return withPodLimits(withConnectionLog(new Command("netplugin").version(VERSION)))
-    .description("The node agent of contiv-ts: programs Open vSwitch and attaches pods.")
-    .argument("[command]", "run, or cleanup: remove everything of ours from this node and give the NICs back", "run")
-    .addOption(flag("--node-name <name>", "name of this node").default(hostname(), "the host's name"))
-    .addOption(
-      flag("--netmaster-urls <urls>", "node API of the netmasters, comma separated")
-        .argParser(urlList)
-        .default(["http://127.0.0.1:9001"], "http://127.0.0.1:9001"),
-    )
-    .addOption(flag("--node-api-ca <file>", "authority that signs netmaster's certificate"))
-    .addOption(flag("--node-api-cert <file>", "certificate of this node; its common name is the node's name"))
-    .addOption(flag("--node-api-key <file>", "key of that certificate"))
-    .addOption(flag("--ovs-run-dir <path>", "run directory of Open vSwitch").default("/var/run/openvswitch"))
-    .addOption(
-      flag(
-        "--datapath <type>",
-        "datapath: the kernel's (system), that in user space (netdev), or the kernel's where its module is loaded (auto)",
+  const command = withPodLimits(withConnectionLog(new Command("netplugin").version(VERSION)));
+  return withUpkeep(
+    command
+      .description("The node agent of contiv-ts: programs Open vSwitch and attaches pods.")
+      .argument("[command]", "run, or cleanup: remove everything of ours from this node and give the NICs back", "run")
+      .addOption(flag("--node-name <name>", "name of this node").default(hostname(), "the host's name"))
+      .addOption(
+        flag("--netmaster-urls <urls>", "node API of the netmasters, comma separated")
+          .argParser(urlList)
+          .default(["http://127.0.0.1:9001"], "http://127.0.0.1:9001"),
       )
-        .choices(["auto", "system", "netdev"])
-        .default("auto"),
-    )
-    .addOption(
-      flag(
-        "--uplink <list>",
-        "NIC of a physical network, as physical-network=NIC; may be repeated or a comma list",
-      ).argParser(uplinkList),
-    )
-    .addOption(onOff("--allow-default-route-uplink", "take a NIC over although it carries the default route"))
-    .addOption(flag("--vtep-ip <address>", "tunnel endpoint address (default: the uplink's)").argParser(ipAddress))
-    .addOption(flag("--vxlan-port <port>", "UDP port of VXLAN").argParser(integerBetween(1, 65_535)).default(4789))
-    .addOption(flag("--cni-socket <path>", "socket for the CNI shim").default("/run/contiv/contiv-cni.sock"))
-    .addOption(
-      flag("--inspect-listen <host:port>", "address of health, metrics and inspection")
-        .argParser(listenAddress)
-        .default({ host: "127.0.0.1", port: 9090 }, "127.0.0.1:9090"),
-    )
+      .addOption(flag("--node-api-ca <file>", "authority that signs netmaster's certificate"))
+      .addOption(flag("--node-api-cert <file>", "certificate of this node; its common name is the node's name"))
+      .addOption(flag("--node-api-key <file>", "key of that certificate"))
+      .addOption(flag("--ovs-run-dir <path>", "run directory of Open vSwitch").default("/var/run/openvswitch"))
+      .addOption(
+        flag(
+          "--datapath <type>",
+          "datapath: the kernel's (system), that in user space (netdev), or the kernel's where its module is loaded (auto)",
+        )
+          .choices(["auto", "system", "netdev"])
+          .default("auto"),
+      )
+      .addOption(
+        flag(
+          "--uplink <list>",
+          "NIC of a physical network, as physical-network=NIC; may be repeated or a comma list",
+        ).argParser(uplinkList),
+      )
+      .addOption(onOff("--allow-default-route-uplink", "take a NIC over although it carries the default route"))
+      .addOption(flag("--vtep-ip <address>", "tunnel endpoint address (default: the uplink's)").argParser(ipAddress))
+      .addOption(flag("--vxlan-port <port>", "UDP port of VXLAN").argParser(integerBetween(1, 65_535)).default(4789))
+      .addOption(flag("--cni-socket <path>", "socket for the CNI shim").default("/run/contiv/contiv-cni.sock"))
+      .addOption(
+        flag("--inspect-listen <host:port>", "address of health, metrics and inspection")
+          .argParser(listenAddress)
+          .default({ host: "127.0.0.1", port: 9090 }, "127.0.0.1:9090"),
+      ),
+  );
+}
+
+/** What is kept ready and compared, and what is logged. */
+function withUpkeep(command: Command): Command {
+  return command
     .addOption(
       flag("--ready-ports <count>", "ports kept ready for the next pods, 0-256")
         .argParser(integerBetween(0, MAX_READY_PORTS))
