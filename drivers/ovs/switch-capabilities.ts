@@ -1,3 +1,4 @@
+import { asNetError, type NetError } from "../../state/errors.ts";
 import type { SwitchConnection } from "./openflow/connection.ts";
 
 /** What this node's switch can do, found out by asking it and by trying. */
@@ -12,7 +13,10 @@ export interface SwitchProbe {
   readonly cookie: bigint;
 }
 
-/** Conntrack is probed by a flow in a table that nothing leads to; a datapath without zones refuses it. */
+/**
+ * Conntrack is probed by a flow in a table that nothing leads to; a datapath without zones refuses it.
+ * @throws NetError when the connection ends meanwhile: nothing is known then
+ */
 export async function probeSwitch({ connection, cookie }: SwitchProbe): Promise<SwitchCapabilities> {
   const features = await connection.meterFeatures();
   const probe = {
@@ -24,8 +28,15 @@ export async function probeSwitch({ connection, cookie }: SwitchProbe): Promise<
   } as const;
   const conntrack = await connection.bundle([{ kind: "flow-add", flow: probe }]).then(
     () => true,
-    () => false,
+    (thrown: unknown) => {
+      if (isLost(asNetError(thrown, "probe the switch"))) throw thrown;
+      return false;
+    },
   );
   if (conntrack) await connection.bundle([{ kind: "flow-delete-strict", flow: probe }]);
   return { meters: features.maxMeters > 0, conntrack };
+}
+
+function isLost({ code }: NetError): boolean {
+  return code === "UNAVAILABLE" || code === "TIMEOUT" || code === "CLOSED";
 }

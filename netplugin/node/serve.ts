@@ -1,4 +1,6 @@
+import { asNetError } from "../../state/errors.ts";
 import type { RegisterReply } from "../../state/node-api.ts";
+import { pause } from "../../state/waiting/pause.ts";
 import { COOKIE_OURS } from "../desired/pipeline/pipeline.ts";
 import type { Transport } from "../node-client/transport.ts";
 import { followWatch } from "../node-client/watch.ts";
@@ -12,10 +14,13 @@ import { isAway } from "../report/reachability.ts";
 import { UplinkLog } from "../report/uplink-log.ts";
 import type { NodeSettings } from "../settings.ts";
 import { PATIENCE_MS, type WaitingNode } from "./await-switch.ts";
-import { probeCapabilities } from "./capabilities.ts";
+import { type Capabilities, probeCapabilities } from "./capabilities.ts";
 import type { Node } from "./node.ts";
 import { keepNodePresent } from "./presence.ts";
 import { whenConnected } from "./switch.ts";
+
+/** Longer than the loss of a connection takes to be noticed. */
+const PROBE_PAUSE_MS = 100;
 
 export interface Service {
   readonly node: Node;
@@ -30,17 +35,10 @@ export interface Service {
 /** The loops of a node whose parts are up: presence, watch, bridges, regular comparison. Ends with the signal. */
 export async function serve(service: Service): Promise<void> {
   const { node, waiting, settings, metrics, signal } = service;
-  const { told, panel, leases } = node;
-  const { ovs, log, readiness } = told;
+  const { told, leases } = node;
+  const { log, readiness } = told;
   startBase(service);
-  readiness.step("waiting until ovs-vswitchd takes flows");
-  await whenServing(service);
-  readiness.step("finding out what kernel and switch can do");
-  const capabilities = await probeCapabilities({
-    connection: ovs.flowConnection.connection(),
-    netns: panel.netns,
-    cookie: COOKIE_OURS.cookie,
-  });
+  const capabilities = await whenProbed(service);
   told.limits.setCapabilities(capabilities);
   log.info({ capabilities, vtepIp: told.vtep.current() }, "Kernel and switch of this node have these capabilities");
   const report = startNodeReport({ node: told, registry: metrics.registry, signal });
@@ -55,6 +53,26 @@ export async function serve(service: Service): Promise<void> {
     }),
     compareRegularly({ intervalMs: settings.resyncIntervalMs, compare: node.comparisons, signal }),
   ]);
+}
+
+/** What kernel and switch can do; a switch that ends meanwhile is waited for, and asked again. */
+async function whenProbed(service: Service): Promise<Capabilities> {
+  const { node, signal } = service;
+  const { ovs, readiness, log } = node.told;
+  for (;;) {
+    readiness.step("waiting until ovs-vswitchd takes flows");
+    await whenServing(service);
+    readiness.step("finding out what kernel and switch can do");
+    const connection = ovs.flowConnection.connection();
+    try {
+      return await probeCapabilities({ connection, netns: node.panel.netns, cookie: COOKIE_OURS.cookie });
+    } catch (thrown) {
+      const error = asNetError(thrown, "probe kernel and switch");
+      if (!isAway(error)) throw error;
+      log.debug({ code: error.code, error: error.message }, "The connection to Open vSwitch has ended");
+    }
+    await pause(PROBE_PAUSE_MS, signal);
+  }
 }
 
 /** The database may answer, and the switch itself not. */

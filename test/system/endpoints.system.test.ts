@@ -373,6 +373,7 @@ describe("GC and STATUS", () => {
       "STATUS",
       () => cni(pod, "STATUS", { config: AT_1_1 }),
       ({ code }) => code !== 0,
+      20_000,
     );
     expect(status.code).toBe(50);
     expect(status.text).toMatch(/netmaster/);
