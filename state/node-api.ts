@@ -16,7 +16,7 @@ import { KINDS, type Kind, type RecordOf } from "./records.ts";
  *   POST   /heartbeat           Heartbeat                → HeartbeatReply
  *   GET    /watch                                        → NDJSON of WatchMessage, never ends
  *   POST   /endpoints           EndpointRequest          → EndpointReply   (idempotent by node, containerId and ifName)
- *   POST   /endpoints/release   EndpointRelease          → ReleaseReply    (idempotent; compares the epoch)
+ *   POST   /endpoints/release   EndpointReleases         → ReleaseReply    (idempotent; compares the epochs)
  *   POST   /endpoints/offer     EndpointOffer            → EndpointReply   (idempotent by the endpoint's key and epoch)
  *
  * Errors: the status of the REST API's new dialect with a NodeApiError body.
@@ -214,6 +214,12 @@ export type EndpointReply = z.infer<typeof EndpointReply>;
 export const EndpointRelease = z.object({ key: z.string().min(1).max(640), epoch: Epoch });
 export type EndpointRelease = z.infer<typeof EndpointRelease>;
 
+const MAX_RELEASES = 128;
+
+/** Several leases in one call; a netmaster of an earlier release ends only the first, and says nothing of `more`. */
+export const EndpointReleases = EndpointRelease.extend({ more: z.array(EndpointRelease).max(MAX_RELEASES).optional() });
+export type EndpointReleases = z.infer<typeof EndpointReleases>;
+
 /** What a pod's interface was given of its network at ADD, and keeps whatever becomes of the network. */
 export const GivenInterface = EndpointReply.pick({ ipv4: true, ipv6: true, mtuBytes: true });
 export type GivenInterface = z.infer<typeof GivenInterface>;
@@ -222,8 +228,12 @@ export type GivenInterface = z.infer<typeof GivenInterface>;
 export const EndpointOffer = z.object({ endpoint: EndpointRecord, given: GivenInterface.optional() });
 export type EndpointOffer = z.infer<typeof EndpointOffer>;
 
-/** `released: false` = there was nothing of that epoch to release. */
-export const ReleaseReply = z.object({ released: z.boolean(), revision: z.string() });
+/** `released: false` = there was nothing of that epoch to release; `more` answers for each of the others. */
+export const ReleaseReply = z.object({
+  released: z.boolean(),
+  revision: z.string(),
+  more: z.array(z.boolean()).optional(),
+});
 export type ReleaseReply = z.infer<typeof ReleaseReply>;
 
 /** Error body of the node API; `code` is a state/errors.ts code, so that the caller rebuilds the same NetError. */

@@ -4,6 +4,7 @@ import type { NodeName } from "../../state/names.ts";
 import type {
   EndpointOffer,
   EndpointRelease,
+  EndpointReleases,
   EndpointReply,
   EndpointRequest,
   Heartbeat,
@@ -40,7 +41,8 @@ export interface NodeCalls {
   createEndpoint(nodeName: NodeName, request: EndpointRequest): Promise<EndpointReply>;
   /** A living pod that the store lacks is taken back, or refused with the reason. */
   takeBackEndpoint(nodeName: NodeName, offer: EndpointOffer): Promise<EndpointReply>;
-  releaseEndpoint(nodeName: NodeName, release: EndpointRelease): Promise<ReleaseReply>;
+  /** All of them are planned into the next transactions; fails when one could not be ended, with the others ended or not. */
+  releaseEndpoints(nodeName: NodeName, releases: EndpointReleases): Promise<ReleaseReply>;
 }
 
 export function createNodeCalls(options: NodeCallOptions): NodeCalls {
@@ -63,9 +65,14 @@ export function createNodeCalls(options: NodeCallOptions): NodeCalls {
       const taken = await committer.submit(takeBackConnectable, { ...offer, nodeName });
       return replyOf(taken, nodeName);
     },
-    async releaseEndpoint(nodeName, release) {
-      const { reply, revision } = await committer.submit(releaseEndpoint, { ...release, nodeName });
-      return { released: reply.released, revision: String(revision) };
+    async releaseEndpoints(nodeName, { more, ...first }) {
+      const release = (each: EndpointRelease) => committer.submit(releaseEndpoint, { ...each, nodeName });
+      const [ended, ...others] = await Promise.all([release(first), ...(more ?? []).map(release)]);
+      const revision = String(
+        [ended, ...others].reduce((last, each) => (each.revision > last ? each.revision : last), 0n),
+      );
+      if (more === undefined) return { released: ended.reply.released, revision };
+      return { released: ended.reply.released, revision, more: others.map(({ reply }) => reply.released) };
     },
   };
 }

@@ -170,6 +170,22 @@ describe("endpoint", () => {
     expect((await post("/endpoints/release", endpoint)).body).toMatchObject({ released: true });
     expect((await post("/endpoints/release", endpoint)).body).toMatchObject({ released: false });
   });
+
+  it("is released with others in one call, each by its own epoch", async () => {
+    await prepare();
+    const all = [];
+    for (const containerId of ["c1", "c2", "c3"]) {
+      const { body } = await post("/endpoints", { ...REQUEST, containerId });
+      all.push(EndpointReply.parse(body).endpoint);
+    }
+    const [first, second, third] = all.map(({ key, epoch }) => ({ key, epoch }));
+    const { body } = await post("/endpoints/release", { ...first, more: [{ ...second, epoch: "another" }, third] });
+    expect(body).toMatchObject({ released: true, more: [false, true] });
+    expect([...engine.cache.view().records("endpoint").entries()].map(([key]) => key)).toEqual([second?.key]);
+    expect(BigInt(String(body.revision))).toBe(engine.cache.view().revision);
+    const many = Array.from({ length: 129 }, () => first);
+    expect((await post("/endpoints/release", { ...first, more: many })).body).toMatchObject({ field: "more" });
+  });
 });
 
 const WRONG: readonly {

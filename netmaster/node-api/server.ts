@@ -8,7 +8,7 @@ import { NodeRegistration } from "../../state/kinds/node.ts";
 import { NodeName } from "../../state/names.ts";
 import {
   EndpointOffer,
-  EndpointRelease,
+  EndpointReleases,
   EndpointRequest,
   Heartbeat,
   NODE_API_VERSION,
@@ -79,7 +79,7 @@ export function createNodeApi(options: NodeApiOptions): FastifyInstance {
   app.post(`${base}/heartbeat`, async (request) => calls.heartbeat(nodeNameOf(request), heartbeatOf(request.body)));
   post("/endpoints", EndpointRequest, calls.createEndpoint);
   post("/endpoints/offer", EndpointOffer, calls.takeBackEndpoint);
-  post("/endpoints/release", EndpointRelease, calls.releaseEndpoint);
+  post("/endpoints/release", EndpointReleases, calls.releaseEndpoints);
   return app;
 }
 

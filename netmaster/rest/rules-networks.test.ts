@@ -1,5 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
+import { removeEndpoints } from "../intents/endpoint.ts";
 import { upsertTenant } from "../intents/tenant.ts";
+import type { ClusterView } from "../view/types.ts";
 import { app1, type Body, type ContractWorld, contractWorld, grp, net, profile } from "./testing/contract-world.ts";
 import { fakeCluster } from "./testing/fake-cluster.ts";
 
@@ -219,6 +222,16 @@ describe("network (§6.2)", () => {
     expect(await endpoint("e1")).toBe("10.1.1.1");
     expect(await send("DELETE", "networks/t1:n1")).toBe("409 in-use");
     expect(await send("DELETE", "networks/t1:none")).toBe("404 not-found");
+  });
+
+  it("is deleted when its last pod's DEL has been answered, though the node tells of that a moment later", async () => {
+    await must("POST", ...net("n1"));
+    await endpoint("e1");
+    const deleted = send("DELETE", "networks/t1:n1");
+    await sleep(100);
+    const all = (view: ClusterView) => [...view.records("endpoint").entries()].map(([, record]) => record);
+    cluster.run((view: ClusterView) => removeEndpoints(undefined, all(view)), undefined);
+    expect(await deleted).toBe("ok");
   });
 });
 

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { NetError } from "../../state/errors.ts";
 import type { Epoch } from "../../state/ids.ts";
+import { pause } from "../../state/waiting/pause.ts";
 import { invalid } from "../intents/errors.ts";
 import { guarded, type Precondition } from "../intents/guard.ts";
 import type { Changed, Removed } from "../intents/plan.ts";
@@ -17,6 +18,9 @@ import type { Submitted } from "./services.ts";
 const VISIBLE_TIMEOUT_MS = 5_000;
 /** Most steps of one deletion that does not fit into one transaction. */
 const MAX_STEPS = 10_000;
+
+/** Nodes gather ends of leases for 100 ms; the rest is for their way. */
+const RELEASED_MS = 250;
 
 /** What all writes of one object have in common as routes. */
 export const WRITE = { isWrite: true, parameters: ["dryRun"] } as const;
@@ -91,9 +95,29 @@ export function deleteHandler(collection: Collection): Handler {
       intent(call.services.view(), key, dryContext());
       return json(key);
     }
-    const { revision } = await audited(call, collection, key, () => removeInSteps(call, intent, remove, key));
+    const { revision } = await audited(call, collection, key, () =>
+      whenReleased(call, () => removeInSteps(call, intent, remove, key)),
+    );
     return json(key, revisionHeaders(await untilShown(call, revision), revision));
   };
+}
+
+/**
+ * A node tells of a pod's end up to 100 ms after the runtime has been answered (netplugin/reconcile/leases): what is refused because of
+ * endpoints is tried once more when they may have gone.
+ */
+async function whenReleased<Reply>(call: Call, remove: () => Promise<Reply>): Promise<Reply> {
+  return await remove().catch(async (error: unknown) => {
+    if (!isHeldByEndpoints(call, error)) throw error;
+    await pause(RELEASED_MS, call.signal);
+    return await remove();
+  });
+}
+
+function isHeldByEndpoints({ services }: Call, error: unknown): boolean {
+  if (!(error instanceof NetError) || error.code !== "IN_USE") return false;
+  const endpoints = services.view().records("endpoint");
+  return error.blockers?.some((key) => endpoints.has(key)) ?? false;
 }
 
 /** The first step checks the precondition; an object whose parts fill several transactions goes last. */

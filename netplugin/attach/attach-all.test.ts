@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { NetnsHandle } from "../../drivers/netlink/netns.ts";
 import { NetError } from "../../state/errors.ts";
@@ -32,8 +33,13 @@ function attach(wishes: readonly AddRequest[], signal = soon()): Promise<readonl
   return attachAll(node.node, { call: wishes[0] ?? CALL, netns, wishes }, signal);
 }
 
-function del(ifName = "eth0"): Promise<void> {
+function answerDel(ifName = "eth0"): Promise<void> {
   return detach(node.node, { ...CALL, ifName }, { netnsPath: netns.path, signal: soon() });
+}
+
+/** Netmaster has been told, too. */
+function del(ifName = "eth0"): Promise<void> {
+  return answerDel(ifName).finally(() => node.node.leases.told());
 }
 
 const links = () => [...(site.machine.pods.get(netns.path) ?? new Map<string, FakeLink>()).keys()].sort();
@@ -289,6 +295,48 @@ describe("DEL", () => {
     };
     await del();
     expect(node.driver.log.filter((line) => line === `release ${portName}`)).toHaveLength(1);
+  });
+});
+
+describe("an answered DEL", () => {
+  const ofOther = () => wishesFor(netns, "eth0").map((wish) => ({ ...wish, containerId: "c2" }));
+
+  it("is told to netmaster a moment later, by itself", async () => {
+    await attach(wishesFor(netns, "eth0"));
+    await answerDel();
+    expect([attached(), leased()]).toEqual([[], ["c1:eth0"]]);
+    await expect.poll(leased).toEqual([]);
+  });
+
+  it("does not end the lease of an ADD of the same interface that follows at once", async () => {
+    await attach(wishesFor(netns, "eth0"));
+    const { epoch } = site.leases.held.get("c1:eth0") ?? {};
+    await answerDel();
+    const [again] = await attach(wishesFor(netns, "eth0"));
+    expect(again?.reply.endpoint.epoch).not.toBe(epoch);
+    await sleep(250);
+    expect([attached(), leased()]).toEqual([["c1:eth0"], ["c1:eth0"]]);
+  });
+
+  it("has freed its address for the ADD that follows at once", async () => {
+    const exhausted = new NetError("EXHAUSTED", "No IPv4 address is left");
+    site.refusal = (step) => (step === "lease" && site.leases.held.size > 0 ? exhausted : undefined);
+    await attach(wishesFor(netns, "eth0"));
+    await answerDel();
+    await attach(ofOther());
+    expect(leased()).toEqual(["c2:eth0"]);
+  });
+
+  it("on another node frees an address for an ADD here, which waits no longer than that takes", async () => {
+    let asked = 0;
+    const taken = new NetError("CONFLICT", "10.1.1.5 is taken", { reason: "address-taken" });
+    site.refusal = (step) => (step === "lease" && ++asked <= 3 ? taken : undefined);
+    await attach(wishesFor(netns, "eth0"));
+    expect(asked).toBe(4);
+    site.refusal = (step) => (step === "lease" ? taken : undefined);
+    const beforeMs = performance.now();
+    await expect(attach(ofOther())).rejects.toThrow("is taken");
+    expect(performance.now() - beforeMs).toBeLessThan(2_000);
   });
 });
 

@@ -15,11 +15,12 @@ export async function collect(node: AttachingNode, request: GcRequest, signal: A
   const failures: string[] = [];
   for (const attachment of stale) {
     try {
-      await detachOne(node, attachment, { netnsPath: undefined, signal });
+      await detachOne(node, attachment, { netnsPath: undefined, mayTellLater: true, signal });
     } catch (error) {
       failures.push(asNetError(error, `collect ${attachment.endpointKey}`).message);
     }
   }
+  await node.leases.told(); // nobody waits for a GC, and whoever has called it may look at what is left
   if (failures.length > 0)
     throw new NetError("REJECTED", `Cannot collect ${failures.length} stale attachments: ${failures.join("; ")}`);
 }

@@ -9,6 +9,8 @@ export interface DetachOptions {
   /** The caller's path of the pod's namespace; undefined when that is gone. */
   readonly netnsPath: string | undefined;
   readonly signal: AbortSignal;
+  /** The answer need not wait until netmaster has been told of the lease's end. */
+  readonly mayTellLater?: boolean;
   /** Told what is detached, for the log. */
   readonly note?: ((facts: CallFacts) => void) | undefined;
 }
@@ -18,10 +20,11 @@ export interface DetachOptions {
  * What fails does not keep the others.
  */
 export async function detach(node: AttachingNode, call: ContainerInterface, options: DetachOptions): Promise<void> {
+  const later = { ...options, mayTellLater: true };
   const named = attachmentsFor(node, call);
   for (const { endpointKey } of named) options.note?.(factsOf(node, endpointKey));
   const attachments = new Set([...named, ...attachmentsOf(node, call)]);
-  const works = [...attachments].map((attachment) => detachOne(node, attachment, options));
+  const works = [...attachments].map((attachment) => detachOne(node, attachment, later));
   if (named.length === 0) works.push(detachUnknown(node, call, options));
   for (const outcome of await Promise.allSettled(works)) if (outcome.status === "rejected") throw outcome.reason;
   node.unfinished.end(call);
@@ -38,7 +41,7 @@ function factsOf(node: AttachingNode, endpointKey: string): CallFacts {
   };
 }
 
-/** Off the network first, then the lease; the link is deleted afterwards, with others. One that has gone meanwhile is fine. */
+/** Off the network first, then the lease's end; the link is deleted afterwards, with others. One that has gone meanwhile is fine. */
 export async function detachOne(node: AttachingNode, attachment: Attachment, options: DetachOptions): Promise<void> {
   if (!isStillThere(node, attachment)) return;
   const { endpointKey, epoch, portName, ifName, netnsPath } = attachment;
@@ -54,7 +57,9 @@ export async function detachOne(node: AttachingNode, attachment: Attachment, opt
   ]);
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   releaseOf(node, attachment);
-  if (isOurs) await node.leases.release({ key: endpointKey, epoch }, options.signal);
+  if (!isOurs) return;
+  if (options.mayTellLater) node.leases.releaseSoon({ key: endpointKey, epoch });
+  else await node.leases.release({ key: endpointKey, epoch }, options.signal);
 }
 
 /** Gives its place up, unless somebody else has done so: the place may be another pod's by now. */

@@ -1,5 +1,7 @@
+import { endpointKeysOf } from "../../state/endpoint-key.ts";
 import { inWordsOf, NetError } from "../../state/errors.ts";
 import type { EndpointReply } from "../../state/node-api.ts";
+import { retry } from "../../state/waiting/repeat.ts";
 import { cniFault } from "../cni/errors.ts";
 import type { AddRequest } from "../cni/request.ts";
 import type { AttachingNode } from "./attaching-node.ts";
@@ -14,12 +16,37 @@ const SAID_BY = {
   requestedIpv6: "requested IPv6 address",
 };
 
+/** Other nodes tell netmaster 100 ms after a DEL. */
+const TOLD_EVERYWHERE_MS = 300;
+const ASK_AGAIN_MS = 100;
+
+/** The lease of one wish. @throws NetError in the words of the pod's owner */
 export async function lease(node: AttachingNode, request: AddRequest, signal: AbortSignal): Promise<EndpointReply> {
+  await node.leases.told(endpointKeysOf(request, node.nodeName)); // else an earlier DEL's news might end this lease
+  const ask = () => node.client.createEndpoint(endpointRequest(request), signal);
   try {
-    return await node.client.createEndpoint(endpointRequest(request), signal);
+    return await ask().catch((error: unknown) => askAgain(node, error, ask, signal));
   } catch (error) {
     throw error instanceof NetError ? inWordsOf(SAID_BY, error) : error;
   }
+}
+
+/** An address that is not free may be one of a pod that is off the network: netmaster is told of those within a moment. */
+async function askAgain<T>(
+  node: AttachingNode,
+  error: unknown,
+  ask: () => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  if (!mayBeFreeSoon(error)) throw error;
+  await node.leases.told();
+  const untilMs = performance.now() + TOLD_EVERYWHERE_MS;
+  const mayRetry = (again: unknown) => mayBeFreeSoon(again) && performance.now() < untilMs;
+  return await retry(ask, { pauseMs: ASK_AGAIN_MS, mayRetry, signal });
+}
+
+function mayBeFreeSoon(error: unknown): boolean {
+  return error instanceof NetError && (error.code === "EXHAUSTED" || error.reason === "address-taken");
 }
 
 /** A capability that the runtime asks for is honoured or refused, never ignored. */

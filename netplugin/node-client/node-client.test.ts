@@ -64,8 +64,19 @@ describe("asking for an endpoint", () => {
   it("of a release is done once: it is made up for later", async () => {
     const transport = scripted([AWAY]);
     const { endpoint } = REPLY;
-    const asked = createNodeClient(transport, "n1").releaseEndpoint(endpoint, new AbortController().signal);
+    const asked = createNodeClient(transport, "n1").releaseEndpoints([endpoint], new AbortController().signal);
     await expect(asked).rejects.toBe(AWAY);
     expect(transport.calls).toHaveLength(1);
+  });
+
+  it.each([
+    ["one call", { released: true, revision: "7", more: [true, false] }, 1],
+    ["a call each, with a netmaster of an earlier release", { released: true, revision: "7" }, 3],
+  ])("of several releases is %s", async (_what, answer, calls) => {
+    const transport = scripted([answer, answer, answer]);
+    const { endpoint } = REPLY;
+    const keys = ["a", "b", "c"].map((key) => ({ ...endpoint, key }));
+    await createNodeClient(transport, "n1").releaseEndpoints(keys, new AbortController().signal);
+    expect(transport.calls).toHaveLength(calls);
   });
 });

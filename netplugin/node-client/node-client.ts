@@ -3,6 +3,7 @@ import type { NodeRegistration } from "../../state/kinds/node.ts";
 import {
   type EndpointOffer,
   type EndpointRelease,
+  type EndpointReleases,
   EndpointReply,
   type EndpointRequest,
   type Heartbeat,
@@ -22,7 +23,8 @@ export interface NodeClient {
   createEndpoint(request: EndpointRequest, signal: AbortSignal): Promise<EndpointReply>;
   /** A pod lives whose lease the store has lost. */
   offerEndpoint(offer: EndpointOffer, signal: AbortSignal): Promise<EndpointReply>;
-  releaseEndpoint(release: EndpointRelease, signal: AbortSignal): Promise<ReleaseReply>;
+  /** Ends leases, in one call where netmaster can; of none is nothing to be done. */
+  releaseEndpoints(releases: readonly EndpointRelease[], signal: AbortSignal): Promise<void>;
 }
 
 const REGISTER_TIMEOUT_MS = 10_000;
@@ -56,8 +58,14 @@ export function createNodeClient(transport: Transport, nodeName: string): NodeCl
       ),
     offerEndpoint: async (offer, signal) =>
       EndpointReply.parse(await post("/endpoints/offer", offer, signal, OFFER_TIMEOUT_MS)),
-    releaseEndpoint: async (release, signal) =>
-      ReleaseReply.parse(await post("/endpoints/release", release, signal, RELEASE_TIMEOUT_MS)),
+    releaseEndpoints: async (releases, signal) => {
+      const release = async (body: EndpointReleases) =>
+        ReleaseReply.parse(await post("/endpoints/release", body, signal, RELEASE_TIMEOUT_MS));
+      const [first, ...more] = releases;
+      if (first === undefined) return;
+      const answer = await release(more.length === 0 ? first : { ...first, more });
+      if (more.length > 0 && answer.more === undefined) for (const each of more) await release(each);
+    },
   };
 }
 

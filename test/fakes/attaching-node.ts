@@ -102,10 +102,13 @@ function openNode(site: FakeSite, names: readonly DriverName[]) {
       await site.step("lease", endpointKeyOf(request));
       return site.leases.create(request);
     },
-    releaseEndpoint: async (lease: { readonly key: string; readonly epoch: string }) => site.leases.release(lease),
+    releaseEndpoints: async (leases: readonly { readonly key: string; readonly epoch: string }[]) => {
+      for (const each of leases) site.leases.release(each);
+    },
   };
   const leases = createLeaseKeeper({
     ...{ nodeName: NODE, holder, client, attachments: machine.attachments, log: silent },
+    signal: new AbortController().signal,
   } as unknown as LeaseKeeperOptions);
   const [driver] = all;
   if (driver === undefined) throw new Error("a node has at least one driver");

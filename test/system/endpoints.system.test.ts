@@ -105,7 +105,12 @@ describe("many endpoints", () => {
       expect(oper).toMatchObject({ ipAddress: first?.ipAddress, network: "net.t1" });
       expect((await inspect("tenants", "t1")).endpoints).toHaveLength(24);
       await world.removeAllPods();
-      expect((await inspect("networks", "t1:net")).numEndpoints ?? 0).toBe(0);
+      await eventually(
+        "netmaster has been told of the last pods",
+        () => inspect("networks", "t1:net"),
+        ({ numEndpoints = 0 }) => numEndpoints === 0,
+        1_000,
+      );
     }
   });
 

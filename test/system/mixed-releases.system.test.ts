@@ -250,7 +250,12 @@ describe.skipIf(missing !== undefined)(
 
     it("and nothing is left behind", async () => {
       await world.removeAllPods();
-      expect(await world.rest.get("/api/v1/endpoints/")).toEqual([]);
+      await eventually(
+        "no endpoints",
+        () => world.rest.get<Row[]>("/api/v1/endpoints/"),
+        ({ length }) => length === 0,
+        1_000,
+      );
     });
   },
 );

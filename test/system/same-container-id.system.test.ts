@@ -3,7 +3,7 @@ import type { Pod } from "../../deploy/cluster/pods.ts";
 import { discardPod, preparePod } from "../../deploy/cluster/pods.ts";
 import { expectSound } from "./invariants.ts";
 import { type CniAnswer, type CniCommand, callCni, resultOf, type ShimWish } from "./shim.ts";
-import { startTestCluster, type TestCluster } from "./test-cluster.ts";
+import { eventually, startTestCluster, type TestCluster } from "./test-cluster.ts";
 
 /** One container id on two nodes, as made by hand, restored or cloned: two endpoints that have nothing to do with each other. */
 let world: TestCluster;
@@ -92,7 +92,7 @@ describe("one container id on two nodes", () => {
         expect(await cni(pod, "CHECK", { config: { prevResult } })).toMatchObject({ code: 0 });
       }
       await Promise.all([world.removePod("one"), world.removePod("two")]);
-      expect(await endpoints()).toEqual([]);
+      await eventually("no endpoints", endpoints, ({ length }) => length === 0, 1_000);
     }
   });
 
@@ -106,6 +106,7 @@ describe("one container id on two nodes", () => {
     for (let round = 0; round < 2; round++) {
       expect(await cni(pods[gone], "DEL")).toMatchObject({ code: 0 });
       expect(await cni(pods[gone], "DEL")).toMatchObject({ code: 0 });
+      await eventually("the endpoint gone", endpoints, ({ length }) => length === 2, 1_000);
       expect((await hosts()).filter((each) => each === host).length).toBe(host === "n1" ? 2 : 1);
       expect((await endpoints()).filter(({ containerID }) => containerID === CONTAINER)).toMatchObject([
         { homingHost: host },

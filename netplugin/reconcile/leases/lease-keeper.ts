@@ -6,6 +6,7 @@ import { type Attachment, parseEpoch } from "../../machine/attachment.ts";
 import type { NodeClient } from "../../node-client/node-client.ts";
 import { recordOf } from "../../view/query.ts";
 import type { ViewHolder } from "../../view/view-holder.ts";
+import { GatheredReleases } from "./gathered-releases.ts";
 import type { KnownLeases } from "./known-leases.ts";
 import type { LeaseMarks } from "./lease-marks.ts";
 import type { LeaseOffers } from "./lease-offers.ts";
@@ -13,7 +14,7 @@ import type { LeaseOffers } from "./lease-offers.ts";
 export interface LeaseKeeperOptions {
   readonly nodeName: string;
   readonly holder: ViewHolder;
-  readonly client: Pick<NodeClient, "releaseEndpoint">;
+  readonly client: Pick<NodeClient, "releaseEndpoints">;
   readonly offers: LeaseOffers;
   readonly known: Pick<KnownLeases, "keep">;
   readonly marks: Pick<LeaseMarks, "follow">;
@@ -26,6 +27,7 @@ export interface LeaseKeeperOptions {
   /** Counts what had to be repaired. */
   readonly repairs: Pick<Counter<"kind">, "inc">;
   readonly log: Logger;
+  readonly signal: AbortSignal;
 }
 
 export interface Lease {
@@ -40,6 +42,10 @@ export interface LeaseKeeper {
   isPending(endpointKey: string): boolean;
   /** Tells netmaster; with netmaster away it is told later (`repair`). */
   release(lease: Lease, signal: AbortSignal): Promise<void>;
+  /** Tells netmaster a moment later, with others. */
+  releaseSoon(lease: Lease): void;
+  /** Netmaster has been told of what `releaseSoon` was told; does nothing when endpoints are given and none of them is among it. */
+  told(endpointKeys?: readonly string[]): Promise<void>;
   /** Takes a lease out of the view and tells netmaster. */
   end(lease: Lease, signal: AbortSignal): Promise<void>;
   /** Ends the lease of an endpoint that has no port here, if the store homes it on this node. */
@@ -55,15 +61,33 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
   const { holder, log } = options;
   const adding = new Map<string, number>();
 
-  async function release({ key, epoch }: Lease, signal: AbortSignal): Promise<void> {
+  const gathered = new GatheredReleases({
+    signal: options.signal,
+    release: (leases) => releaseAll(leases, options.signal).catch((thrown: unknown) => reportLate(leases, thrown)),
+  });
+
+  async function releaseAll(leases: readonly Lease[], signal: AbortSignal): Promise<void> {
     try {
-      await options.client.releaseEndpoint({ key, epoch: parseEpoch(epoch) }, signal);
+      const ended = leases.map(({ key, epoch }) => ({ key, epoch: parseEpoch(epoch) }));
+      await options.client.releaseEndpoints(ended, signal);
     } catch (thrown) {
-      const error = asNetError(thrown, `release ${key}`);
+      const error = asNetError(thrown, `release ${namesOf(leases)}`);
       if (!isAway(error)) throw error;
-      log.info({ endpoint: key, error: error.message }, "No netmaster answers; the lease is released later");
+      log.info(
+        { endpoint: namesOf(leases), error: error.message },
+        "No netmaster answers; the lease is released later",
+      );
     }
   }
+
+  function reportLate(leases: readonly Lease[], thrown: unknown): void {
+    if (options.signal.aborted) return;
+    const { message } = asNetError(thrown, `release ${namesOf(leases)}`);
+    const text = "Netmaster refuses to end the lease of a pod that is gone; the next comparison of leases tries again";
+    log.warn({ endpoint: namesOf(leases), error: message }, text);
+  }
+
+  const release = (lease: Lease, signal: AbortSignal) => releaseAll([lease], signal);
 
   async function end(lease: Lease, signal: AbortSignal): Promise<void> {
     holder.releaseEarly(lease.key, lease.epoch);
@@ -98,7 +122,8 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
     }
     if (orphans.length > 0) await options.enforced(signal);
     for (const [key, held] of holder.view().released.toArray()) {
-      await release({ key, epoch: held.record.epoch }, signal);
+      const isOthers = adding.has(key) || gathered.holds(key); // an ADD may be about to take the lease up again
+      if (!isOthers) await release({ key, epoch: held.record.epoch }, signal);
     }
   }
 
@@ -115,6 +140,10 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
     },
     isPending: (endpointKey) => adding.has(endpointKey),
     release,
+    releaseSoon: (lease) => gathered.add(lease),
+    told: async (endpointKeys) => {
+      if (endpointKeys === undefined || endpointKeys.some((key) => gathered.holds(key))) await gathered.flush();
+    },
     end,
     endUnattached: async (endpointKey, signal) => {
       const endpoint = recordOf(holder.view(), "endpoint", endpointKey);
@@ -122,6 +151,11 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
     },
     repair,
   };
+}
+
+function namesOf(leases: readonly Lease[]): string {
+  const [first] = leases;
+  return `${first?.key}${leases.length > 1 ? ` and ${leases.length - 1} more` : ""}`;
 }
 
 function isAway({ code }: NetError): boolean {
