@@ -15,6 +15,7 @@ import { netnsCheck } from "./cni/netns.ts";
 import { startCniServer } from "./cni/server.ts";
 import { isAnswering } from "./cni/socket-file.ts";
 import { recordsDirectoryOf } from "./machine/attachment-records.ts";
+import { endedDirectoryOf } from "./machine/ended-leases.ts";
 import { awaitSwitch, WaitingNode } from "./node/await-switch.ts";
 import { type Node, openNode } from "./node/node.ts";
 import { serve } from "./node/serve.ts";
@@ -58,7 +59,7 @@ try {
 async function cleanup(settings: NodeSettings): Promise<void> {
   await refuseWhileRunning(settings);
   const removed = await removeEverything({ runDirectory: settings.ovsRunDirectory, panelNetns: settings.panelNetns });
-  for (const directory of [recordsDirectoryOf, unfinishedDirectoryOf]) {
+  for (const directory of [recordsDirectoryOf, unfinishedDirectoryOf, endedDirectoryOf]) {
     await rm(directory(settings.cniSocketPath), { recursive: true, force: true });
   }
   process.stdout.write(`removed: ${removed.join(", ") || "nothing was there"}\n`);

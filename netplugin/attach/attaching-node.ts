@@ -31,7 +31,10 @@ export interface AttachingNode extends Surroundings {
   readonly flows: Pick<FlowKeeper, "enforced" | "check" | "withdrawn">;
   readonly limits: Pick<LimitKeeper, "enforced">;
   readonly stack: Pick<StackKeeper, "closed">;
-  readonly leases: Pick<LeaseKeeper, "pending" | "release" | "releaseSoon" | "told" | "end" | "endUnattached">;
+  readonly leases: Pick<
+    LeaseKeeper,
+    "pending" | "release" | "releaseSoon" | "told" | "taken" | "end" | "endUnattached"
+  >;
   /** Calls that want several attachments and are under way. */
   readonly unfinished: UnfinishedCalls;
   /** Have all witnesses of attachments been asked, also after a look that this calls for? Before, what seems to be nobody's may be a pod's. */

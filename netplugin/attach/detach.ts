@@ -1,7 +1,7 @@
 import { type ContainerInterface, endpointKeysOf } from "../../state/endpoint-key.ts";
 import { asNetError } from "../../state/errors.ts";
 import type { CallFacts } from "../cni/handler.ts";
-import { type Attachment, callOf, isOneLease, POD_ROLE } from "../machine/attachment.ts";
+import { type Attachment, callOf, isOneLease, leaseOf, POD_ROLE } from "../machine/attachment.ts";
 import { recordOf } from "../view/query.ts";
 import { type AttachingNode, networkDriverOf } from "./attaching-node.ts";
 
@@ -58,8 +58,9 @@ export async function detachOne(node: AttachingNode, attachment: Attachment, opt
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   releaseOf(node, attachment);
   if (!isOurs) return;
-  if (options.mayTellLater) node.leases.releaseSoon({ key: endpointKey, epoch });
-  else await node.leases.release({ key: endpointKey, epoch }, options.signal);
+  const lease = leaseOf(attachment);
+  if (options.mayTellLater && node.leases.releaseSoon(lease)) return;
+  await node.leases.release(lease, options.signal);
 }
 
 /** Gives its place up, unless somebody else has done so: the place may be another pod's by now. */

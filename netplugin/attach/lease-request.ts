@@ -25,7 +25,9 @@ export async function lease(node: AttachingNode, request: AddRequest, signal: Ab
   await node.leases.told(endpointKeysOf(request, node.nodeName)); // else an earlier DEL's news might end this lease
   const ask = () => node.client.createEndpoint(endpointRequest(request), signal);
   try {
-    return await ask().catch((error: unknown) => askAgain(node, error, ask, signal));
+    const reply = await ask().catch((error: unknown) => askAgain(node, error, ask, signal));
+    node.leases.taken(reply.endpoint);
+    return reply;
   } catch (error) {
     throw error instanceof NetError ? inWordsOf(SAID_BY, error) : error;
   }

@@ -45,6 +45,11 @@ export function isOfOtherCall(facts: AttachmentFacts): facts is AttachmentFacts 
   return facts.callIfName !== undefined && facts.callIfName !== facts.ifName;
 }
 
+/** The lease that it was made for. */
+export function leaseOf({ endpointKey, epoch }: AttachmentFacts): { readonly key: string; readonly epoch: string } {
+  return { key: endpointKey, epoch };
+}
+
 /** The CNI call that made it. */
 export function callOf({ containerId, ifName, callIfName = ifName }: AttachmentFacts): ContainerInterface {
   return { containerId, ifName: callIfName };

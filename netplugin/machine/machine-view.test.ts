@@ -39,13 +39,16 @@ function machineWith(...ports: readonly [string, SwitchPort][]) {
     ...{ datapathType: "netdev", ports: { read: () => present } },
     ...{ uplinks: () => new Map(), tunnelOfport: () => undefined },
   };
+  const ended = new Set<string>();
   const view = createMachineView({
+    isEnded: ({ epoch }) => ended.has(epoch),
     ...{ ovs, drivers: [places], nodeName: NodeName.parse("n1"), vtepIp: () => "", limitMeans: () => undefined },
     newConnectionsPerSecond: 0,
     neighbourMessagesPerSecond: 0,
   });
   return {
     view,
+    ended,
     release: (portName: string) => {
       releasing.add(portName);
       view.forget(portName);
@@ -88,6 +91,13 @@ describe("whose a port is", () => {
         [b.endpointKey, 2],
       ]),
     );
+  });
+
+  it("is nobody's when the lease has ended: the endpoint has the port of its living lease", () => {
+    const later = attachment("a", P2, "later");
+    const { ended, shown } = machineWith(port(P1, marksOfA), port(P2, attachmentMarks(later)));
+    ended.add(a.epoch);
+    expect(shown()).toEqual({ [P2]: "a:eth0" });
   });
 
   it("stays without number while the port is lost", () => {

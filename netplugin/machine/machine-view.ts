@@ -37,6 +37,8 @@ export type AttachedPlaces = Pick<NetworkDriver, "name" | "read" | "isReleasing"
 export interface MachineOptions {
   readonly ovs: SwitchFacts;
   readonly drivers: readonly AttachedPlaces[];
+  /** Has a DEL of its lease been answered? What is left of it is nobody's. */
+  readonly isEnded: (attachment: Attachment) => boolean;
   readonly nodeName: NodeName;
   readonly vtepIp: () => string;
   readonly limitMeans: () => LimitMeans | undefined;
@@ -57,7 +59,7 @@ export function createMachineView(options: MachineOptions): MachineView {
   const { ovs, drivers, nodeName, newConnectionsPerSecond, neighbourMessagesPerSecond } = options;
   const routerMac = routerMacOf(nodeName);
   const index = new AttachmentIndex();
-  const shown = shownPlaces(drivers, ovs);
+  const shown = shownPlaces(options);
   /** What the index has followed: the switch's ports, then what each driver shows. */
   let followed: readonly ReadonlyMap<string, unknown>[] = [];
   let uplinks: ReadonlyMap<string, number> = new Map();
@@ -112,14 +114,15 @@ function changedKeys(before: ReadonlyMap<string, unknown>, now: ReadonlyMap<stri
   return changed;
 }
 
-function shownPlaces(drivers: readonly AttachedPlaces[], { ports }: SwitchFacts): ShownPlaces {
-  const ofportAt = (place: string) => ports.read().get(place)?.ofport;
+function shownPlaces({ drivers, ovs, isEnded }: MachineOptions): ShownPlaces {
+  const ofportAt = (place: string) => ovs.ports.read().get(place)?.ofport;
   return {
     at: (place) => {
       for (const driver of drivers) {
         const marks = driver.read().get(place)?.marks;
         if (marks !== undefined) {
-          return attachmentOf({ name: place, ofport: ofportAt(place), externalIds: marks }, driver.name);
+          const found = attachmentOf({ name: place, ofport: ofportAt(place), externalIds: marks }, driver.name);
+          return found === undefined || isEnded(found) ? undefined : found;
         }
       }
       return undefined;

@@ -11,8 +11,9 @@ import type { NetError } from "../../state/errors.ts";
 import type { AttachingNode } from "../attach/attaching-node.ts";
 import { UnfinishedCalls, unfinishedDirectoryOf } from "../attach/unfinished-calls.ts";
 import { wantedMeters } from "../desired/flow-set/wanted-meters.ts";
-import { attachmentFromMarks } from "../machine/attachment.ts";
+import { attachmentFromMarks, leaseOf } from "../machine/attachment.ts";
 import { AttachmentRecords, recordsDirectoryOf } from "../machine/attachment-records.ts";
+import { EndedLeases, endedDirectoryOf } from "../machine/ended-leases.ts";
 import { aliasesOf } from "../machine/link-alias.ts";
 import { createMachineView, type MachineView, type SwitchFacts } from "../machine/machine-view.ts";
 import { PortMarks } from "../machine/port-marks.ts";
@@ -123,6 +124,8 @@ async function openCore(options: NodeOptions) {
   const panel = await openPanel(settings.panelNetns);
   log.info({ panel: settings.panelNetns, podEnd: panel.podEnd }, "The network namespace for ready ports is set up");
   const records = new AttachmentRecords(recordsDirectoryOf(settings.cniSocketPath), log);
+  const ended = new EndedLeases(endedDirectoryOf(settings.cniSocketPath), log);
+  for (const attachment of records.all()) if (ended.has(leaseOf(attachment))) records.forget(attachment.portName);
   const marks = new PortMarks({ ports: ovs.ports, records });
   const network = await openNetwork(options, { panel, marks, report, onRelease: (port) => onRelease(port) });
   const onRelease = (portName: string) => {
@@ -138,6 +141,7 @@ async function openCore(options: NodeOptions) {
     ...{ nodeName, ...podLimits, vtepIp: () => vtep.current(), limitMeans: () => limits.means() },
     ovs: switchFacts(ovs),
     drivers: [...drivers.values()],
+    isEnded: (attachment) => ended.has(leaseOf(attachment)),
   });
   const { meters, limits, traffic } = openLimits(options, {
     holder,
@@ -152,13 +156,16 @@ async function openCore(options: NodeOptions) {
     generation: settings.pipelineGeneration,
     listConnections: connectionsOf(ovs, settings.ovsRunDirectory),
   });
-  return { panel, records, marks, network, drivers, holder, vtep, podLimits, machine, limits, traffic, flows, report };
+  return {
+    ...{ panel, records, ended, marks, network, drivers, holder, vtep, podLimits, machine },
+    ...{ limits, traffic, flows, report },
+  };
 }
 
 /** What keeps pods, leases and the rest as they should be. */
 function openKeepers(options: NodeOptions, core: Core) {
   const { ovs, client, settings, log, signal, metrics } = options;
-  const { panel, marks, network, holder, vtep, machine, flows, report } = core;
+  const { panel, marks, ended, network, holder, vtep, machine, flows, report } = core;
   const { nodeName } = settings;
   const connections = startConnectionLog({
     ...{ driver: ovs, view: holder.view, attachments: machine.attachments, log, signal },
@@ -180,6 +187,7 @@ function openKeepers(options: NodeOptions, core: Core) {
     known,
     offers,
     marks,
+    ended,
     closePort,
   });
   const infra = openInfra(options, { holder, machine, leases, report });
@@ -324,13 +332,14 @@ interface AttachmentParts {
   readonly flows: FlowKeeper;
   readonly limits: NodeLimits;
   readonly records: AttachmentRecords;
+  readonly ended: EndedLeases;
   readonly leases: () => LeaseKeeper;
   readonly report: Report;
 }
 
 function openAttachments(options: NodeOptions, parts: AttachmentParts): AttachmentKeeper {
   const { ovs, signal } = options;
-  const { checksums, holder, machine, panel, network, flows, limits, records, report } = parts;
+  const { checksums, holder, machine, panel, network, flows, limits, records, ended, report } = parts;
   const onPluggedIn = () => {
     flows.loop.kick({ full: true });
     limits.compare();
@@ -345,7 +354,7 @@ function openAttachments(options: NodeOptions, parts: AttachmentParts): Attachme
     hasRebooted: ovs.hasRebooted,
   });
   const attached = startAttachmentKeeper({
-    ...{ ...options, repairs, nodeName, machine, panel, podEnds, records, onPluggedIn },
+    ...{ ...options, repairs, nodeName, machine, panel, podEnds, records, ended, onPluggedIn },
     pool: network.pool,
     closePort: (portName) => network.release(portName),
     isReleasing: (portName) => network.isReleasing(portName),
@@ -371,18 +380,19 @@ interface LeaseParts {
   readonly known: KnownLeases;
   readonly offers: LeaseOffers;
   readonly marks: PortMarks;
+  readonly ended: EndedLeases;
   readonly closePort: (portName: string) => void;
 }
 
 /** A lease ends when flows and connections of it have gone. */
 function openLeases(
   options: NodeOptions,
-  { holder, machine, flows, attached, known, offers, marks, closePort }: LeaseParts,
+  { holder, machine, flows, attached, known, offers, marks, ended, closePort }: LeaseParts,
 ): LeaseKeeper {
   const { ovs, log } = options;
   const { attachments } = machine;
   return createLeaseKeeper({
-    ...{ ...options, holder, known, offers, closePort, attachments },
+    ...{ ...options, holder, known, offers, ended, closePort, attachments },
     repairs: options.metrics.leaseRepairs,
     marks: new LeaseMarks({ ports: ovs.ports.read, known, attachments, write: (all) => marks.write(all), log }),
     nodeName: options.settings.nodeName,

@@ -7,6 +7,8 @@ import type { AttachingNode } from "../../netplugin/attach/attaching-node.ts";
 import { UnfinishedCalls } from "../../netplugin/attach/unfinished-calls.ts";
 import type { AddRequest } from "../../netplugin/cni/request.ts";
 import { add } from "../../netplugin/cni/testing/calls.ts";
+import { leaseOf } from "../../netplugin/machine/attachment.ts";
+import { EndedLeases } from "../../netplugin/machine/ended-leases.ts";
 import { createMachineView } from "../../netplugin/machine/machine-view.ts";
 import { createLeaseKeeper, type LeaseKeeperOptions } from "../../netplugin/reconcile/leases/lease-keeper.ts";
 import { createViewHolder } from "../../netplugin/view/view-holder.ts";
@@ -19,6 +21,7 @@ import type { EndpointReply, EndpointRequest } from "../../state/node-api.ts";
 import { FakeMachine, FakeNetworkDriver } from "./network-driver.ts";
 
 const NODE = NodeName.parse("n1");
+const ENDED = "ended-leases";
 const silent = pino({ level: "silent" });
 
 /** A netmaster as far as one node's leases go. */
@@ -70,7 +73,7 @@ export class FakeSite implements Disposable {
   }
 
   notes(): readonly string[] {
-    return readdirSync(this.directory);
+    return readdirSync(this.directory).filter((name) => name !== ENDED);
   }
 
   async step(step: NodeStep, endpointKey: string): Promise<void> {
@@ -89,7 +92,9 @@ function openNode(site: FakeSite, names: readonly DriverName[]) {
   const onRelease = (key: string) => machine.forget(key);
   const all = names.map((name) => new FakeNetworkDriver(site.machine, { name, onRelease }));
   const ports: ReadonlyMap<string, { ofport: number }> = new Map();
+  const ended = new EndedLeases(join(site.directory, ENDED), silent);
   const machine = createMachineView({
+    isEnded: (attachment) => ended.has(leaseOf(attachment)),
     ovs: {
       ...{ datapathType: "netdev", ports: { read: () => ports } },
       ...{ uplinks: () => new Map(), tunnelOfport: () => undefined },
@@ -108,6 +113,7 @@ function openNode(site: FakeSite, names: readonly DriverName[]) {
   };
   const leases = createLeaseKeeper({
     ...{ nodeName: NODE, holder, client, attachments: machine.attachments, log: silent },
+    ended,
     signal: new AbortController().signal,
   } as unknown as LeaseKeeperOptions);
   const [driver] = all;

@@ -8,8 +8,16 @@ import { isHostName, peerNameOf } from "../../../drivers/ovs/pod-ports/port-pool
 import type { PortDriver, PortPool, PortSpec, SwitchPort } from "../../../drivers/ovs/types.ts";
 import type { NodeCondition } from "../../../state/kinds/node.ts";
 import { type Alarm, createAlarm, every } from "../../../state/waiting/alarm.ts";
-import { type Attachment, attachmentMarks, attachmentOf, isSameFacts, POD_ROLE } from "../../machine/attachment.ts";
+import {
+  type Attachment,
+  attachmentMarks,
+  attachmentOf,
+  isSameFacts,
+  leaseOf,
+  POD_ROLE,
+} from "../../machine/attachment.ts";
 import type { AttachmentRecords } from "../../machine/attachment-records.ts";
+import type { EndedLeases } from "../../machine/ended-leases.ts";
 import { leaseMarkAmong } from "../../machine/lease-mark.ts";
 import { aliasesOf } from "../../machine/link-alias.ts";
 import type { MachineView } from "../../machine/machine-view.ts";
@@ -26,6 +34,7 @@ import {
   isInAgreement,
   planAttachments,
 } from "./attachment-plan.ts";
+import { forgettable, placesOfEnded } from "./ended-places.ts";
 import type { PodEndKeeper } from "./pod-end-keeper.ts";
 import { hasInterface } from "./pod-ends.ts";
 import { recalledFrom } from "./recalled.ts";
@@ -41,6 +50,8 @@ export interface AttachmentKeeperOptions {
   readonly isReleasing: (portName: string) => boolean;
   readonly leases: () => Pick<LeaseKeeper, "isPending">;
   readonly records: Pick<AttachmentRecords, "all" | "keep" | "marksOf">;
+  /** Leases of which a DEL has been answered, by this or an earlier run. */
+  readonly ended: Pick<EndedLeases, "has" | "all" | "remove">;
   readonly view: () => NodeView;
   readonly isConnected: () => boolean;
   /** What the links of ports carry at least. */
@@ -155,7 +166,7 @@ class Keeper implements AttachmentKeeper {
   }
 
   async #work(signal: AbortSignal): Promise<void> {
-    const { machine, ports, closePort, isConnected, pool, podEnds, view } = this.#options;
+    const { machine, ports, closePort, isConnected, pool, podEnds, view, ended } = this.#options;
     const { pairs, plan } = await this.#look(signal);
     const known = machine.attachments();
     for (const found of [...plan.unplugged, ...plan.broken]) {
@@ -163,6 +174,7 @@ class Keeper implements AttachmentKeeper {
       if (before?.portName !== found.portName || !isSameFacts(before, found)) machine.remember(found);
     }
     this.#hasLooked = true;
+    for (const portName of placesOfEnded(this.#options)) closePort(portName);
     if (!this.#hasRecalled && view().complete) this.#recall(pairs);
     this.#noteIndexes(pairs);
     await this.#label(plan.unlabelled, pairs, signal);
@@ -174,6 +186,7 @@ class Keeper implements AttachmentKeeper {
     this.#closeDead(pairs);
     await podEnds.settle(pairs, signal);
     if (this.#hasRecalled) this.#keepRecords();
+    for (const lease of forgettable({ ...this.#options, view: view(), pairs })) ended.remove(lease);
   }
 
   /** Once, with the first complete view: pods of which neither the switch nor the kernel knows any more. */
@@ -209,13 +222,14 @@ class Keeper implements AttachmentKeeper {
   }
 
   #plan(pairs: ReadonlyMap<string, LinkPair>): AttachmentPlan {
-    const { machine, isReleasing, ports, panel, view, leases } = this.#options;
+    const { machine, isReleasing, ended, ports, panel, view, leases } = this.#options;
     return planAttachments({
       pairs,
       ports: ports.read(),
       known: machine.attachments(),
       isFarInPanel: panel.podEnd === "macvlan",
       isClosing: isReleasing,
+      isEnded: (facts) => ended.has(leaseOf(facts)),
       isPending: (endpointKey) => leases().isPending(endpointKey),
       hasLooked: this.#hasLooked,
       isLeased: ({ endpointKey, epoch }) => recordOf(view(), "endpoint", endpointKey)?.epoch === epoch,

@@ -58,7 +58,7 @@ function podPort(name: string, of: AttachmentFacts): [string, SwitchPort] {
 
 function look(input: Partial<AttachmentInput>) {
   const { ports = new Map(), pairs = new Map(), known = attachmentsOf(ports) } = input;
-  const never = { isClosing: () => false, isPending: () => false, hasLooked: true };
+  const never = { isClosing: () => false, isPending: () => false, isEnded: () => false, hasLooked: true };
   return planAttachments({ ...{ ports, pairs, known, isFarInPanel: true, ...never, isLeased: () => true }, ...input });
 }
 
@@ -75,6 +75,15 @@ const a = facts("a");
 const known = new Map([[a.endpointKey, { ...a, portName: P1, ofport: undefined }]]);
 
 describe("what switch and kernel show of pods' ports", () => {
+  it("has what is left of an ended lease: it goes", () => {
+    const isEnded = ({ epoch }: AttachmentFacts) => epoch === "of-a";
+    const b = facts("b");
+    const pairs = pairsOf({ port: P1, of: a }, { port: P2, of: b });
+    const ports = new Map([podPort(P1, a), podPort(P2, b)]);
+    const alive = new Map([[b.endpointKey, { ...b, portName: P2, ofport: 7 }]]);
+    expect(plan({ ports, pairs, known: alive, isEnded })).toEqual({ surplus: [P1] });
+  });
+
   it("agrees", () => {
     const ports = new Map([podPort(P1, a), port(P2, { "contiv-role": WARM_ROLE })]);
     expect(plan({ ports, pairs: pairsOf({ port: P1, of: a }, { port: P2 }) })).toEqual({});

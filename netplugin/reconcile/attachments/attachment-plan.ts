@@ -25,6 +25,8 @@ export interface AttachmentInput {
   readonly isPending: (endpointKey: string) => boolean;
   /** Has this process compared switch and kernel before? Then it knows whose each port is; before it only read the switch's database. */
   readonly hasLooked: boolean;
+  /** Has a DEL of this lease been answered? Then it has no claim, whatever is left of it. */
+  readonly isEnded: (facts: AttachmentFacts) => boolean;
   /** Does the store know of this lease? */
   readonly isLeased: (facts: AttachmentFacts) => boolean;
 }
@@ -39,7 +41,7 @@ export interface AttachmentPlan {
   readonly unlabelled: readonly Attachment[];
   /** The kernel says that a port is a pod's and the switch says that it is free: the pod's interface tells. */
   readonly doubtful: readonly Attachment[];
-  /** Pairs with the facts of an endpoint that has another port. */
+  /** Pairs with the facts of an endpoint that has another port, or of a lease that has ended. */
   readonly surplus: readonly string[];
 }
 
@@ -57,7 +59,7 @@ export function planAttachments(input: AttachmentInput): AttachmentPlan {
   for (const pair of input.pairs.values()) {
     const facts = factsOfPair(pair);
     if (facts === undefined || knownPorts.has(pair.portName) || isBusy({ ...facts, ...pair }, input)) continue;
-    if (settled.has(facts.endpointKey)) plan.surplus.push(pair.portName);
+    if (settled.has(facts.endpointKey) || input.isEnded(facts)) plan.surplus.push(pair.portName);
     else sortFound(attachmentFrom(facts, pair.portName), pair, { input, plan });
   }
   return plan;

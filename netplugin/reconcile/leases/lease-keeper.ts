@@ -3,6 +3,7 @@ import type { Counter } from "prom-client";
 import { asNetError, type NetError } from "../../../state/errors.ts";
 import { compareLeases } from "../../desired/leases.ts";
 import { type Attachment, parseEpoch } from "../../machine/attachment.ts";
+import type { EndedLeases } from "../../machine/ended-leases.ts";
 import type { NodeClient } from "../../node-client/node-client.ts";
 import { recordOf } from "../../view/query.ts";
 import type { ViewHolder } from "../../view/view-holder.ts";
@@ -18,6 +19,7 @@ export interface LeaseKeeperOptions {
   readonly offers: LeaseOffers;
   readonly known: Pick<KnownLeases, "keep">;
   readonly marks: Pick<LeaseMarks, "follow">;
+  readonly ended: EndedLeases;
   readonly attachments: () => ReadonlyMap<string, Attachment>;
   /** False until the kernel has been asked: an endpoint without port in the switch may still have a pod. */
   readonly isKernelKnown: () => boolean;
@@ -42,10 +44,15 @@ export interface LeaseKeeper {
   isPending(endpointKey: string): boolean;
   /** Tells netmaster; with netmaster away it is told later (`repair`). */
   release(lease: Lease, signal: AbortSignal): Promise<void>;
-  /** Tells netmaster a moment later, with others. */
-  releaseSoon(lease: Lease): void;
-  /** Netmaster has been told of what `releaseSoon` was told; does nothing when endpoints are given and none of them is among it. */
+  /** Tells netmaster a moment later, with others. False: tell it now, for this cannot be remembered across a restart. */
+  releaseSoon(lease: Lease): boolean;
+  /**
+   * Netmaster has been told of the ends of leases that wait, of these endpoints where some are given. A lease of theirs whose DEL has been
+   * answered by an earlier run is among it: an ADD would get it again, and then two places would be of one lease.
+   */
   told(endpointKeys?: readonly string[]): Promise<void>;
+  /** An ADD has been given this lease, perhaps again. */
+  taken(lease: Lease): void;
   /** Takes a lease out of the view and tells netmaster. */
   end(lease: Lease, signal: AbortSignal): Promise<void>;
   /** Ends the lease of an endpoint that has no port here, if the store homes it on this node. */
@@ -123,8 +130,16 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
     if (orphans.length > 0) await options.enforced(signal);
     for (const [key, held] of holder.view().released.toArray()) {
       const isOthers = adding.has(key) || gathered.holds(key); // an ADD may be about to take the lease up again
-      if (!isOthers) await release({ key, epoch: held.record.epoch }, signal);
+      if (!isOthers) gathered.add({ key, epoch: held.record.epoch });
     }
+    await gathered.flush();
+  }
+
+  async function told(endpointKeys?: readonly string[]): Promise<void> {
+    if (endpointKeys === undefined) return gathered.flush();
+    for (const lease of options.ended.all())
+      if (endpointKeys.includes(lease.key) && !gathered.holds(lease.key)) gathered.add(lease);
+    if (endpointKeys.some((key) => gathered.holds(key))) await gathered.flush();
   }
 
   return {
@@ -140,10 +155,13 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
     },
     isPending: (endpointKey) => adding.has(endpointKey),
     release,
-    releaseSoon: (lease) => gathered.add(lease),
-    told: async (endpointKeys) => {
-      if (endpointKeys === undefined || endpointKeys.some((key) => gathered.holds(key))) await gathered.flush();
+    releaseSoon: (lease) => {
+      if (!options.ended.add(lease)) return false;
+      gathered.add(lease);
+      return true;
     },
+    taken: (lease) => options.ended.remove(lease),
+    told,
     end,
     endUnattached: async (endpointKey, signal) => {
       const endpoint = recordOf(holder.view(), "endpoint", endpointKey);
