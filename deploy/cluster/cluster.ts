@@ -73,12 +73,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const nodes = Array.from({ length: options.nodes }, (_, index) => index + 1);
   for (const node of nodes) await ensureNode(layout.underlay, node);
   await createAuthority(pkiDirectory(layout));
-  progress("etcd");
-  for (let member = 1; member <= layout.etcdMembers; member++) await startEtcd(layout, member);
-  await etcdReady(layout);
-  progress("netmaster");
-  await startNetmasters(layout);
-  progress(`Open vSwitch and netplugin on ${nodes.length} nodes`);
+  await Promise.all([startControl(layout, progress), ...nodes.map((node) => startOvs(layout, node))]);
+  progress(`netplugin on ${nodes.length} nodes`);
   await Promise.all(nodes.map((node) => startNode(layout, node)));
   return { layout, nodes, restUrl: `http://127.0.0.1:${options.restPort}` };
 }
@@ -102,8 +98,15 @@ async function startNetmasters(layout: ClusterLayout): Promise<void> {
   await Promise.all(indexes.map((index) => netmasterReady(layout, index)));
 }
 
+async function startControl(layout: ClusterLayout, progress: (step: string) => void): Promise<void> {
+  progress("Open vSwitch, etcd");
+  for (let member = 1; member <= layout.etcdMembers; member++) await startEtcd(layout, member);
+  await etcdReady(layout);
+  progress("netmaster");
+  await startNetmasters(layout);
+}
+
 async function startNode(layout: ClusterLayout, node: number): Promise<void> {
-  await startOvs(layout, node);
   await startNetplugin(layout, node);
   await netpluginReady(layout, node);
 }

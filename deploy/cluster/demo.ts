@@ -35,8 +35,10 @@ export async function attachDemo(cluster: Cluster): Promise<void> {
     await ensure(rest, `/api/v1/networks/${TENANT}:${network.networkName}/`, { tenantName: TENANT, ...network });
   }
   for (const pod of demoPods(cluster.nodes)) await ensurePod(cluster, pod);
-  await showTheyTalk(cluster, "web-1", "web-2");
-  await showTheyTalk(cluster, "db-1", "db-2");
+  await showTheyTalk(cluster, [
+    ["web-1", "web-2"],
+    ["db-1", "db-2"],
+  ]);
 }
 
 async function ensure(rest: RestClient, path: string, body: unknown): Promise<void> {
@@ -58,14 +60,31 @@ async function ensurePod(cluster: Cluster, { name, node, network }: DemoPod): Pr
   await addPod(cluster.layout, name, node, { tenant: TENANT, network });
 }
 
-async function showTheyTalk(cluster: Cluster, from: string, to: string): Promise<void> {
-  for (const address of await podAddresses(cluster, to)) {
-    const ping = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "2", address];
-    const result = await run(inNetns(podNetns(cluster.layout.underlay, from), ping), { allowFailure: true });
-    const summary = result.stdout.split("\n").find((line) => line.includes("packet loss")) ?? result.stderr.trim();
+/** All at once; the lines stand in the order of the pairs. */
+async function showTheyTalk(cluster: Cluster, pairs: readonly (readonly [string, string])[]): Promise<void> {
+  const pings = pairs.map(async ([from, to]) => {
+    const addresses = await podAddresses(cluster, to);
+    return await Promise.all(addresses.map((address) => ping(cluster, { from, to, address })));
+  });
+  for (const { from, to, address, summary, exitCode } of (await Promise.all(pings)).flat()) {
     process.stderr.write(`           ${from} → ${to} ${address.padEnd(12)} ${summary}\n`);
-    if (result.exitCode !== 0) throw new NetError("REJECTED", `${from} does not reach ${to} at ${address}: ${summary}`);
+    if (exitCode !== 0) throw new NetError("REJECTED", `${from} does not reach ${to} at ${address}: ${summary}`);
   }
+}
+
+interface Pinged {
+  readonly from: string;
+  readonly to: string;
+  readonly address: string;
+}
+
+async function ping({ layout }: Cluster, pinged: Pinged) {
+  const argv = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "2", pinged.address];
+  const { exitCode, stdout, stderr } = await run(inNetns(podNetns(layout.underlay, pinged.from), argv), {
+    allowFailure: true,
+  });
+  const summary = stdout.split("\n").find((line) => line.includes("packet loss")) ?? stderr.trim();
+  return { ...pinged, exitCode, summary };
 }
 
 /** Global addresses of a pod's eth0, IPv4 first. */
