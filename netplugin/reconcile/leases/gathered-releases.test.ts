@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { EndedLease as Lease } from "../../machine/ended-leases.ts";
 import { GatheredReleases } from "./gathered-releases.ts";
-import type { Lease } from "./lease-keeper.ts";
 
 const lease = (key: string, epoch = "e1"): Lease => ({ key, epoch });
 

@@ -1,9 +1,9 @@
 import { createAlarm } from "../../../state/waiting/alarm.ts";
-import type { Lease } from "./lease-keeper.ts";
+import type { EndedLease } from "../../machine/ended-leases.ts";
 
 export interface GatheredReleasesOptions {
   /** Ends leases in one call; never rejects. */
-  readonly release: (leases: readonly Lease[]) => Promise<void>;
+  readonly release: (leases: readonly EndedLease[]) => Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -22,16 +22,16 @@ const MOST = 100;
 export class GatheredReleases {
   readonly #options: GatheredReleasesOptions;
   readonly #alarm: { soon(delayMs: number): void };
-  #waiting: Lease[] = [];
+  #waiting: EndedLease[] = [];
   /** Calls under way. */
-  readonly #sent = new Map<Promise<void>, readonly Lease[]>();
+  readonly #sent = new Map<Promise<void>, readonly EndedLease[]>();
 
   constructor(options: GatheredReleasesOptions) {
     this.#options = options;
     this.#alarm = createAlarm(() => this.#send(), options.signal);
   }
 
-  add(lease: Lease): void {
+  add(lease: EndedLease): void {
     this.#waiting.push(lease);
     if (this.#waiting.length >= MOST) this.#send();
     else this.#alarm.soon(GATHER_MS);
