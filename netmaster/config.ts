@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
+import type { CertificateFile } from "../state/certificates.ts";
 import { parseDurationMs } from "../state/duration.ts";
 import { asNetError, NetError } from "../state/errors.ts";
 import type { Global } from "../state/kinds/global.ts";
@@ -25,6 +26,8 @@ export interface NetmasterConfig {
     readonly tls: TlsFiles | undefined;
   };
   readonly etcd: Pick<EtcdOptions, "endpoints" | "tls" | "auth">;
+  /** Every certificate that it reads. */
+  readonly certificates: readonly CertificateFile[];
   readonly fwdMode: Global["fwdMode"];
   readonly clusterMode: string;
   readonly leaderTtlMs: number | undefined;
@@ -83,6 +86,7 @@ export function parseConfig(argv: readonly string[], version: string): Netmaster
     peerCa: flags.tlsPeerCa === undefined ? undefined : Buffer.from(readText(flags.tlsPeerCa, "--tls-peer-ca")),
     nodeApi: nodeApiOf(flags),
     etcd: etcdOf(flags),
+    certificates: certificatesOf(flags),
     fwdMode: flags.fwdMode,
     clusterMode: flags.clusterMode,
     leaderTtlMs: flags.leaderTtl,
@@ -241,6 +245,15 @@ function defaultUrl(listen: readonly ListenAddress[], isTls: boolean, flagName: 
   const isWildcard = tcp.host === "::" || tcp.host === "0.0.0.0";
   const reachable = isWildcard ? { ...tcp, host: hostname() } : tcp;
   return `${isTls ? "https" : "http"}://${formatListenAddress(reachable)}`;
+}
+
+function certificatesOf(flags: Flags): readonly CertificateFile[] {
+  const { tlsCert, tlsClientCa, tlsPeerCa, nodeApiCert, nodeApiCa, etcdCa, etcdCert } = flags;
+  const all = {
+    ...{ rest: tlsCert, "rest-ca": tlsClientCa, "rest-peer-ca": tlsPeerCa, "node-api": nodeApiCert },
+    ...{ "nodes-ca": nodeApiCa, "etcd-ca": etcdCa, "etcd-client": etcdCert },
+  };
+  return Object.entries(all).flatMap(([purpose, file]) => (file === undefined ? [] : [{ purpose, file }]));
 }
 
 function etcdOf(flags: Flags): NetmasterConfig["etcd"] {

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { ServerOptions as TlsServerOptions } from "node:https";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
+import { Certificates } from "../state/certificates.ts";
 import { type NetError, STORE_FULL, textOf } from "../state/errors.ts";
 import { LossLog } from "../state/loss-log.ts";
 import type { Store, StoreReport } from "../state/store/store.ts";
@@ -80,6 +81,7 @@ interface Core {
   readonly storeLog: StoreLog;
   readonly netmasters: Netmasters;
   readonly readiness: NetmasterReadiness;
+  readonly certificates: Certificates;
 }
 
 /**
@@ -160,6 +162,8 @@ async function startCore(
     divergedMembers: () => members.divergedCount,
     readyState: () => readiness.current().state,
   });
+  const certificates = new Certificates(config.certificates, { daemon: "netmaster" });
+  certificates.register(metrics.registry, "contiv_netmaster_");
   const storeLog = new StoreLog(log);
   const space = new StoreSpace({ store, log });
   reports.push(cache.noteReport.bind(cache), metrics.storeReport, storeLog.report);
@@ -184,7 +188,7 @@ async function startCore(
   });
   const core: Core = {
     ...{ config, build, log, store, cache, committer, addressHold, hub, heartbeats, hits, policyRevisions },
-    ...{ metrics, space, members, storeLog, readiness },
+    ...{ metrics, space, members, storeLog, readiness, certificates },
     self: selfInfo(config, build),
     directory: followLeader(store, leaderLog(log, readiness)),
     netmasters: followNetmasters(store),
@@ -348,10 +352,12 @@ function readinessFacts(core: Core) {
 }
 
 /** What is wrong while reads are right. */
-function conditions({ cache, space, members }: Core): readonly Condition[] {
+function conditions({ cache, space, members, certificates }: Core): readonly Condition[] {
   const found: Condition[] = cache
     .quarantined()
     .map(({ storeKey, reason }) => ({ name: "unreadable", key: storeKey, message: reason }));
+  const ending = certificates.fault();
+  if (ending !== undefined) found.unshift({ name: "certificates", message: ending });
   found.unshift(...members.conditions());
   if (space.isFull) {
     const message = "the store is full: it can be read, not written; make room in etcd and disarm its alarm";

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import pino, { type Logger } from "pino";
 import { holdDaemonLock, isDaemonRunning } from "../drivers/ovs/daemon-lock.ts";
 import { removeEverything } from "../drivers/ovs/switch.ts";
+import { type CertificateFile, Certificates } from "../state/certificates.ts";
 import { DAEMON_LOG } from "../state/daemon-log.ts";
 import { asNetError, NetError } from "../state/errors.ts";
 import { boundNameLookups } from "../state/name-lookup.ts";
@@ -85,6 +86,8 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   const reachability = createReachability({ log, onChange: () => readiness.request() });
   const readiness = new NodeReadiness({ log, reachability });
   const metrics = createMetrics({ ...sources(() => node?.told), readyState: () => readiness.current().state });
+  const certificates = new Certificates(certificatesOf(settings), { daemon: "netplugin" });
+  certificates.register(metrics.registry, "contiv_netplugin_");
   registerLimitMetrics(metrics.registry, () => node?.told);
   registerCeilingMetrics(metrics.registry, () => node?.told.traffic);
   const { inspectHost: host, inspectPort: port, cniSocketPath: socketPath } = settings;
@@ -118,7 +121,7 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
   await using ovs = await awaitSwitch({ ...waitingParts, onFollowed: transport.dropStale }, waiting);
   readiness.step("taking over the ports and flows that are there");
   await using opened = await openNode({
-    ...{ ovs, client, settings, metrics, reachability, readiness, log, signal },
+    ...{ ovs, client, settings, metrics, reachability, readiness, certificates, log, signal },
     cniFault: cni.fault,
   });
   node = opened;
@@ -129,6 +132,14 @@ async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Pr
     log.fatal({ error: asNetError(error, "serve").message }, "netplugin ends");
     process.exit(1); // the loops of its parts end with the signal only: nobody must wait for them
   });
+}
+
+function certificatesOf({ tls }: NodeSettings): readonly CertificateFile[] {
+  if (tls === undefined) return [];
+  return [
+    { purpose: "node", file: tls.certFile },
+    { purpose: "nodes-ca", file: tls.caFile },
+  ];
 }
 
 function sources(told: () => ToldNode | undefined) {

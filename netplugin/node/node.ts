@@ -6,6 +6,7 @@ import { TUNNEL_PORT } from "../../drivers/ovs/names.ts";
 import { limitSurroundings, OvsNetworkDriver, portMtuBytes } from "../../drivers/ovs/pod-ports/network-driver.ts";
 import { openPanel, type Panel } from "../../drivers/ovs/pod-ports/panel.ts";
 import type { OpenOvsDriver } from "../../drivers/ovs/switch.ts";
+import type { Certificates } from "../../state/certificates.ts";
 import type { DriverName } from "../../state/driver-name.ts";
 import type { NetError } from "../../state/errors.ts";
 import type { AttachingNode } from "../attach/attaching-node.ts";
@@ -54,6 +55,7 @@ export interface NodeOptions {
   /** What this process knows of netmaster's ear; the presence writes it. */
   readonly reachability: Reachability;
   readonly readiness: NodeReadiness;
+  readonly certificates: Certificates;
   /** Why runtimes cannot reach this process; undefined when they can. */
   readonly cniFault: () => string | undefined;
   readonly log: Logger;
@@ -202,7 +204,7 @@ function openKeepers(options: NodeOptions, core: Core) {
 
 /** What is shown to those who attach, and to those who tell. */
 function facesOf(options: NodeOptions, core: Core, keepers: Keepers): Pick<Node, "attaching" | "told"> {
-  const { ovs, client, settings, log, reachability, readiness, cniFault } = options;
+  const { ovs, client, settings, log, reachability, readiness, certificates, cniFault } = options;
   const { network, drivers, holder, vtep, podLimits, machine, limits, traffic, flows } = core;
   const { connections, attached, offers, leases, infra, stack, foreignFlows, panelName, tunnel } = keepers;
   const shared = {
@@ -222,7 +224,7 @@ function facesOf(options: NodeOptions, core: Core, keepers: Keepers): Pick<Node,
     },
     told: {
       ...{ ...shared, ovs, offers, attached, infra, limits, traffic, connections, foreignFlows },
-      ...{ panelName, tunnel, vtep, reachability, podLimits, cniFault },
+      ...{ panelName, tunnel, vtep, reachability, certificates, podLimits, cniFault },
       lasting: new LastingFailures(),
       readyPorts: () => network.pool.size,
     },

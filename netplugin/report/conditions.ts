@@ -11,6 +11,7 @@ type Source = (node: ToldNode) => readonly NodeCondition[];
 /** What each part of the node has to say, by the name under which its own failure is told. */
 const SOURCES: Readonly<Record<string, Source>> = {
   switch: switchCondition,
+  certificates: ({ certificates }) => some("certificates", "degraded", certificates.fault()),
   registration: ({ reachability }) => some("registration", "failed", reachability.registrationFault()),
   cni: ({ cniFault }) => some("cni", "failed", cniFault()),
   uplinks: uplinkConditions,

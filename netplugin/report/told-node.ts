@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { NetworkDriver } from "../../drivers/driver.ts";
 import type { OpenOvsDriver } from "../../drivers/ovs/switch.ts";
+import type { Certificates } from "../../state/certificates.ts";
 import type { NodeName } from "../../state/names.ts";
 import type { Attachment } from "../machine/attachment.ts";
 import type { NodeClient } from "../node-client/node-client.ts";
@@ -47,6 +48,7 @@ export interface ToldNode {
   readonly tunnel: Pick<TunnelAddress, "fault">;
   readonly vtep: Pick<VtepAddress, "current" | "registrable">;
   readonly reachability: Reachability;
+  readonly certificates: Pick<Certificates, "fault">;
   readonly readiness: NodeReadiness;
   readonly podLimits: PodLimits;
   /** Which failures last long enough to be a condition. */

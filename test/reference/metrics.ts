@@ -7,16 +7,19 @@ import { registerCeilingMetrics } from "../../netplugin/report/metrics/ceiling-m
 import { registerLimitMetrics } from "../../netplugin/report/metrics/limit-metrics.ts";
 import { createMetrics as netpluginRegistry } from "../../netplugin/report/metrics/metrics.ts";
 import { addReportMetrics as addNodeReports } from "../../netplugin/report/metrics/rules.ts";
+import { Certificates } from "../../state/certificates.ts";
 import { addProcessMetrics } from "../../state/process-metrics.ts";
 import { code, plain, sentence, table } from "./table.ts";
 
 /** A metric of ours that is not always there, and when it is not. */
 const ABSENT: Readonly<Record<string, string>> = {
+  contiv_netmaster_certificate_expiration_timestamp_seconds: "without TLS",
   contiv_netmaster_enforced_revision_min: "on netmasters that do not lead, and while no ready node has reported",
   contiv_netmaster_node_api_duration_seconds: "until the first call with these labels",
   contiv_netmaster_rest_request_duration_seconds: "until the first request with these labels",
   contiv_netmaster_rule_bytes_total: "while no rule has met packets, and while more than 200 have",
   contiv_netmaster_rule_packets_total: "while no rule has met packets, and while more than 200 have",
+  contiv_netplugin_certificate_expiration_timestamp_seconds: "without TLS",
   contiv_netplugin_ceiling_bits_per_second: "without a ceiling over pods of this node",
   contiv_netplugin_ceiling_dropped_packets_total: "without a ceiling over pods of this node",
   contiv_netplugin_ceiling_passed_bytes_total: "without a ceiling over pods of this node",
@@ -30,6 +33,8 @@ const ABSENT: Readonly<Record<string, string>> = {
   contiv_netplugin_rule_bytes_total: "while no rule has met packets, and while more than 100 have",
   contiv_netplugin_rule_packets_total: "while no rule has met packets, and while more than 100 have",
 };
+
+const certificates = new Certificates([], { daemon: "" });
 
 interface Metric {
   readonly name: string;
@@ -75,6 +80,7 @@ function netmaster(): Registry {
   });
   addClusterReports(registry, { view, receipt: () => undefined, hits: { rules: () => new Map() } });
   restMetrics(registry);
+  certificates.register(registry, "contiv_netmaster_");
   return registry;
 }
 
@@ -86,6 +92,7 @@ function netplugin(): Registry {
   });
   registerLimitMetrics(registry, () => undefined);
   registerCeilingMetrics(registry, () => undefined);
+  certificates.register(registry, "contiv_netplugin_");
   addNodeReports(registry, { failures: () => [], ruleTotals: () => new Map(), decides: () => true });
   return registry;
 }

@@ -4,6 +4,7 @@ import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { run } from "../../deploy/cluster/exec.ts";
 import { createAuthority, type Identity, issue } from "../../deploy/cluster/pki.ts";
 import { type EtcdServer, startEtcd } from "../fakes/etcd-server.ts";
 import { type NetmasterProcess, startNetmasterProcess } from "./netmaster-process.ts";
@@ -40,6 +41,17 @@ function start(name: string): Promise<NetmasterProcess> {
   const { caFile, certFile, keyFile } = identity("netmaster");
   const flags = ["--node-api-cert", certFile, "--node-api-key", keyFile, "--node-api-ca", caFile];
   return startNetmasterProcess({ name, etcdEndpoints: etcd.endpoints, flags });
+}
+
+/** Another certificate for netmaster's key. */
+async function endingIn(days: number): Promise<string> {
+  const pki = (file: string) => join(directory, "pki", file);
+  const out = pki(`ends-in-${days}.crt`);
+  await run([
+    ...["openssl", "x509", "-req", "-in", pki("netmaster.csr"), "-days", String(days), "-set_serial", "77"],
+    ...["-extfile", pki("netmaster.ext"), "-CA", pki("ca.crt"), "-CAkey", pki("ca.key"), "-out", out],
+  ]);
+  return out;
 }
 
 interface Asked {
@@ -107,6 +119,23 @@ describe("node API with mutual TLS", () => {
 
   it("does not talk to a peer without certificate", async () => {
     await expect(post(running[0], { as: undefined, path, body })).rejects.toThrow();
+  });
+
+  it("tells of a certificate that ends soon: state, reason, condition and metric", async () => {
+    const { caFile, keyFile } = identity("netmaster");
+    const certFile = await endingIn(5);
+    const flags = ["--node-api-cert", certFile, "--node-api-key", keyFile, "--node-api-ca", caFile];
+    const ending = await startNetmasterProcess({ name: "m4", etcdEndpoints: etcd.endpoints, flags });
+    running = [...running, ending]; // ends with the others
+    const text = async (path: string) => (await fetch(`${ending.restUrl}${path}`)).text();
+    const fault = `certificate node-api (${certFile}) ends on `;
+    await expect.poll(() => text("/readyz")).toContain(`certificates: ${fault}`);
+    expect(await text("/readyz")).toMatch(/^degraded\n/);
+    const { conditions } = JSON.parse(await text("/info")) as { conditions: { name: string; message: string }[] };
+    expect(conditions).toMatchObject([{ name: "certificates", message: expect.stringContaining(fault) }]);
+    const metric = /^contiv_netmaster_certificate_expiration_timestamp_seconds\{purpose="node-api"\} (\d+)$/m;
+    const endsS = Number(metric.exec(await text("/metrics"))?.[1]);
+    expect(Math.round((endsS - Date.now() / 1_000) / 86_400)).toBe(5);
   });
 
   it("refuses to start with a key that does not belong to the certificate", async () => {
