@@ -209,6 +209,41 @@ describe("fault", () => {
     expect(engine.cache.view().records("tenant").has("a")).toBe(true);
   });
 
+  it.each<[string, () => Error | undefined]>([
+    ["refuses it", () => undefined],
+    ["does not say what became of it", () => new NetError("TIMEOUT", "the answer was lost")],
+  ])(
+    "a commit of the leadership before, answered after the next was won: the store %s, and the new one goes on",
+    async (_, failure) => {
+      let answer: () => void = () => undefined;
+      const gate = new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      let isHeld = false;
+      await using engine = await leader({
+        interfere: async (commit, real) => {
+          if (!isHeld) return await real(commit);
+          isHeld = false;
+          await gate;
+          const error = failure();
+          if (error !== undefined) throw error;
+          return await real(commit);
+        },
+      });
+      const submit = (tenantName: string) => engine.committer.submit(upsertTenant, { tenantName, defaultNetwork: "" });
+      isHeld = true;
+      const old = expect(submit("old")).rejects.toMatchObject({ code: expect.stringMatching(/UNAVAILABLE|TIMEOUT/) });
+      await expect.poll(() => isHeld).toBe(false);
+      engine.store.backend.commit({ requestId: randomUUID(), guards: [], puts: [], deletes: [LEADER_KEY] });
+      await expect.poll(() => engine.events.filter(({ is }) => is === "leading").length).toBe(2);
+      answer();
+      await old;
+      await submit("new");
+      expect(engine.committer.isLeading()).toBe(true);
+      expect(engine.events.filter(({ is }) => is === "leading")).toHaveLength(2);
+    },
+  );
+
   it("unknown outcome: a new epoch makes sure that the lost commit is seen, or never happens", async () => {
     for (const happens of [true, false]) {
       let isCut = false;

@@ -182,11 +182,11 @@ class GroupCommitter implements Committer {
     { failed }: Extract<CommitResult, { committed: false }>,
   ): Promise<void> {
     const { leadership } = pen;
-    if (failed.some((guard) => guard.key === leadership.key)) return this.#giveUp(members, notLeading());
+    if (failed.some((guard) => guard.key === leadership.key)) return this.#giveUp(leadership, members, notLeading());
     if (failed.some((guard) => guard.key === MARK_KEY)) {
-      this.#giveUp(members, storeReplaced());
-      this.#options.cache.distrust("it does not hold the last write of its leader");
-      void leadership.resign().catch(() => undefined);
+      const isPresent = this.#leadership === leadership;
+      this.#giveUp(leadership, members, storeReplaced());
+      if (isPresent) this.#options.cache.distrust("it does not hold the last write of its leader");
       return;
     }
     this.#options.onAnomaly?.(`a commit met what our view did not show: ${failed.map(describeGuard).join(", ")}`);
@@ -200,18 +200,21 @@ class GroupCommitter implements Committer {
     this.#queue.unshift(members.map((member) => member.pending).filter((pending) => !pending.isSettled()));
   }
 
-  #giveUp(members: readonly Member[], error: NetError): void {
-    this.stepDown();
+  /** A commit may be answered when its leadership is over and the next one has begun: that one stays. */
+  #giveUp(leadership: Leadership, members: readonly Member[], error: NetError): void {
+    if (this.#leadership === leadership) this.stepDown();
     for (const { pending } of members) pending.reject(error);
+    void leadership.resign().catch(() => undefined);
   }
 
   /** The outcome may be unknown: only a new epoch makes sure that nothing of it happens later, so the leader starts anew. */
   #fail(leadership: Leadership, members: readonly Member[], error: NetError): void {
-    for (const { pending } of members) pending.reject(error);
-    if (error.code === "UNAVAILABLE") return;
+    if (error.code === "UNAVAILABLE") {
+      for (const { pending } of members) pending.reject(error);
+      return;
+    }
     this.#options.onAnomaly?.(`gave up the leadership because a commit has no certain outcome: ${error.message}`);
-    this.stepDown();
-    void leadership.resign().catch(() => undefined);
+    this.#giveUp(leadership, members, error);
   }
 }
 
