@@ -103,7 +103,7 @@ async function expectWell(deeds: readonly Deed[]): Promise<void> {
         AGAIN_MS,
       );
   }
-  expect(await leasesNow()).toBe(leases);
+  await eventually("the leases of before", leasesNow, (now) => now === leases, 1_000);
   const ready = async () => (await askNetplugin(world.cluster.layout, 1, "/readyz")) ?? "";
   await eventually("node ready", ready, isWell, AGAIN_MS);
 }
