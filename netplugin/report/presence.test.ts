@@ -1,12 +1,14 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
+import { NetError } from "../../state/errors.ts";
 import type { NodeRegistration } from "../../state/kinds/node.ts";
 import { keepPresent, type PresenceOptions } from "./presence.ts";
 import { createReachability } from "./reachability.ts";
 import { createReportTrigger } from "./report-trigger.ts";
 
 /** A netmaster that hears of one node every few milliseconds, until so many heartbeats. */
-async function heard(heartbeats: number, options: Partial<PresenceOptions> = {}) {
+async function heard(heartbeats: number, options: Partial<PresenceOptions> = {}, lost: readonly string[] = []) {
+  const unanswered = [...lost];
   const registrations: string[] = [];
   let beats = 0;
   const ending = new AbortController();
@@ -20,6 +22,10 @@ async function heard(heartbeats: number, options: Partial<PresenceOptions> = {})
     client: {
       register: async ({ version }) => {
         registrations.push(version);
+        if (unanswered[0] === version) {
+          unanswered.shift();
+          throw new NetError("TIMEOUT", "no answer");
+        }
         return { heartbeatIntervalMs: 5, watchIdleTimeoutMs: 1_000, clusterVersion: "1" };
       },
       heartbeat: async () => {
@@ -45,5 +51,14 @@ describe("a node's registration", () => {
     const versions = ["1", "1", "1", "2"];
     const registration = async () => ({ version: versions.shift() ?? "2" }) as NodeRegistration;
     expect(await heard(8, { registration })).toEqual(["1", "1", "2"]);
+  });
+
+  it("that was not answered may come in after a later one: that is said again with each regular heartbeat for a while", async () => {
+    const versions = ["1", "1", "1", "2"];
+    const registration = async () => ({ version: versions.shift() ?? "3" }) as NodeRegistration;
+    const said = await heard(10, { registration }, ["2"]);
+    expect(said.slice(0, 4)).toEqual(["1", "1", "2", "3"]);
+    expect(said.slice(4).length).toBeGreaterThan(2);
+    expect(new Set(said.slice(4))).toEqual(new Set(["3"]));
   });
 });

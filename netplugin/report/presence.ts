@@ -35,6 +35,8 @@ export interface PresenceOptions {
 
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 3_000;
+/** For so long the kernel sends what a closed connection has not delivered (tcp_orphan_retries), and some more. */
+const UNDER_WAY_MS = 120_000;
 /** While attachments are to be offered to a store of another epoch. */
 const OPEN_INTERVAL_MS = 250;
 
@@ -57,6 +59,8 @@ class Presence {
   #isFirst = true;
   /** Has the registration been said once more? */
   #isConfirmed = false;
+  /** Until then an earlier registration, of which nothing was heard, may come in behind a later one. */
+  #doubtUntilMs = 0;
   #nextRegularMs = 0;
   #intervalMs = RETRY_MAX_MS;
   readonly #backOff = new BackOff({ firstMs: RETRY_MIN_MS, maxMs: RETRY_MAX_MS });
@@ -111,6 +115,7 @@ class Presence {
       this.#refuse(undefined);
     } catch (thrown) {
       const error = asNetError(thrown, "register this node");
+      if (isAway(error)) this.#doubtUntilMs = performance.now() + UNDER_WAY_MS;
       if (!isKnown || isAway(error)) throw error;
       this.#refuse(error);
     }
@@ -150,7 +155,8 @@ class Presence {
   async #regular(): Promise<void> {
     const { log, settle, signal } = this.#options;
     this.#nextRegularMs = performance.now() + this.#intervalMs;
-    if (!this.#isConfirmed) this.#accepted = ""; // an earlier registration may have been under way still, and have come in later
+    const isDoubtful = !this.#isConfirmed || performance.now() < this.#doubtUntilMs;
+    if (isDoubtful) this.#accepted = ""; // an earlier registration may have been under way still, and have come in later
     this.#isConfirmed = true;
     try {
       await settle?.(signal);
