@@ -29,6 +29,11 @@ export interface ErrorDetails {
 /** Reason of UNAVAILABLE: the store has no space left and refuses every write, wherever it is asked. */
 export const STORE_FULL = "store-full";
 
+/** Reason of INVALID: the request names an object that does not exist. */
+export const UNKNOWN_REFERENCE = "unknown-reference";
+/** How its message ends for a caller who can create objects. */
+export const CREATE_IT_FIRST = "; create it first";
+
 /** The only error class of the project: it names the deed, keeps the cause and carries a code from a closed set. */
 export class NetError extends Error {
   readonly code: ErrorCode;

@@ -1,4 +1,4 @@
-import { NetError } from "../../state/errors.ts";
+import { CREATE_IT_FIRST, NetError, UNKNOWN_REFERENCE } from "../../state/errors.ts";
 import type { Kind } from "../../state/records.ts";
 import type { ClusterView, KeySet } from "../view/types.ts";
 
@@ -68,8 +68,8 @@ export function notFound(what: string, key: string): NetError {
 
 /** A reference in the request's body to something that is not there. */
 export function unknownReference(field: string, what: string, key: string): NetError {
-  const message = `${field}: ${what} ${key} does not exist; create it first`;
-  return new NetError("INVALID", message, { reason: "unknown-reference", field });
+  const message = `${field}: ${what} ${key} does not exist${CREATE_IT_FIRST}`;
+  return new NetError("INVALID", message, { reason: UNKNOWN_REFERENCE, field });
 }
 
 export function immutable(message: string, field?: string): NetError {

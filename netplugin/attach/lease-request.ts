@@ -1,5 +1,5 @@
 import { endpointKeysOf } from "../../state/endpoint-key.ts";
-import { inWordsOf, NetError } from "../../state/errors.ts";
+import { CREATE_IT_FIRST, inWordsOf, NetError, UNKNOWN_REFERENCE } from "../../state/errors.ts";
 import type { EndpointReply } from "../../state/node-api.ts";
 import { retry } from "../../state/waiting/repeat.ts";
 import { cniFault } from "../cni/errors.ts";
@@ -29,7 +29,7 @@ export async function lease(node: AttachingNode, request: AddRequest, signal: Ab
     node.leases.taken(reply.endpoint);
     return reply;
   } catch (error) {
-    throw error instanceof NetError ? inWordsOf(SAID_BY, error) : error;
+    throw error instanceof NetError ? inWordsOfPod(error) : error;
   }
 }
 
@@ -49,6 +49,15 @@ async function askAgain<T>(
 
 function mayBeFreeSoon(error: unknown): boolean {
   return error instanceof NetError && (error.code === "EXHAUSTED" || error.reason === "address-taken");
+}
+
+/** Either the object is missing or its name is wrong; what then helps is said once, in the message. */
+export function inWordsOfPod(error: NetError): NetError {
+  const { code, message, field, cause, reason } = inWordsOf(SAID_BY, error);
+  if (reason !== UNKNOWN_REFERENCE || field === error.field) return inWordsOf(SAID_BY, error);
+  const fact = message.endsWith(CREATE_IT_FIRST) ? message.slice(0, -CREATE_IT_FIRST.length) : message;
+  const details = { cause, reason, ...(field === undefined ? {} : { field }) };
+  return new NetError(code, `${fact}; create it, or set the label to one that exists`, details);
 }
 
 /** A capability that the runtime asks for is honoured or refused, never ignored. */

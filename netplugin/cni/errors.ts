@@ -1,4 +1,4 @@
-import { type ErrorCode, type ErrorDetails, NetError, STORE_FULL } from "../../state/errors.ts";
+import { type ErrorCode, type ErrorDetails, NetError, STORE_FULL, UNKNOWN_REFERENCE } from "../../state/errors.ts";
 
 /** What can be wrong with a CNI call itself, in the words of the specification (1.1.0, "Error"). */
 export type CniFault =
@@ -53,6 +53,9 @@ const NEXT_STEP_BY_REASON: Readonly<Record<string, string>> = {
   [STORE_FULL]: "make room in etcd (compact, defragment, disarm the alarm); the runtime may try again",
 };
 
+/** Reasons whose message says the next step itself. */
+const SAYS_NEXT_STEP: ReadonlySet<string> = new Set([UNKNOWN_REFERENCE]);
+
 const REASON_PREFIX = "cni/";
 const TEXT_MAX_LENGTH = 4_096;
 const CAUSES_MAX = 5;
@@ -86,6 +89,7 @@ function judge(thrown: unknown, command: string): { cniCode: number; nextStep?: 
   const fault = faultOf(thrown);
   if (fault !== undefined) return { cniCode: FAULTS[fault].cniCode };
   const { cniCode, nextStep: usual } = CODES[thrown.code];
+  if (SAYS_NEXT_STEP.has(thrown.reason ?? "")) return { cniCode };
   const mapped = { cniCode, nextStep: NEXT_STEP_BY_REASON[thrown.reason ?? ""] ?? ofErrno(thrown) ?? usual };
   return command === "STATUS" && NOT_READY.has(thrown.code) ? { ...mapped, cniCode: 50 } : mapped;
 }
