@@ -108,7 +108,7 @@ async function expectWell(deeds: readonly Deed[]): Promise<void> {
   await eventually("node ready", ready, isWell, AGAIN_MS);
 }
 
-/** Ready, or degraded only by the note, kept for 5 minutes, that addresses of an uplink were taken away and put back. */
+/** Ready, or degraded only by the note, kept for some minutes, that addresses of an uplink were taken away and put back. */
 function isWell(readyz: string): boolean {
   if (readyz === "") return false;
   const { status, reasons = [] } = JSON.parse(readyz) as { status: string; reasons?: string[] };

@@ -13,6 +13,7 @@ import { configure, findBridge, portNamed, portsOf, type SwitchDatabase } from "
 import { INTEGRATION_BRIDGE, patchNames, uplinkBridgeName } from "../names.ts";
 import { byUuid, mutate, type Operation, update } from "../ovsdb-client/operations.ts";
 import type { Uplink } from "../types.ts";
+import { type PutBack, putBackAgain, putBackWarning } from "./put-back.ts";
 import { addition, uplinkBridgeSpec, uplinkRepairs } from "./uplink-bridge.ts";
 import { compareDevice } from "./uplink-changes.ts";
 import { closeUplinkNic, openUplinkNic } from "./uplink-closing.ts";
@@ -74,8 +75,8 @@ export interface SeenUplinks {
   readonly nics: SeenNics;
   /** NIC → what is remembered of it. */
   readonly states: Map<string, DeviceState>;
-  /** NIC → what was put back last, and when. */
-  readonly putBack: Map<string, { readonly what: string; readonly atMs: number }>;
+  /** NIC → what was put back last. */
+  readonly putBack: Map<string, PutBack>;
 }
 
 export function nothingSeen(): SeenUplinks {
@@ -88,8 +89,6 @@ const DEVICE_POLL_MS = 20;
 const VERIFY_TIMEOUT_MS = 15_000;
 /** linux/if.h */
 const IFF_LOOPBACK = 0x8;
-/** For so long it is told that something was put back that somebody had taken away. */
-const PUT_BACK_TOLD_MS = 300_000;
 
 /**
  * Plugs a NIC into its uplink bridge and joins that to the integration bridge; the NIC's addresses and routes move to the
@@ -241,7 +240,7 @@ function noteLost({ nic, device, missing }: Lost, { note, seen }: UplinkOptions)
   if (missing.length === 0 || !isSameDevice) return;
   const what = `${missing.join(", ")} of ${device.name}`;
   note(what);
-  seen.putBack.set(nic.name, { what, atMs: performance.now() });
+  seen.putBack.set(nic.name, putBackAgain(seen.putBack.get(nic.name), what, Date.now()));
 }
 
 async function raiseLinks(links: readonly LinkRow[], { netlink, note, signal, seen }: UplinkOptions): Promise<void> {
@@ -335,9 +334,7 @@ async function removePatch(nic: string, database: SwitchDatabase): Promise<void>
 /** Without carrier a NIC loses what is sent; the switch does not say so. */
 function warningOf({ name, operState }: LinkRow, { putBack }: SeenUplinks): string | undefined {
   if (operState !== "down" && operState !== "lowerlayerdown") {
-    const last = putBack.get(name);
-    if (last === undefined || performance.now() - last.atMs > PUT_BACK_TOLD_MS) return undefined;
-    return `somebody has taken away ${last.what}; it was put back; to change it, add the new one to ${uplinkBridgeName(name)} before you delete the old one`;
+    return putBackWarning(putBack.get(name), { bridge: uplinkBridgeName(name), nowMs: Date.now() });
   }
   return `NIC "${name}" has no carrier (state ${operState}): nothing leaves this node there; see cable and switch port`;
 }
