@@ -25,6 +25,14 @@ export interface StackGuardOptions extends LinkParts {
   readonly closed: () => Omit<ClosedLinks, "nearEndPrefix">;
 }
 
+/** What is undefined holds. */
+export interface GuardFaults {
+  /** Of nftables. */
+  readonly tables: string | undefined;
+  /** Of links' settings. */
+  readonly links: string | undefined;
+}
+
 const FAMILIES: readonly TableFamily[] = ["inet", "arp"];
 /** A second hold where the kernel has the family: near ends are taken out of others' bridges anyhow. */
 const EXTRA_FAMILIES: readonly TableFamily[] = ["bridge"];
@@ -46,7 +54,7 @@ export class StackGuard {
     this.#options = options;
   }
 
-  /** Brings the tables to what they should be now. Never rejects: see `fault`. */
+  /** Brings the tables to what they should be now. Never rejects: see `faults`. */
   async keepTables(): Promise<void> {
     const { closed, nearEnds, netns } = this.#options;
     const links = { ...closed(), nearEndPrefix: nearEnds.prefix };
@@ -116,15 +124,19 @@ export class StackGuard {
     await applyNicSettings(nic, before ?? defaultNicSettings(this.#options), this.#options);
   }
 
-  /** Why the kernel's stack may get what is the switch's; undefined when tables and settings hold. */
-  fault(): string | undefined {
+  /** Why one of the two, or both, do not keep the kernel's stack from what is the switch's. */
+  faults(): GuardFaults {
+    return { tables: this.#tableFault(), links: this.#linkFault?.message };
+  }
+
+  #tableFault(): string | undefined {
     for (const family of FAMILIES) {
       const outcome = this.#outcomes.get(family);
       if (outcome === undefined) continue;
       if (typeof outcome !== "string") return outcome.message;
       if (outcome === "absent from this kernel") return `this kernel has no nftables of family ${family}`;
     }
-    return this.#linkFault?.message;
+    return undefined;
   }
 
   /** Takes the tables away, when nothing is left that they close. */

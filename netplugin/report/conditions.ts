@@ -2,6 +2,7 @@ import { asNetError } from "../../state/errors.ts";
 import { faultyPart } from "../../state/heartbeat-parts.ts";
 import type { NodeCondition } from "../../state/kinds/node.ts";
 import type { LimitMeans } from "../machine/limit-means.ts";
+import { openToKernel } from "../reconcile/base/stack-keeper.ts";
 import { complaintOf } from "../reconcile/limits/limit-keeper.ts";
 import type { NodeLimits } from "../reconcile/limits/node-limits.ts";
 import type { PodLimits, ToldNode } from "./told-node.ts";
@@ -16,6 +17,7 @@ const SOURCES: Readonly<Record<string, Source>> = {
   cni: ({ cniFault }) => some("cni", "failed", cniFault()),
   uplinks: uplinkConditions,
   tunnel: ({ tunnel }) => some("tunnel", "failed", tunnel.fault()),
+  kernel: ({ ovs }) => some("node-kernel", "degraded", openToKernel(ovs.guard.faults())),
   panel: ({ panelName }) => some("panel", "failed", panelName.fault()),
   enforcement: enforcementCondition,
   connections: connectionConditions,

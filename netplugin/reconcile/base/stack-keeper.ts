@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
-import type { StackGuard } from "../../../drivers/stack-guard/guard.ts";
+import type { GuardFaults, StackGuard } from "../../../drivers/stack-guard/guard.ts";
 import { every } from "../../../state/waiting/alarm.ts";
 import { startTicketLoop } from "../loop/ticket-loop.ts";
 
 export interface StackKeeperOptions {
-  readonly guard: Pick<StackGuard, "repairTables" | "repairLinks" | "fault">;
+  readonly guard: Pick<StackGuard, "repairTables" | "repairLinks" | "faults">;
   readonly onRepair: (what: "table" | "link", count: number) => void;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -24,6 +24,22 @@ const TABLES_INTERVAL_MS = 3_000;
 /** Nobody tells when a link's setting is changed; looking at those of 250 ports takes some milliseconds. */
 const TABLES_PER_LINKS = 4;
 
+/** For the log: which hold is left, and why the other is not. */
+function lineOf({ tables, links }: GuardFaults): { readonly reason: string; readonly sentence: string } | undefined {
+  const what = "keep packets for the switch from this node's kernel";
+  if (tables !== undefined && links !== undefined)
+    return { reason: `${tables}; ${links}`, sentence: `Neither nftables nor settings of all links ${what}` };
+  if (tables !== undefined) return { reason: tables, sentence: `Only settings of links ${what}` };
+  return links === undefined ? undefined : { reason: links, sentence: `Only nftables ${what}` };
+}
+
+/** For the node's conditions. Settings alone let something through (docs/nodes.md), tables alone nothing. */
+export function openToKernel(faults: GuardFaults): string | undefined {
+  const line = lineOf(faults);
+  if (line === undefined || faults.tables === undefined) return undefined;
+  return `${line.sentence}: ${line.reason}; what pods and uplinks send from 0.0.0.0 to broadcast addresses and to multicast groups that this node has joined reaches its kernel; load nf_tables (modprobe nf_tables)`;
+}
+
 /** Starts the loop: tables often, links' settings with each comparison. */
 export function startStackKeeper(options: StackKeeperOptions): StackKeeper {
   const { guard, onRepair, log, signal } = options;
@@ -41,11 +57,12 @@ export function startStackKeeper(options: StackKeeperOptions): StackKeeper {
 
   /** One line when it begins, one when it ends. */
   function tellFault(): void {
-    const fault = guard.fault();
-    if (fault === told) return;
-    if (fault === undefined) log.info("Packets for the switch do not reach this node's kernel");
-    else log.warn({ reason: fault }, "Only settings of links keep packets for the switch from this node's kernel");
-    told = fault;
+    const line = lineOf(guard.faults());
+    const text = line && `${line.sentence}: ${line.reason}`;
+    if (text === told) return;
+    if (line === undefined) log.info("Packets for the switch do not reach this node's kernel");
+    else log.warn({ reason: line.reason }, line.sentence);
+    told = text;
   }
 
   const loop = startTicketLoop({
