@@ -1,7 +1,10 @@
 import { rm } from "node:fs/promises";
 import pino, { type Logger } from "pino";
 import { holdDaemonLock, isDaemonRunning } from "../drivers/ovs/daemon-lock.ts";
+import { uplinkBridgeName } from "../drivers/ovs/names.ts";
 import { removeEverything } from "../drivers/ovs/switch.ts";
+import { giveBackUplink } from "../drivers/ovs/uplinks/give-back.ts";
+import { isConfigured } from "../drivers/ovs/uplinks/left-over.ts";
 import { type CertificateFile, Certificates } from "../state/certificates.ts";
 import { DAEMON_LOG } from "../state/daemon-log.ts";
 import { asNetError, NetError } from "../state/errors.ts";
@@ -29,7 +32,7 @@ import { createMetrics } from "./report/metrics/metrics.ts";
 import { createReachability } from "./report/reachability.ts";
 import { NodeReadiness } from "./report/readiness.ts";
 import type { ToldNode } from "./report/told-node.ts";
-import { type NodeSettings, parseInvocation } from "./settings.ts";
+import { type Invocation, type NodeSettings, parseInvocation } from "./settings.ts";
 
 const invocation = parseInvocation(process.argv);
 const log = pino({ ...DAEMON_LOG, level: invocation.settings.logLevel, base: { component: "netplugin" } });
@@ -44,7 +47,7 @@ process.on("unhandledRejection", (reason) => {
 });
 
 try {
-  if (invocation.command === "cleanup") await cleanup(invocation.settings);
+  if (invocation.command === "cleanup") await cleanup(invocation);
   else await run(invocation.settings, log, ending.signal);
   process.exit(0);
 } catch (error) {
@@ -57,7 +60,8 @@ try {
   process.exit(1);
 }
 
-async function cleanup(settings: NodeSettings): Promise<void> {
+async function cleanup({ settings, onlyUplink }: Invocation): Promise<void> {
+  if (onlyUplink !== undefined) return await cleanUplink(onlyUplink, settings);
   await refuseWhileRunning(settings);
   const removed = await removeEverything({ runDirectory: settings.ovsRunDirectory, panelNetns: settings.panelNetns });
   for (const directory of [recordsDirectoryOf, unfinishedDirectoryOf, endedDirectoryOf]) {
@@ -66,16 +70,29 @@ async function cleanup(settings: NodeSettings): Promise<void> {
   process.stdout.write(`removed: ${removed.join(", ") || "nothing was there"}\n`);
 }
 
+/** A daemon that runs does it itself, between its own looks at uplinks. */
+async function cleanUplink(nic: string, settings: NodeSettings): Promise<void> {
+  const configured = settings.uplinks.find((each) => each.nic === nic);
+  if (configured !== undefined)
+    throw new NetError("CONFLICT", `Cannot give NIC "${nic}" back: ${isConfigured(configured)}; nothing was changed`);
+  const { ovsRunDirectory: runDirectory, vxlanUdpPort } = settings;
+  const isRunning = (await signOfDaemon(settings)) !== undefined;
+  const found = await giveBackUplink(nic, { runDirectory, vxlanUdpPort, isDaemonRunning: isRunning });
+  process.stdout.write(`removed: ${uplinkBridgeName(nic)}; ${found}\n`);
+}
+
 /** A daemon that runs would make everything again, and might take the uplinks over while they are being given back. */
-async function refuseWhileRunning({ cniSocketPath, ovsRunDirectory }: NodeSettings): Promise<void> {
-  const sign = (await isAnswering(cniSocketPath))
-    ? `something answers on its CNI socket ${cniSocketPath}`
-    : (await isDaemonRunning(ovsRunDirectory))
-      ? `it holds its lock in the switch database of ${ovsRunDirectory}`
-      : undefined;
+async function refuseWhileRunning(settings: NodeSettings): Promise<void> {
+  const sign = await signOfDaemon(settings);
   if (sign === undefined) return;
   const message = `Cannot clean up: netplugin runs on this node (${sign}); nothing was changed. Stop it first (systemctl stop contiv-netplugin), then run cleanup again`;
   throw new NetError("CONFLICT", message, { reason: "netplugin-runs" });
+}
+
+async function signOfDaemon({ cniSocketPath, ovsRunDirectory }: NodeSettings): Promise<string | undefined> {
+  if (await isAnswering(cniSocketPath)) return `something answers on its CNI socket ${cniSocketPath}`;
+  if (await isDaemonRunning(ovsRunDirectory)) return `it holds its lock in the switch database of ${ovsRunDirectory}`;
+  return undefined;
 }
 
 async function run(settings: NodeSettings, log: Logger, signal: AbortSignal): Promise<void> {

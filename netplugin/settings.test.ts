@@ -61,7 +61,7 @@ describe("--help", () => {
     const options = optionsOf(helpText());
     expect(options.length).toBeGreaterThan(20);
     for (const option of options) {
-      const isFree = /<file>|--uplink|--version|--help/.test(option);
+      const isFree = /<file>|--uplink|--only-uplink|--version|--help/.test(option);
       expect([option, option.match(/default:/g)?.length ?? 0]).toEqual([option, isFree ? 0 : 1]);
     }
   });
@@ -105,6 +105,8 @@ describe("what is wrong on the command line or in the environment", () => {
 
   it.each([
     [["--uplnk", "a=b"], "error: unknown option '--uplnk'\n(Did you mean --uplink?)"],
+    [["--only-uplink", "eth1"], "error: --only-uplink goes with cleanup only"],
+    [["cleanup", "--only-uplink", "eth 1"], "is not a name for a NIC"],
     [["clenup"], 'error: unknown command "clenup"; there are: run, cleanup'],
     [["--resync-interval", "0"], '"0" is not a duration such as 500ms, 15s, 10m or 1h'],
     [["--resync-interval", "2h"], '"2h" is not within 1s to 1h'],
@@ -115,6 +117,7 @@ describe("what is wrong on the command line or in the environment", () => {
     ["CONTIV_NETPLUGINN_UPLINK", "did you mean CONTIV_NETPLUGIN_UPLINK?"],
     ["CONTIV_UPLINK", "did you mean CONTIV_NETPLUGIN_UPLINK?"],
     ["CONTIV_NETPLUGIN_ALLOW_DEFAULTROUTE_UPLINK", "did you mean CONTIV_NETPLUGIN_ALLOW_DEFAULT_ROUTE_UPLINK?"],
+    ["CONTIV_NETPLUGIN_ONLY_UPLINK", "--help lists"],
     ["CONTIV_NETPLUGIN_COLOUR", "--help lists those that there are"],
   ])("%s in the environment", (name, hint) => {
     vi.stubEnv(name, "default=eth1");

@@ -42,6 +42,8 @@ export interface NodeSettings {
 
 export interface Invocation {
   readonly command: "run" | "cleanup";
+  /** Of cleanup: the NIC to give back, and nothing else. */
+  readonly onlyUplink: string | undefined;
   readonly settings: NodeSettings;
 }
 
@@ -65,9 +67,11 @@ function onOff(flags: string, description: string): Option {
   return new Option(flags, `${description} (env: ${variable}=true)`).default(isSwitchedOn(process.env, variable));
 }
 
-/** Commander counts --version among the options; it has no variable. */
-function variablesOf(command: Command): readonly string[] {
-  return command.options.filter((option) => option.name() !== "version").map(variableOf);
+/** Options that are no settings, and have no variable; commander counts --version among them. */
+const DEEDS: ReadonlySet<string> = new Set(["version", "only-uplink"]);
+
+function settingsAmong(options: readonly Option[]): readonly Option[] {
+  return options.filter((option) => !DEEDS.has(option.name()));
 }
 
 function variableOf(option: Option): string {
@@ -116,6 +120,11 @@ function netnsName(text: string): string {
   throw new InvalidArgumentError("is not a name for a network namespace");
 }
 
+function nicName(text: string): string {
+  if (/^[^\s/]{1,15}$/.test(text)) return text;
+  throw new InvalidArgumentError("is not a name for a NIC");
+}
+
 function ipAddress(text: string): string {
   if (isIP(text) !== 0) return text;
   throw new InvalidArgumentError("is not an IP address");
@@ -128,6 +137,7 @@ function listenAddress(text: string): { readonly host: string; readonly port: nu
 }
 
 interface Flags {
+  readonly onlyUplink?: string;
   readonly nodeName: string;
   readonly netmasterUrls: readonly string[];
   readonly nodeApiCa?: string;
@@ -203,6 +213,12 @@ function program(): Command {
     command
       .description("The node agent of contiv-ts: programs Open vSwitch and attaches pods.")
       .argument("[command]", "run, or cleanup: remove everything of ours from this node and give the NICs back", "run")
+      .addOption(
+        new Option(
+          "--only-uplink <NIC>",
+          "with cleanup: give back this NIC, which --uplink does not name any more, and leave everything else; netplugin may run",
+        ).argParser(nicName),
+      )
       .addOption(flag("--node-name <name>", "name of this node").default(hostname(), "the host's name"))
       .addOption(
         flag("--netmaster-urls <urls>", "node API of the netmasters, comma separated")
@@ -272,9 +288,9 @@ function withUpkeep(command: Command): Command {
     );
 }
 
-/** Every flag, for the page that lists them. */
+/** Every flag that is a setting, for the page that lists them. */
 export function netpluginOptions(): readonly Option[] {
-  return program().options;
+  return settingsAmong(program().options);
 }
 
 /** What --help prints. */
@@ -289,12 +305,21 @@ export function parseInvocation(argv: readonly string[]): Invocation {
   refuseVariables(command);
   const [name] = command.processedArgs as [string];
   if (name !== "run" && name !== "cleanup") command.error(`error: unknown command "${name}"; there are: run, cleanup`);
-  return { command: name === "cleanup" ? "cleanup" : "run", settings: settingsOf(command, command.opts<Flags>()) };
+  const flags = command.opts<Flags>();
+  if (name === "run" && flags.onlyUplink !== undefined) command.error("error: --only-uplink goes with cleanup only");
+  return {
+    command: name === "cleanup" ? "cleanup" : "run",
+    onlyUplink: flags.onlyUplink,
+    settings: settingsOf(command, flags),
+  };
 }
 
 function refuseVariables(command: Command): void {
   try {
-    refuseUnknownVariables(process.env, { prefix: ENVIRONMENT_PREFIX, known: variablesOf(command) });
+    refuseUnknownVariables(process.env, {
+      prefix: ENVIRONMENT_PREFIX,
+      known: settingsAmong(command.options).map(variableOf),
+    });
   } catch (error) {
     command.error(`error: ${asNetError(error, "read the environment").message}`);
   }

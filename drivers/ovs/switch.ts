@@ -1,13 +1,12 @@
 import { asNetError, type NetError } from "../../state/errors.ts";
 import { pause } from "../../state/waiting/pause.ts";
-import { LINK_ALIAS } from "../driver.ts";
 import { dumpAddresses } from "../netlink/address.ts";
 import { dumpLinks } from "../netlink/link.ts";
 import { createLinkDeleter } from "../netlink/link-deleter.ts";
 import { openLinkMonitor } from "../netlink/link-monitor.ts";
 import type { NetnsHandle } from "../netlink/netns.ts";
 import { openSocketPool, type SocketPool } from "../netlink/pool.ts";
-import { StackGuard } from "../stack-guard/guard.ts";
+import type { StackGuard } from "../stack-guard/guard.ts";
 import {
   chosenDatapath,
   ensureIntegration,
@@ -25,13 +24,16 @@ import { type FlowConnection, openFlowConnection } from "./flows.ts";
 import { INTEGRATION_BRIDGE, NIC_KEY, patchNames, uplinkBridgeName } from "./names.ts";
 import type { ReplicaChange } from "./ovsdb-client/replica.ts";
 import { removePanel } from "./pod-ports/panel.ts";
-import { HOST_PREFIX, isOurAlias } from "./pod-ports/port-pool.ts";
+import { isOurAlias } from "./pod-ports/port-pool.ts";
 import { createPortDriver } from "./ports.ts";
+import { type GuardParts, openGuard } from "./switch-guard.ts";
 import { repairSwitchState } from "./switch-state.ts";
 import type { DriverChange, OvsDriver, Uplink } from "./types.ts";
-import { ensureUplink, nothingSeen, type UplinkOptions, type UplinkSpec, undoUplink } from "./uplinks/uplink.ts";
+import { LeftOverUplinks } from "./uplinks/left-over.ts";
+import { undoUplink } from "./uplinks/undo.ts";
+import { ensureUplink, nothingSeen, type UplinkOptions, type UplinkSpec } from "./uplinks/uplink.ts";
 import { uplinkRepairs } from "./uplinks/uplink-bridge.ts";
-import { closedLinks, NO_TUNNELS } from "./uplinks/uplink-closing.ts";
+import { NO_TUNNELS } from "./uplinks/uplink-closing.ts";
 import { recoverMemory } from "./uplinks/uplink-recovery.ts";
 
 export interface OvsDriverOptions {
@@ -125,6 +127,7 @@ async function openOn({ database, netlink }: Ground, options: OvsDriverOptions):
     wake: () => tell({ base: true }),
   });
   const parts = { database, netlink, guard, datapathType };
+  const leftOvers = new LeftOverUplinks({ ...parts, uplinks: options.uplinks });
   async function ensureBase(): Promise<void> {
     const found = [...baseFaults()];
     const changes: string[] = [];
@@ -136,6 +139,7 @@ async function openOn({ database, netlink }: Ground, options: OvsDriverOptions):
       for (const { nic } of options.uplinks) await recoverMemory(nic, memory);
       await ensureIntegration(integration, { signal });
       for (const spec of options.uplinks) await bringUplink(spec, notes);
+      await leftOvers.giveBackAsked(notes);
       for (const what of await repairState()) found.push(what);
     } finally {
       if (isOpen && found.length > 0) options.onRepair?.(found);
@@ -199,7 +203,8 @@ async function openOn({ database, netlink }: Ground, options: OvsDriverOptions):
   });
   const isBaseThere = () => baseFaults().length === 0;
   const isWell = () => isBaseThere() && restoreWait.fault() === undefined;
-  const stopWatching = watchChanges({ database, netlink, options, tell, isWell });
+  const isAsked = () => leftOvers.isAsked();
+  const stopWatching = watchChanges({ database, netlink, options, tell, isWell, isAsked });
 
   return {
     ports,
@@ -221,6 +226,7 @@ async function openOn({ database, netlink }: Ground, options: OvsDriverOptions):
     isBaseThere,
     uplinks: () => uplinks,
     uplinkFailures: () => uplinkFailures,
+    leftOverUplinks: () => leftOvers.list(),
     onChange: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -233,18 +239,6 @@ async function openOn({ database, netlink }: Ground, options: OvsDriverOptions):
       netlink[Symbol.dispose]();
     },
   };
-}
-
-interface GuardParts {
-  readonly database: SwitchDatabase;
-  readonly netlink: SocketPool;
-  readonly netns: NetnsHandle | undefined;
-  readonly vxlanUdpPort: number;
-}
-
-function openGuard({ database, netlink, netns, vxlanUdpPort }: GuardParts): StackGuard {
-  const nearEnds = { prefix: HOST_PREFIX, alias: LINK_ALIAS };
-  return new StackGuard({ netlink, netns, nearEnds, closed: () => closedLinks(database, vxlanUdpPort) });
 }
 
 function uplinkOptions(options: OvsDriverOptions) {
@@ -265,15 +259,17 @@ interface WatchParts {
   readonly options: OvsDriverOptions;
   readonly tell: Tell;
   readonly isWell: () => boolean;
+  /** Does somebody want a NIC back? */
+  readonly isAsked: () => boolean;
 }
 
 /** Database and link events both only say "look again". */
 function watchChanges(parts: WatchParts): () => void {
-  const { database, options, tell } = parts;
+  const { database, options, tell, isAsked } = parts;
   const isWell = baseWatch(parts);
   const stops = [
     database.onReconnect(() => tell({ resync: true })),
-    database.onChange((change) => tell({ resync: change.resynchronised, base: !isWell(change) })),
+    database.onChange((change) => tell({ resync: change.resynchronised, base: !isWell(change), uplinks: isAsked() })),
   ];
   const closing = new AbortController();
   void watchUplinks(parts, AbortSignal.any([options.signal, closing.signal]));

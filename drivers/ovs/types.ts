@@ -127,6 +127,14 @@ export interface Uplink {
   readonly warning?: string | undefined;
 }
 
+/** A NIC that no setting names any more, and that is still in its uplink bridge. */
+export interface LeftOverUplink {
+  readonly nic: string;
+  readonly bridge: string;
+  /** Cause and next step. */
+  readonly warning: string;
+}
+
 export interface DriverChange {
   /** The switch or its database has started anew: what it had may be gone. */
   readonly resync: boolean;
@@ -144,6 +152,8 @@ export interface OvsDriver extends AsyncDisposable {
   uplinks(): ReadonlyMap<string, Uplink>;
   /** What is wrong with an uplink (NIC missing, link down, take-over undone), by alias. */
   uplinkFailures(): ReadonlyMap<string, NetError>;
+  /** Bridges of uplinks of an earlier configuration. */
+  leftOverUplinks(): readonly LeftOverUplink[];
   /** Says "look again". */
   onChange(listener: (change: DriverChange) => void): () => void;
   readonly connected: boolean;

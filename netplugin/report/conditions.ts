@@ -66,6 +66,9 @@ function uplinkConditions({ ovs }: ToldNode): readonly NodeCondition[] {
   for (const [alias, error] of ovs.uplinkFailures()) {
     conditions.push({ type: `uplink/${alias}`, status: "failed", message: error.message });
   }
+  for (const { nic, warning } of ovs.leftOverUplinks()) {
+    conditions.push({ type: `uplink/${nic}`, status: "degraded", message: warning });
+  }
   return conditions;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Uplink } from "../../drivers/ovs/types.ts";
+import type { LeftOverUplink, Uplink } from "../../drivers/ovs/types.ts";
 import { NetError } from "../../state/errors.ts";
 import { UplinkLog } from "./uplink-log.ts";
 
@@ -15,7 +15,8 @@ describe("the log of uplinks", () => {
       lines.push(`${level} ${fields.reason ?? ""}: ${text}`);
     let uplinks = new Map([["default", uplink()]]);
     let failures = new Map<string, NetError>();
-    const driver = { uplinks: () => uplinks, uplinkFailures: () => failures };
+    let leftOvers: readonly LeftOverUplink[] = [];
+    const driver = { uplinks: () => uplinks, uplinkFailures: () => failures, leftOverUplinks: () => leftOvers };
     const log = new UplinkLog(driver, { warn: write("warn"), info: write("info") } as never);
     const look = () => {
       log.look();
@@ -31,5 +32,9 @@ describe("the log of uplinks", () => {
     uplinks = new Map([["default", uplink()]]);
     failures = new Map();
     expect(look()).toEqual(["info : The uplink works again"]);
+    leftOvers = [{ nic: "eth5", bridge: "cu-eth5", warning: "left over" }];
+    expect(look()).toEqual(["warn left over: An uplink of an earlier configuration is still there"]);
+    leftOvers = [];
+    expect(look()).toEqual(["info : The uplink of an earlier configuration is gone"]);
   });
 });

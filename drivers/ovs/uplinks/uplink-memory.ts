@@ -103,7 +103,11 @@ function write(key: string, text: string, { nic, database }: Place): readonly Op
 type Mutation = Parameters<typeof mutate>[2][number];
 
 /** A map's insert keeps the value of a key that is there (RFC 7047 §5.1): it is deleted first. Undefined only deletes. */
-function replacement(ids: ReadonlyMap<string, string>, key: string, text: string | undefined): readonly Mutation[] {
+export function replacement(
+  ids: ReadonlyMap<string, string>,
+  key: string,
+  text: string | undefined,
+): readonly Mutation[] {
   const present = ids.get(key);
   if (present === text) return [];
   return [

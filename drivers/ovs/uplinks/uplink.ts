@@ -8,25 +8,18 @@ import type { NetnsHandle } from "../../netlink/netns.ts";
 import type { SocketPool } from "../../netlink/pool.ts";
 import { writeSysctl } from "../../netlink/sysctl.ts";
 import type { StackGuard } from "../../stack-guard/guard.ts";
-import { creation, removeBridge } from "../bridge.ts";
+import { creation } from "../bridge.ts";
 import { configure, findBridge, portNamed, portsOf, type SwitchDatabase } from "../database.ts";
 import { INTEGRATION_BRIDGE, patchNames, uplinkBridgeName } from "../names.ts";
-import { byUuid, mutate, type Operation, update } from "../ovsdb-client/operations.ts";
+import { type Operation, update } from "../ovsdb-client/operations.ts";
 import type { Uplink } from "../types.ts";
 import { type PutBack, putBackAgain, putBackWarning } from "./put-back.ts";
+import { undoUplink } from "./undo.ts";
 import { addition, uplinkBridgeSpec, uplinkRepairs } from "./uplink-bridge.ts";
 import { compareDevice } from "./uplink-changes.ts";
-import { closeUplinkNic, openUplinkNic } from "./uplink-closing.ts";
+import { closeUplinkNic } from "./uplink-closing.ts";
 import { ensureForwarding, type ForwardingOptions } from "./uplink-forwarding.ts";
-import {
-  completeMemory,
-  forgetNic,
-  memoryOfNewBridge,
-  rememberState,
-  savedSettings,
-  savedState,
-  savedStateOrNone,
-} from "./uplink-memory.ts";
+import { completeMemory, memoryOfNewBridge, rememberState, savedState, savedStateOrNone } from "./uplink-memory.ts";
 import { missingNic, type SeenNics } from "./uplink-nic.ts";
 import {
   type DeviceState,
@@ -35,7 +28,6 @@ import {
   isEmptyState,
   joinedStates,
   lacking,
-  NO_STATE,
   putState,
   raise,
   readDeviceState,
@@ -298,37 +290,6 @@ async function verified(options: UplinkOptions): Promise<void> {
   } catch (error) {
     throw asNetError(error, "reach netmaster over the uplink bridge; the move is undone", "UNAVAILABLE");
   }
-}
-
-/** Takes the NIC out of its bridge, removes the bridge and gives the NIC its addresses and routes back. */
-export async function undoUplink(
-  nicName: string,
-  options: Pick<UplinkOptions, "database" | "netlink" | "guard">,
-): Promise<void> {
-  const name = uplinkBridgeName(nicName);
-  const device = await findLink(options.netlink, name);
-  const onDevice = device === undefined ? NO_STATE : await readDeviceState(options.netlink, device.ifindex);
-  const saved = savedStateOrNone(nicName, options.database);
-  const settings = savedSettings(nicName, options.database);
-  await removePatch(nicName, options.database);
-  await removeBridge(options.database, name);
-  const nic = await findLink(options.netlink, nicName);
-  if (nic === undefined) return;
-  await openUplinkNic(nic, settings, options);
-  const missing = lacking(
-    saved.addresses.length > 0 ? saved : onDevice,
-    await readDeviceState(options.netlink, nic.ifindex),
-  );
-  await options.netlink.execute([raise(nic.ifindex), ...putState(nic.ifindex, missing)]);
-  const forgetting = forgetNic(nicName, options.database);
-  if (forgetting.length > 0) await options.database.transact(forgetting);
-}
-
-async function removePatch(nic: string, database: SwitchDatabase): Promise<void> {
-  const integration = findBridge(database, INTEGRATION_BRIDGE);
-  const port = portsOf(database, integration).get(patchNames(nic).onIntegration);
-  if (integration === undefined || port === undefined) return;
-  await database.transact([mutate("Bridge", byUuid(integration.uuid), [["ports", "delete", [port.uuid]]])]);
 }
 
 /** Without carrier a NIC loses what is sent; the switch does not say so. */
