@@ -112,7 +112,7 @@ describe("answers", () => {
     const timer = setInterval(() => turns++, 1);
     expect((await connection.dumpFlows()).length).toBe(32_000);
     clearInterval(timer);
-    expect(turns).toBeGreaterThan(10);
+    expect(turns).toBeGreaterThan(4); // in one turn it would be one or two; a busy machine has fewer than a quiet one
   });
 
   it("that come late are dropped", async () => {
