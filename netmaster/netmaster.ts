@@ -162,8 +162,7 @@ async function startCore(
     divergedMembers: () => members.divergedCount,
     readyState: () => readiness.current().state,
   });
-  const certificates = new Certificates(config.certificates, { daemon: "netmaster" });
-  certificates.register(metrics.registry, "contiv_netmaster_");
+  const certificates = certificatesOf(config, metrics);
   const storeLog = new StoreLog(log);
   const space = new StoreSpace({ store, log });
   reports.push(cache.noteReport.bind(cache), metrics.storeReport, storeLog.report);
@@ -195,6 +194,12 @@ async function startCore(
   };
   readiness.opened(() => readinessFacts(core));
   return core;
+}
+
+function certificatesOf(config: NetmasterConfig, { registry }: NetmasterMetrics): Certificates {
+  const certificates = new Certificates(config.certificates, { daemon: "netmaster" });
+  certificates.register(registry, "contiv_netmaster_");
+  return certificates;
 }
 
 /** One line when nobody leads any more, one when somebody leads again. */

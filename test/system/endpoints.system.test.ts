@@ -105,12 +105,7 @@ describe("many endpoints", () => {
       expect(oper).toMatchObject({ ipAddress: first?.ipAddress, network: "net.t1" });
       expect((await inspect("tenants", "t1")).endpoints).toHaveLength(24);
       await world.removeAllPods();
-      await eventually(
-        "netmaster has been told of the last pods",
-        () => inspect("networks", "t1:net"),
-        ({ numEndpoints = 0 }) => numEndpoints === 0,
-        1_000,
-      );
+      await expect.poll(async () => (await inspect("networks", "t1:net")).numEndpoints ?? 0).toBe(0);
     }
   });
 
@@ -386,12 +381,8 @@ describe("GC and STATUS", () => {
     expect(refusal.code).toBe(11);
     expect(refusal.text).toMatch(/netmaster/);
     await world.restartNetmaster(1);
-    await eventually(
-      "STATUS",
-      () => cni(pod, "STATUS", { config: AT_1_1 }),
-      ({ code }) => code === 0,
-      15_000,
-    );
+    const statusCode = async () => (await cni(pod, "STATUS", { config: AT_1_1 })).code;
+    await expect.poll(statusCode, { timeout: 15_000 }).toBe(0);
     resultOf(await cni(pod, "ADD"));
   });
 });
