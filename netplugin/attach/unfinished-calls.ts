@@ -27,7 +27,7 @@ export class UnfinishedCalls {
   constructor(directory: string, log: Logger) {
     this.#log = log;
     this.#notes = new NoteFiles({
-      ...{ directory, schema: Call, nameOf: endpointKeyOf },
+      ...{ directory, schema: Call, noun: "a call that is under way", nameOf: endpointKeyOf },
       onUnreadable: (path, { message }) =>
         log.warn(
           { path, error: message },
@@ -40,11 +40,7 @@ export class UnfinishedCalls {
   begin({ containerId, ifName }: Call): void {
     const call = { containerId, ifName };
     this.#noted.add(endpointKeyOf(call));
-    try {
-      this.#notes.write(call);
-    } catch (error) {
-      throw asNetError(error, "note down the call before its first attachment");
-    }
+    this.#notes.write(call);
   }
 
   /** All of the call's attachments are there, or none. A note that cannot be removed is told: the next start would take the pod for half done. */

@@ -25,7 +25,7 @@ export class EndedLeases {
   constructor(directory: string, log: Logger) {
     this.#log = log;
     this.#notes = new NoteFiles({
-      ...{ directory, schema: EndedLease, nameOf },
+      ...{ directory, schema: EndedLease, noun: "an ended lease", nameOf },
       onUnreadable: (path, { message }) =>
         log.warn(
           { path, error: message },

@@ -7,6 +7,8 @@ import { asNetError, NetError } from "../../state/errors.ts";
 export interface NoteFilesOptions<T> {
   readonly directory: string;
   readonly schema: z.ZodType<T>;
+  /** What a note says, for errors: completes "Cannot write the note of …". */
+  readonly noun: string;
   /** What tells one note from another. */
   readonly nameOf: (note: T) => string;
   /** A file that holds no note; it is removed. */
@@ -35,7 +37,7 @@ export class NoteFiles<T> {
       writeFileSync(`${path}~`, JSON.stringify(note), { mode: 0o600 });
       renameSync(`${path}~`, path);
     } catch (error) {
-      throw asNetError(error, `write ${path}`, "REJECTED");
+      throw asNetError(error, `write the note of ${this.#options.noun} to ${path}`, "REJECTED");
     }
   }
 
@@ -45,7 +47,7 @@ export class NoteFiles<T> {
     try {
       rmSync(path, { force: true });
     } catch (error) {
-      throw asNetError(error, `remove ${path}`, "REJECTED");
+      throw asNetError(error, `remove the note of ${this.#options.noun} at ${path}`, "REJECTED");
     }
   }
 
@@ -70,12 +72,12 @@ export class NoteFiles<T> {
   }
 
   #files(): readonly string[] {
-    const { directory } = this.#options;
+    const { directory, noun } = this.#options;
     try {
       return readdirSync(directory).filter((name) => name.endsWith(SUFFIX));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-      throw asNetError(error, `list ${directory}`, "REJECTED");
+      throw asNetError(error, `list the notes of ${noun} in ${directory}`, "REJECTED");
     }
   }
 }
